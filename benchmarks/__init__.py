@@ -1,0 +1,3 @@
+"""Windrow against its peers: one table of peers, timed side by side and held to one answer."""
+
+__all__: list[str] = []

@@ -1,0 +1,294 @@
+"""How each library cuts and merges patches, as its users would write it.
+
+A function here takes a `Case`, does what is done once for a geometry (imports, index arrays,
+divisors) and returns what is compared and timed. A ``_cut`` takes the image and returns the windows as
+``(*counts, *patch)``, ``(n, *patch)`` or ``(n, features)``; a ``_merge`` or ``_sum`` takes patches
+and returns the image; a ``_map`` takes the image, cuts it and merges it again.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import Array, Case, Layout
+
+__all__ = [
+    "Make",
+    "Run",
+    "monai_merge",
+    "numpy_add_at_merge",
+    "numpy_bincount_merge",
+    "numpy_cut",
+    "numpy_indices_cut",
+    "numpy_map",
+    "numpy_slices_merge",
+    "patchify_cut",
+    "patchify_merge",
+    "skimage_cut",
+    "sklearn_cut",
+    "sklearn_map",
+    "sklearn_merge",
+    "tiler_cut",
+    "tiler_merge",
+    "torch_map",
+    "torch_merge",
+    "torch_sum",
+    "torch_unfold_cut",
+    "torch_windows_cut",
+    "windrow_cut",
+    "windrow_map",
+    "windrow_merge",
+    "windrow_view",
+]
+
+Run = Callable[[Array], Array]
+Make = Callable[[Case], Run]
+
+
+def _quiet(module: str) -> Any:
+    """Import `module`; what it warns about while it loads is not ours to judge."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return import_module(module)
+
+
+# windrow ---------------------------------------------------------------------------------------
+
+
+def windrow_view(case: Case) -> Run:
+    wr = _quiet("windrow")
+    return lambda image: wr.patchify(image, case.patch, case.step)
+
+
+def windrow_cut(layout: Layout) -> Make:
+    def make(case: Case) -> Run:
+        wr = _quiet("windrow")
+        grid = wr.PatchGrid(case.shape, case.patch, case.step, tail="drop")
+        return lambda image: wr.extract(image, grid, layout=layout)
+
+    return make
+
+
+def windrow_merge(merge: str) -> Make:
+    def make(case: Case) -> Run:
+        wr = _quiet("windrow")
+        grid = wr.PatchGrid(case.shape, case.patch, case.step)
+        return lambda patches: wr.unpatchify(patches, grid, merge=merge)
+
+    return make
+
+
+def windrow_map(case: Case) -> Run:
+    wr = _quiet("windrow")
+    grid = wr.PatchGrid(case.shape, case.patch, case.step)
+    return lambda image: wr.map_patches(lambda batch: batch, image, grid)
+
+
+# NumPy -----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _indices(case: Case) -> Array:
+    """Return the index arrays of the original question: the flat element of each patch element."""
+    image = np.arange(case.shape[0] * case.shape[1], dtype=np.intp).reshape(case.shape)
+    return case.view(image).reshape(case.n_patches, case.features)
+
+
+def _reciprocal(case: Case) -> Array:
+    """Return 1 / how many patches touch each element."""
+    touched: Array = np.ones((1, 1))
+    for axis, (size, patch, step) in enumerate(zip(case.shape, case.patch, case.step, strict=True)):
+        starts = np.arange(case.counts[axis]) * step
+        line = np.bincount((starts[:, None] + np.arange(patch)).ravel(), minlength=size)
+        touched = touched * line.reshape([-1, 1] if axis == 0 else [1, -1])
+    return 1.0 / touched
+
+
+def numpy_cut(case: Case) -> Run:
+    return lambda image: np.ascontiguousarray(case.view(image))
+
+
+def numpy_indices_cut(case: Case) -> Run:
+    index = _indices(case)
+    return lambda image: image.ravel()[index]
+
+
+def numpy_bincount_merge(case: Case) -> Run:
+    index, weights = _indices(case).ravel(), _reciprocal(case)
+
+    def run(patches: Array) -> Array:
+        merged = np.bincount(index, weights=patches.ravel(), minlength=weights.size)
+        return merged.reshape(case.shape) * weights
+
+    return run
+
+
+def numpy_add_at_merge(case: Case) -> Run:
+    index, weights = _indices(case), _reciprocal(case)
+
+    def run(patches: Array) -> Array:
+        merged = np.zeros(weights.size)
+        np.add.at(merged, index, patches.reshape(index.shape))
+        return merged.reshape(case.shape) * weights
+
+    return run
+
+
+def _shifts(case: Case) -> list[tuple[slice, slice]]:
+    """Return for each feature the strided slices of the image it stands in, patch after patch."""
+    rows, columns = (
+        [slice(at, at + (count - 1) * step + 1, step) for at in range(patch)]
+        for patch, count, step in zip(case.patch, case.counts, case.step, strict=True)
+    )
+    return [(row, column) for row in rows for column in columns]
+
+
+def numpy_slices_merge(case: Case) -> Run:
+    shifts, weights = _shifts(case), _reciprocal(case)
+
+    def run(patches: Array) -> Array:
+        merged = np.zeros(case.shape)
+        for place, column in zip(shifts, patches.reshape(case.n_patches, -1).T, strict=True):
+            merged[place] += column.reshape(case.counts)
+        return merged * weights
+
+    return run
+
+
+def numpy_map(case: Case) -> Run:
+    shifts, weights = _shifts(case), _reciprocal(case)
+
+    def run(image: Array) -> Array:
+        merged = np.zeros(case.shape)
+        for place in shifts:
+            merged[place] += image[place]
+        return merged * weights
+
+    return run
+
+
+# scikit-image, scikit-learn, patchify, tiler ---------------------------------------------------
+
+
+def skimage_cut(case: Case) -> Run:
+    util = _quiet("skimage.util")
+    return lambda image: np.ascontiguousarray(util.view_as_windows(image, case.patch, case.step))
+
+
+def sklearn_cut(case: Case) -> Run:
+    image_module = _quiet("sklearn.feature_extraction.image")
+    return lambda image: image_module.extract_patches_2d(image, case.patch, max_patches=None)
+
+
+def sklearn_merge(case: Case) -> Run:
+    reconstruct = _quiet("sklearn.feature_extraction.image").reconstruct_from_patches_2d
+    return lambda patches: reconstruct(patches.reshape(-1, *case.patch), case.shape)
+
+
+def patchify_cut(case: Case) -> Run:
+    patchify = _quiet("patchify").patchify
+    return lambda image: np.ascontiguousarray(patchify(image, case.patch, case.step[0]))
+
+
+def patchify_merge(case: Case) -> Run:
+    unpatchify = _quiet("patchify").unpatchify
+    return lambda patches: unpatchify(patches, case.shape)
+
+
+def _tiler(case: Case) -> Any:
+    overlap = tuple(p - s for p, s in zip(case.patch, case.step, strict=True))
+    return _quiet("tiler").Tiler(case.shape, case.patch, overlap=overlap, mode="drop")
+
+
+def tiler_cut(case: Case) -> Run:
+    tiler = _tiler(case)
+    return lambda image: tiler.get_all_tiles(image, copy_data=True)
+
+
+def tiler_merge(case: Case) -> Run:
+    tiler, merger_type = _tiler(case), _quiet("tiler").Merger
+    sums = case.float_dtype
+
+    def run(patches: Array) -> Array:
+        merger = merger_type(tiler, window="boxcar", data_dtype=sums, weights_dtype=sums)
+        for number, patch in enumerate(patches.reshape(-1, *case.patch)):
+            merger.add(number, patch)
+        return merger.merge(normalize_by_weights=True)
+
+    return run
+
+
+# torch, MONAI ----------------------------------------------------------------------------------
+
+
+def torch_unfold_cut(case: Case) -> Run:
+    torch = _quiet("torch")
+    unfold = torch.nn.functional.unfold
+
+    def run(image: Array) -> Array:
+        return unfold(torch.from_numpy(image)[None, None], case.patch, stride=case.step)[0].T.numpy()
+
+    return run
+
+
+def torch_windows_cut(case: Case) -> Run:
+    torch = _quiet("torch")
+
+    def run(image: Array) -> Array:
+        rows = torch.from_numpy(image).unfold(0, case.patch[0], case.step[0])
+        return rows.unfold(1, case.patch[1], case.step[1]).contiguous().numpy()
+
+    return run
+
+
+def torch_sum(case: Case) -> Run:
+    torch = _quiet("torch")
+    fold = torch.nn.functional.fold
+
+    def run(patches: Array) -> Array:
+        columns = torch.from_numpy(patches.reshape(case.n_patches, -1).T)[None]
+        return fold(columns, case.shape, case.patch, stride=case.step)[0, 0].numpy()
+
+    return run
+
+
+def torch_merge(case: Case) -> Run:
+    total = torch_sum(case)
+    touched = total(np.ones((case.n_patches, case.features), case.dtype, order="F"))
+
+    def run(patches: Array) -> Array:
+        merged = total(patches)
+        merged /= touched
+        return merged
+
+    return run
+
+
+def torch_map(case: Case) -> Run:
+    cut, merge = torch_unfold_cut(case), torch_merge(case)
+    return lambda image: merge(cut(image))
+
+
+def sklearn_map(case: Case) -> Run:
+    cut, merge = sklearn_cut(case), sklearn_merge(case)
+    return lambda image: merge(cut(image))
+
+
+def monai_merge(case: Case) -> Run:
+    torch, merger_type = _quiet("torch"), _quiet("monai.inferers").AvgMerger
+    places = [tuple(np.multiply(at, case.step).tolist()) for at in np.ndindex(*case.counts)]
+    # Its counts are uint8 unless told otherwise, and wrap where 256 patches overlap.
+    kinds = {"value_dtype": getattr(torch, case.float_dtype), "count_dtype": torch.int32}
+
+    def run(patches: Array) -> Array:
+        merger = merger_type((1, 1, *case.shape), **kinds)
+        batch = torch.from_numpy(patches).view(-1, 1, 1, *case.patch)
+        for patch, place in zip(batch, places, strict=True):
+            merger.aggregate(patch, place)
+        return merger.finalize()[0, 0].numpy()
+
+    return run

@@ -1,0 +1,93 @@
+"""The work that is measured: an image shape, a patch, a step and a dtype."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Case", "FULL", "Layout", "Pair", "SMALL"]
+
+Array = NDArray[Any]
+Layout = Literal["patch", "feature"]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image and its patches; elements that the step leaves over at the end are not cut."""
+
+    shape: Pair
+    patch: Pair
+    step: Pair
+    dtype: str
+
+    def __str__(self) -> str:
+        shape, patch, step = ("x".join(map(str, pair)) for pair in (self.shape, self.patch, self.step))
+        return f"{patch} step {step} of {shape}, {self.dtype}"
+
+    @property
+    def counts(self) -> Pair:
+        """How many patches along each axis."""
+        first, second = (
+            (size - patch) // step + 1
+            for size, patch, step in zip(self.shape, self.patch, self.step, strict=True)
+        )
+        return first, second
+
+    @property
+    def n_patches(self) -> int:
+        return self.counts[0] * self.counts[1]
+
+    @property
+    def features(self) -> int:
+        return self.patch[0] * self.patch[1]
+
+    @property
+    def elements(self) -> int:
+        """How many elements all patches hold together."""
+        return self.n_patches * self.features
+
+    @property
+    def float_dtype(self) -> str:
+        """What a mean is summed in by those who do not widen: the dtype, or float32 for integers."""
+        return self.dtype if np.dtype(self.dtype).kind == "f" else "float32"
+
+    def image(self, seed: int = 0) -> Array:
+        """Return noise of the case's shape and dtype: floats in [0, 1), integers over all values."""
+        return _noise(self.shape, self.dtype, seed)
+
+    def patches(self, seed: int = 0) -> Array:
+        """Return noise ``(*counts, *patch)``: patches that differ where they overlap."""
+        return _noise((*self.counts, *self.patch), self.dtype, seed)
+
+    def view(self, image: Array) -> Array:
+        """Return the windows of `image` as NumPy's strided view ``(*counts, *patch)``."""
+        steps = tuple(slice(None, None, step) for step in self.step)
+        return np.lib.stride_tricks.sliding_window_view(image, self.patch)[steps]
+
+    def arrange(self, patches: Array, layout: Layout) -> Array:
+        """Return a copy: ``(*counts, *patch)``, or ``(n, *patch)`` with n fastest in memory."""
+        if layout == "patch":
+            return np.array(patches, order="C")
+        columns = np.empty((*self.patch, *self.counts), patches.dtype)
+        columns[...] = patches.transpose(2, 3, 0, 1)
+        return columns.reshape(*self.patch, self.n_patches).transpose(2, 0, 1)
+
+
+def _noise(shape: tuple[int, ...], dtype: str, seed: int) -> Array:
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return rng.random(shape, dtype=dtype)
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+
+
+def _both(shape: int, patch: int, step: int) -> tuple[Case, Case]:
+    single, octet = (
+        Case((shape, shape), (patch, patch), (step, step), dtype) for dtype in ("float32", "uint8")
+    )
+    return single, octet
+
+
+FULL = (*_both(400, 39, 1), *_both(1024, 7, 1), *_both(2048, 64, 16))
+SMALL = (*_both(48, 9, 1), *_both(64, 16, 8))

@@ -1,0 +1,90 @@
+"""One job of one case: every peer that does it, held to windrow's answer and timed in turns."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import Array, Case, Layout
+from benchmarks.peers import BASELINE, PEERS, Job, Peer, refusal
+from benchmarks.timing import Task, Timing, interleave
+
+__all__ = ["Row", "agree", "measure", "peers_of", "rows_of"]
+
+RELATIVE = {"float32": 1e-5, "float64": 1e-12}
+SAMPLED = 4096
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a peer on a case, its times and whether its answer is windrow's."""
+
+    case: Case
+    peer: Peer
+    timing: Timing | None = None
+    ratio: float | None = None
+    agrees: bool | None = None
+    reason: str = ""
+
+    @property
+    def throughput(self) -> float | None:
+        """Return 1e9 patch elements a second."""
+        return self.timing and self.case.elements / self.timing.median / 1e9
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row in types that JSON has."""
+        peer = {"job": self.peer.job, "library": self.peer.library, "call": self.peer.call}
+        times = self.timing and asdict(self.timing)
+        found = {"ratio": self.ratio, "agrees": self.agrees, "reason": self.reason}
+        return {"case": asdict(self.case), **peer, "timing": times, **found}
+
+
+def peers_of(job: Job, only: str = "") -> list[Peer]:
+    """Return the peers that do `job` and have `only` in their name, after the baseline."""
+    found = [peer for peer in PEERS if peer.job == job and only.lower() in str(peer).lower()]
+    return [BASELINE[job], *(peer for peer in found if peer is not BASELINE[job])] if found else []
+
+
+def rows_of(array: Array, case: Case, every: int = 1) -> Array:
+    """Return each `every`-th window of what a cut returned as rows ``(n, features)``."""
+    rows = np.arange(0, case.n_patches, every)
+    chosen = array[np.unravel_index(rows, case.counts)] if array.ndim == 4 else array[rows]
+    return chosen.reshape(rows.size, case.features)
+
+
+def agree(found: Array, expected: Array) -> bool:
+    """Return whether two answers are equal to the rounding of the coarser dtype."""
+    kinds = {str(array.dtype) for array in (found, expected)}
+    relative = max((RELATIVE.get(kind, 0.0) for kind in kinds), default=0.0)
+    return found.shape == expected.shape and bool(
+        np.allclose(found, expected, rtol=relative, atol=relative, equal_nan=False)
+    )
+
+
+def measure(
+    case: Case,
+    job: Job,
+    peers: Iterable[Peer],
+    *,
+    extra: dict[str, Task] | None = None,
+    repeat: int = 5,
+    budget: float = 20.0,
+) -> tuple[list[Row], dict[str, Timing]]:
+    """Return a row for each of `peers`, the baseline first among them, and the times of `extra`.
+
+    The peers take the same array where they take the same layout. Answers are compared on every
+    element of a merged image, and on up to 4096 windows of a cut.
+    """
+    peers = list(peers)
+    answers: dict[str, Array] = {}
+
+    def inspect(name: str, result: Array) -> None:
+        if name not in (extra or {}):
+            answers[name] = _digest(result, case, job)
+
+    tasks = _tasks(case, job, [peer for peer in peers if not refusal(peer, case)])
+    timings = interleave(tasks | (extra or {}), repeat=repeat, budget=budget, inspect=inspect)
+    rows = [_row(case, peer, timings, answers) for peer in peers]
+    return rows, {name: timings[name] for name in extra or {}}

@@ -1,0 +1,146 @@
+"""The table of peers: who else cuts and merges patches, called how, and for which cases."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from benchmarks import calls
+from benchmarks.calls import Make
+from benchmarks.cases import Case, Layout
+
+__all__ = [
+    "BASELINE",
+    "JOBS",
+    "Job",
+    "PEERS",
+    "Peer",
+    "STEPS",
+    "Steps",
+    "installed",
+    "missing",
+    "refusal",
+]
+
+Job = Literal["cut", "merge", "sum", "map"]
+Steps = Literal["any", "covering", "equal", "one", "patch"]
+
+JOBS: dict[Job, str] = {
+    "cut": "windows to a contiguous matrix",
+    "merge": "mean of overlapping patches",
+    "sum": "sum of overlapping patches",
+    "map": "cut and mean merge, the patches unchanged",
+}
+
+STEPS: dict[Steps, Callable[[Case], bool]] = {
+    "any": lambda case: True,  # noqa: ARG005
+    "covering": lambda case: all(s <= p for s, p in zip(case.step, case.patch, strict=True)),
+    "equal": lambda case: len(set(case.step)) == 1,
+    "one": lambda case: set(case.step) == {1},
+    "patch": lambda case: case.step == case.patch and len(set(case.step)) == 1,
+}
+
+FLOATS = ("float32", "float64")
+ANY = (*FLOATS, "uint8")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One way to do one job: `module` is what must be importable, `call` how a user writes it."""
+
+    library: str
+    job: Job
+    module: str
+    call: str
+    make: Make
+    dtypes: tuple[str, ...] = ANY
+    steps: Steps = "any"
+    layout: Layout = "patch"
+
+    def __str__(self) -> str:
+        return f"{self.job}: {self.library} {self.call}"
+
+
+def installed(peer: Peer) -> bool:
+    """Return whether `peer` can be imported, without importing it."""
+    return find_spec(peer.module) is not None
+
+
+def missing() -> list[str]:
+    """Return the sorted names of the libraries in the table that are not installed."""
+    return sorted({peer.library for peer in PEERS if not installed(peer)})
+
+
+def refusal(peer: Peer, case: Case) -> str:
+    """Return why `peer` does not do `case`, empty if it does."""
+    if not installed(peer):
+        return "not installed"
+    if case.dtype not in peer.dtypes:
+        return f"does not take {case.dtype}"
+    if not STEPS[peer.steps](case):
+        return f"defined for steps: {peer.steps}"
+    return ""
+
+
+# What the others are compared with and measured against, job by job: the same input, the same
+# output layout as most peers have.
+BASELINE: dict[Job, Peer] = {
+    "cut": Peer("windrow", "cut", "windrow", "extract", calls.windrow_cut("patch")),
+    "merge": Peer("windrow", "merge", "windrow", "unpatchify", calls.windrow_merge("mean")),
+    "sum": Peer("windrow", "sum", "windrow", "unpatchify sum", calls.windrow_merge("sum")),
+    "map": Peer("windrow", "map", "windrow", "map_patches", calls.windrow_map),
+}
+
+PEERS: tuple[Peer, ...] = (
+    BASELINE["cut"],
+    Peer("windrow", "cut", "windrow", "extract feature layout", calls.windrow_cut("feature")),
+    Peer("windrow", "cut", "windrow", "patchify (a view, no copy)", calls.windrow_view),
+    Peer("NumPy", "cut", "numpy", "sliding_window_view, copied", calls.numpy_cut),
+    Peer("NumPy", "cut", "numpy", "index arrays", calls.numpy_indices_cut),
+    Peer("scikit-image", "cut", "skimage", "view_as_windows, copied", calls.skimage_cut),
+    Peer("scikit-learn", "cut", "sklearn", "extract_patches_2d", calls.sklearn_cut, steps="one"),
+    Peer("patchify", "cut", "patchify", "patchify, copied", calls.patchify_cut, steps="equal"),
+    Peer("tiler", "cut", "tiler", "Tiler.get_all_tiles", calls.tiler_cut, steps="covering"),
+    Peer("torch", "cut", "torch", "unfold", calls.torch_unfold_cut, dtypes=FLOATS),
+    Peer("torch", "cut", "torch", "Tensor.unfold, contiguous", calls.torch_windows_cut),
+    BASELINE["merge"],
+    Peer(
+        "windrow",
+        "merge",
+        "windrow",
+        "unpatchify feature layout",
+        calls.windrow_merge("mean"),
+        layout="feature",
+    ),
+    Peer("NumPy", "merge", "numpy", "index arrays, bincount", calls.numpy_bincount_merge),
+    Peer("NumPy", "merge", "numpy", "index arrays, add.at", calls.numpy_add_at_merge),
+    Peer("NumPy", "merge", "numpy", "slices", calls.numpy_slices_merge, layout="feature"),
+    Peer(
+        "scikit-learn",
+        "merge",
+        "sklearn",
+        "reconstruct_from_patches_2d",
+        calls.sklearn_merge,
+        steps="one",
+    ),
+    # It copies patches over each other, so that it is a mean only where none overlap.
+    Peer("patchify", "merge", "patchify", "unpatchify", calls.patchify_merge, steps="patch"),
+    Peer("tiler", "merge", "tiler", "Merger boxcar", calls.tiler_merge, steps="covering"),
+    Peer(
+        "torch", "merge", "torch", "fold / fold(ones)", calls.torch_merge, dtypes=FLOATS, layout="feature"
+    ),
+    Peer("MONAI", "merge", "monai", "AvgMerger", calls.monai_merge, dtypes=FLOATS),
+    BASELINE["sum"],
+    Peer("torch", "sum", "torch", "fold", calls.torch_sum, dtypes=FLOATS, layout="feature"),
+    BASELINE["map"],
+    Peer("NumPy", "map", "numpy", "slices, no patch is made", calls.numpy_map),
+    Peer(
+        "scikit-learn",
+        "map",
+        "sklearn",
+        "extract_patches_2d + reconstruct_from_patches_2d",
+        calls.sklearn_map,
+        steps="one",
+    ),
+    Peer("torch", "map", "torch", "unfold + fold / fold(ones)", calls.torch_map, dtypes=FLOATS),
+)

@@ -1,0 +1,202 @@
+"""One axis of a patch grid: every question about many axes is a product of answers from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AxisGrid", "Tail", "TAILS", "resolve_axis"]
+
+Tail = Literal["shift", "respace", "pad", "drop", "error"]
+TAILS: tuple[str, ...] = get_args(Tail)
+
+
+@dataclass(frozen=True, slots=True)
+class AxisGrid:
+    """Patches along one axis of ``size`` elements, in closed form.
+
+    Patch ``i`` of ``count`` starts at ``base(i) * scale + offset``, where ``base`` runs from
+    ``first`` to ``last`` in steps of ``step`` (the last one is pulled back to ``last``), or, when
+    ``even``, in steps as equal as integers allow. Sample ``a`` of a patch lies ``a * dilation``
+    behind its start. Starts may be negative and patches may end past ``size``: that is padding.
+    ``scale`` and ``offset`` describe output images that are larger than, or patches that are
+    smaller than, what was cut.
+    """
+
+    size: int
+    patch: int
+    step: int
+    dilation: int
+    count: int
+    first: int
+    last: int
+    even: bool = False
+    scale: int = 1
+    offset: int = 0
+
+    @property
+    def extent(self) -> int:
+        return (self.patch - 1) * self.dilation + 1
+
+    def start(self, i: int) -> int:
+        """Where patch ``i`` starts (0 <= i < count)."""
+        if self.even and self.count > 1:
+            gaps = self.count - 1
+            base = self.first + (2 * i * (self.last - self.first) + gaps) // (2 * gaps)
+        else:
+            base = min(self.first + i * self.step, self.last)
+        return base * self.scale + self.offset
+
+    def starts(self, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
+        """Starts of patches ``begin`` to ``end``, a new 1-D int64 array."""
+        i = np.arange(begin, self.count if end is None else end, dtype=np.int64)
+        if self.even and self.count > 1:
+            gaps = self.count - 1
+            base = self.first + (2 * i * (self.last - self.first) + gaps) // (2 * gaps)
+        else:
+            base = np.minimum(self.first + i * self.step, self.last)
+        return base * self.scale + self.offset
+
+    @property
+    def uniform(self) -> bool:
+        """Whether neighbouring starts are always the same distance apart."""
+        span = self.last - self.first
+        if self.count < 3:
+            return True
+        return span % (self.count - 1) == 0 if self.even else span == (self.count - 1) * self.step
+
+    @property
+    def gap(self) -> int:
+        """Distance between the first two starts (1 where there is one patch)."""
+        return self.start(1) - self.start(0) if self.count > 1 else 1
+
+    @property
+    def inside(self) -> bool:
+        """Whether no patch leaves the image."""
+        return self.start(0) >= 0 and self.start(self.count - 1) + self.extent <= self.size
+
+    @property
+    def regular(self) -> bool:
+        """Whether strides can express the axis: uniform, and inside the image."""
+        return self.uniform and self.inside
+
+    @property
+    def longest_gap(self) -> int:
+        """Largest distance between neighbouring starts (0 where there is one patch)."""
+        if self.count < 2:
+            return 0
+        if self.even:
+            return -(-(self.last - self.first) // (self.count - 1)) * self.scale
+        return min(self.step, self.last - self.first) * self.scale
+
+    @property
+    def covers(self) -> bool:
+        """Whether every element is touched by a patch."""
+        if self.start(0) > 0 or self.start(self.count - 1) + self.extent < self.size:
+            return False
+        if self.dilation == 1:
+            return self.longest_gap <= self.patch
+        return bool(self.coverage().all())
+
+    def region(self, i: int) -> slice:
+        """What of patch ``i`` lies in the image, as a slice that is safe to index with."""
+        start, d = self.start(i), self.dilation
+        begin = start if start >= 0 else start % d
+        stop = min(start + self.extent, self.size)
+        return slice(begin, stop, d if d > 1 else None) if begin < stop else slice(0, 0)
+
+    def touching(self, element: int) -> NDArray[np.int64]:
+        """Indices of the patches that touch ``element``, ascending."""
+        low = self.first_reaching(element - self.extent + 1)
+        high = self.first_reaching(element + 1)
+        i = np.arange(low, high, dtype=np.int64)
+        lag = element - self.starts(low, high)
+        return i[(lag >= 0) & (lag % self.dilation == 0) & (lag < self.extent)]
+
+    def first_reaching(self, position: int) -> int:
+        """Smallest patch index whose start is at or behind ``position`` (count when none is)."""
+        low, high = 0, self.count
+        while low < high:
+            middle = (low + high) // 2
+            if self.start(middle) >= position:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def profile(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Sum of ``weights`` (one per sample of the patch) over the patches touching each element.
+
+        Without weights these are counts, exact integers in float64. O(patch * count).
+        """
+        margin = max(0, -self.start(0))
+        end = max(self.size, self.start(self.count - 1) + self.extent)
+        total = np.zeros(margin + end)
+        starts = self.starts() + margin
+        taper = np.ones(self.patch) if weights is None else weights
+        for a in range(self.patch):
+            # within one sample offset no start repeats, so plain fancy addition is exact
+            total[starts + a * self.dilation] += taper[a]
+        return total[margin : margin + self.size]
+
+    def coverage(self) -> NDArray[np.int64]:
+        """How many patches touch each element."""
+        return self.profile().astype(np.int64)
+
+    def centers(self) -> NDArray[np.int64]:
+        """Position of each patch's centre sample, ``patch // 2``."""
+        return self.starts() + self.patch // 2 * self.dilation
+
+    def nearest(self) -> NDArray[np.int64]:
+        """Index of the patch nearest by centre among those touching each element, -1 for none."""
+        owner = np.full(self.size, -1, dtype=np.int64)
+        best = np.full(self.size, np.iinfo(np.int64).max)
+        starts = self.starts()
+        middle = (self.patch - 1) * self.dilation
+        for a in range(self.patch):
+            at = starts + a * self.dilation
+            keep = (at >= 0) & (at < self.size)
+            i, at = np.flatnonzero(keep), at[keep]
+            distance = abs(2 * a * self.dilation - middle)
+            better = (distance < best[at]) | ((distance == best[at]) & (i < owner[at]))
+            owner[at[better]], best[at[better]] = i[better], distance
+        return owner
+
+    def resized(self, patch: int, scale: int) -> AxisGrid:
+        """The same grid for output patches of ``patch`` samples, on an image ``scale`` times larger.
+
+        A smaller patch lies in the middle of where the scaled one would.
+        """
+        offset = (self.patch * scale - patch) // 2 * self.dilation
+        return replace(self, size=self.size * scale, patch=patch, scale=scale, offset=offset)
+
+
+def resolve_axis(
+    size: int, patch: int, step: int, dilation: int, tail: str, pad: tuple[int, int] | str, axis: int
+) -> AxisGrid:
+    """The closed form of one axis from what the caller asked for."""
+    extent = (patch - 1) * dilation + 1
+    if pad == "same":
+        count = -(-size // step)
+        first = -(patch // 2 * dilation)
+        return AxisGrid(size, patch, step, dilation, count, first, first + (count - 1) * step)
+    assert not isinstance(pad, str)
+    before, after = pad
+    room = before + size + after - extent
+    if room < 0 and tail != "pad":
+        raise ValueError(
+            f"patch spans {extent} elements on axis {axis}, but the image has {before + size + after} there"
+            f"{' with its padding' if before + after else ''}: use a smaller patch or dilation, pad=, or tail='pad'"
+        )
+    if tail == "error" and room % step:
+        raise ValueError(
+            f"step={step} does not divide the {room} elements a patch can move along axis {axis} (tail='error'):"
+            f" {room % step} are left over; choose another step, pad=, or another tail such as 'shift'"
+        )
+    whole = max(room, 0) // step + 1
+    count = whole if tail in ("drop", "error") else -(-max(room, 0) // step) + 1
+    last = -before + (room if tail in ("shift", "respace") else (count - 1) * step)
+    return AxisGrid(size, patch, step, dilation, count, -before, last, even=tail == "respace")

@@ -1,0 +1,9 @@
+"""Slow twins and Hypothesis strategies: what windrow is tested with, and what tests around it can use.
+
+`windrow.testing.slow` says every result again in plain loops. `windrow.testing.strategies` draws grids,
+images and weights (extra: `windrow[testing]`).
+"""
+
+from . import slow
+
+__all__ = ["slow"]
