@@ -1,9 +1,9 @@
 """How each library cuts and merges patches, as its users would write it.
 
 A function here takes a `Case`, does what is done once for a geometry (imports, index arrays,
-divisors) and returns what is compared and timed. A ``_cut`` takes the image and returns the windows as
-``(*counts, *patch)``, ``(n, *patch)`` or ``(n, features)``; a ``_merge`` or ``_sum`` takes patches
-and returns the image; a ``_map`` takes the image, cuts it and merges it again.
+divisors) and returns what is compared and timed. What a ``_cut`` makes takes the image and returns
+the windows as ``(*counts, *patch)``, ``(n, *patch)`` or ``(n, features)``; a ``_merge`` or ``_sum``
+takes patches and returns the image; a ``_map`` takes the image, cuts it and merges it again.
 """
 
 import warnings
@@ -45,7 +45,7 @@ __all__ = [
     "windrow_view",
 ]
 
-Run = Callable[[Array], Array]
+Run = Callable[[Array], Any]
 Make = Callable[[Case], Run]
 
 
@@ -128,11 +128,11 @@ def numpy_bincount_merge(case: Case) -> Run:
 
 
 def numpy_add_at_merge(case: Case) -> Run:
-    index, weights = _indices(case), _reciprocal(case)
+    index, weights = _indices(case).ravel(), _reciprocal(case)  # 1-D: add.at has a fast path for it
 
     def run(patches: Array) -> Array:
         merged = np.zeros(weights.size)
-        np.add.at(merged, index, patches.reshape(index.shape))
+        np.add.at(merged, index, patches.ravel())
         return merged.reshape(case.shape) * weights
 
     return run
@@ -213,7 +213,7 @@ def tiler_merge(case: Case) -> Run:
     tiler, merger_type = _tiler(case), _quiet("tiler").Merger
     sums = case.float_dtype
 
-    def run(patches: Array) -> Array:
+    def run(patches: Array) -> Any:
         merger = merger_type(tiler, window="boxcar", data_dtype=sums, weights_dtype=sums)
         for number, patch in enumerate(patches.reshape(-1, *case.patch)):
             merger.add(number, patch)
@@ -229,8 +229,10 @@ def torch_unfold_cut(case: Case) -> Run:
     torch = _quiet("torch")
     unfold = torch.nn.functional.unfold
 
-    def run(image: Array) -> Array:
-        return unfold(torch.from_numpy(image)[None, None], case.patch, stride=case.step)[0].T.numpy()
+    def run(image: Array) -> Any:
+        return unfold(torch.from_numpy(image)[None, None], case.patch, stride=case.step)[
+            0
+        ].T.numpy()
 
     return run
 
@@ -238,7 +240,7 @@ def torch_unfold_cut(case: Case) -> Run:
 def torch_windows_cut(case: Case) -> Run:
     torch = _quiet("torch")
 
-    def run(image: Array) -> Array:
+    def run(image: Array) -> Any:
         rows = torch.from_numpy(image).unfold(0, case.patch[0], case.step[0])
         return rows.unfold(1, case.patch[1], case.step[1]).contiguous().numpy()
 
@@ -249,7 +251,7 @@ def torch_sum(case: Case) -> Run:
     torch = _quiet("torch")
     fold = torch.nn.functional.fold
 
-    def run(patches: Array) -> Array:
+    def run(patches: Array) -> Any:
         columns = torch.from_numpy(patches.reshape(case.n_patches, -1).T)[None]
         return fold(columns, case.shape, case.patch, stride=case.step)[0, 0].numpy()
 
@@ -260,7 +262,7 @@ def torch_merge(case: Case) -> Run:
     total = torch_sum(case)
     touched = total(np.ones((case.n_patches, case.features), case.dtype, order="F"))
 
-    def run(patches: Array) -> Array:
+    def run(patches: Array) -> Any:
         merged = total(patches)
         merged /= touched
         return merged
@@ -284,7 +286,7 @@ def monai_merge(case: Case) -> Run:
     # Its counts are uint8 unless told otherwise, and wrap where 256 patches overlap.
     kinds = {"value_dtype": getattr(torch, case.float_dtype), "count_dtype": torch.int32}
 
-    def run(patches: Array) -> Array:
+    def run(patches: Array) -> Any:
         merger = merger_type((1, 1, *case.shape), **kinds)
         batch = torch.from_numpy(patches).view(-1, 1, 1, *case.patch)
         for patch, place in zip(batch, places, strict=True):

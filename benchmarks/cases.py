@@ -23,7 +23,9 @@ class Case:
     dtype: str
 
     def __str__(self) -> str:
-        shape, patch, step = ("x".join(map(str, pair)) for pair in (self.shape, self.patch, self.step))
+        shape, patch, step = (
+            "x".join(map(str, pair)) for pair in (self.shape, self.patch, self.step)
+        )
         return f"{patch} step {step} of {shape}, {self.dtype}"
 
     @property
@@ -50,11 +52,11 @@ class Case:
 
     @property
     def float_dtype(self) -> str:
-        """What a mean is summed in by those who do not widen: the dtype, or float32 for integers."""
+        """The dtype of means for those who do not widen: its own, float32 for integers."""
         return self.dtype if np.dtype(self.dtype).kind == "f" else "float32"
 
     def image(self, seed: int = 0) -> Array:
-        """Return noise of the case's shape and dtype: floats in [0, 1), integers over all values."""
+        """Return noise as an image: floats in [0, 1), integers over their whole range."""
         return _noise(self.shape, self.dtype, seed)
 
     def patches(self, seed: int = 0) -> Array:
@@ -76,10 +78,10 @@ class Case:
 
 
 def _noise(shape: tuple[int, ...], dtype: str, seed: int) -> Array:
-    rng = np.random.default_rng(seed)
-    if np.dtype(dtype).kind == "f":
-        return rng.random(shape, dtype=dtype)
-    return rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+    rng, kind = np.random.default_rng(seed), np.dtype(dtype)
+    if kind.kind == "f":
+        return rng.random(shape, np.float32 if kind.itemsize == 4 else np.float64)
+    return rng.integers(0, np.iinfo(kind).max, shape, kind, endpoint=True)
 
 
 def _both(shape: int, patch: int, step: int) -> tuple[Case, Case]:

@@ -1,17 +1,18 @@
 """One job of one case: every peer that does it, held to windrow's answer and timed in turns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks.calls import Run
 from benchmarks.cases import Array, Case, Layout
 from benchmarks.peers import BASELINE, PEERS, Job, Peer, refusal
 from benchmarks.timing import Task, Timing, interleave
 
-__all__ = ["Row", "agree", "measure", "peers_of", "rows_of"]
+__all__ = ["Row", "agree", "inputs_of", "measure", "peers_of", "rows_of"]
 
 RELATIVE = {"float32": 1e-5, "float64": 1e-12}
 SAMPLED = 4096
@@ -31,7 +32,7 @@ class Row:
     @property
     def throughput(self) -> float | None:
         """Return 1e9 patch elements a second."""
-        return self.timing and self.case.elements / self.timing.median / 1e9
+        return self.case.elements / self.timing.median / 1e9 if self.timing else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row in types that JSON has."""
@@ -68,23 +69,58 @@ def measure(
     job: Job,
     peers: Iterable[Peer],
     *,
-    extra: dict[str, Task] | None = None,
+    extra: Mapping[str, Run] | None = None,
     repeat: int = 5,
     budget: float = 20.0,
 ) -> tuple[list[Row], dict[str, Timing]]:
-    """Return a row for each of `peers`, the baseline first among them, and the times of `extra`.
+    """Return a row for each of `peers`, the baseline among them, and the times of `extra`.
 
-    The peers take the same array where they take the same layout. Answers are compared on every
-    element of a merged image, and on up to 4096 windows of a cut.
+    Peers of one layout take the same array, and each of `extra` takes what the baseline takes.
+    Answers are compared on every element of an image, and on up to 4096 windows of a cut.
     """
-    peers = list(peers)
-    answers: dict[str, Array] = {}
+    table, answers = {str(peer): peer for peer in peers}, {}
 
     def inspect(name: str, result: Array) -> None:
-        if name not in (extra or {}):
+        if name in table:
             answers[name] = _digest(result, case, job)
 
-    tasks = _tasks(case, job, [peer for peer in peers if not refusal(peer, case)])
-    timings = interleave(tasks | (extra or {}), repeat=repeat, budget=budget, inspect=inspect)
-    rows = [_row(case, peer, timings, answers) for peer in peers]
+    ready = [peer for peer in table.values() if not refusal(peer, case)]
+    tasks = _tasks(case, job, ready, extra or {})
+    timings = interleave(tasks, repeat=repeat, budget=budget, inspect=inspect)
+    rows = [_row(case, peer, timings, answers) for peer in table.values()]
     return rows, {name: timings[name] for name in extra or {}}
+
+
+def _tasks(case: Case, job: Job, peers: list[Peer], extra: Mapping[str, Run]) -> dict[str, Task]:
+    inputs = inputs_of(case, job, {peer.layout for peer in peers})
+    tasks: dict[str, Task] = {
+        str(peer): partial(peer.make(case), inputs[peer.layout]) for peer in peers
+    }
+    return tasks | {name: partial(run, inputs["patch"]) for name, run in extra.items()}
+
+
+def inputs_of(case: Case, job: Job, layouts: set[Layout], seed: int = 0) -> dict[Layout, Array]:
+    """Return what a job is given: the image, or patches that differ where they overlap."""
+    if job in ("cut", "map"):
+        return dict.fromkeys(layouts, case.image(seed))
+    patches = case.patches(seed)
+    return {
+        layout: patches if layout == "patch" else case.arrange(patches, layout)
+        for layout in layouts
+    }
+
+
+def _digest(result: Array, case: Case, job: Job) -> Array:
+    if job != "cut":
+        return result
+    return np.array(rows_of(result, case, every=-(-case.n_patches // SAMPLED)))
+
+
+def _row(
+    case: Case, peer: Peer, timings: Mapping[str, Timing], answers: Mapping[str, Array]
+) -> Row:
+    reason, name, base = refusal(peer, case), str(peer), str(BASELINE[peer.job])
+    if reason:
+        return Row(case, peer, reason=reason)
+    ratio = timings[name].median / timings[base].median
+    return Row(case, peer, timings[name], ratio, agree(answers[name], answers[base]))

@@ -127,7 +127,13 @@ PEERS: tuple[Peer, ...] = (
     Peer("patchify", "merge", "patchify", "unpatchify", calls.patchify_merge, steps="patch"),
     Peer("tiler", "merge", "tiler", "Merger boxcar", calls.tiler_merge, steps="covering"),
     Peer(
-        "torch", "merge", "torch", "fold / fold(ones)", calls.torch_merge, dtypes=FLOATS, layout="feature"
+        "torch",
+        "merge",
+        "torch",
+        "fold / fold(ones)",
+        calls.torch_merge,
+        dtypes=FLOATS,
+        layout="feature",
     ),
     Peer("MONAI", "merge", "monai", "AvgMerger", calls.monai_merge, dtypes=FLOATS),
     BASELINE["sum"],

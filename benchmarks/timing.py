@@ -8,11 +8,12 @@ import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-__all__ = ["Task", "Timing", "interleave", "ratios"]
+__all__ = ["Task", "Timing", "interleave"]
 
 Task = Callable[[], Any]
 
@@ -51,7 +52,7 @@ class _Runner:
     note: str = ""
 
     def warm_up(self, inspect: Callable[[Any], None]) -> None:
-        """Run twice unmeasured, the first result to `inspect`; too slow for that, the run counts."""
+        """Run twice unmeasured and `inspect` the first result; one run over budget is all."""
         first, result = _clock(self.task)
         inspect(result)
         del result
@@ -89,16 +90,11 @@ def interleave(
     runners = {name: _Runner(task, budget) for name, task in tasks.items()}
     with _no_collector():
         for name, runner in runners.items():
-            runner.warm_up(lambda result, name=name: inspect(name, result))
+            runner.warm_up(partial(inspect, name))
         for _ in range(repeat):
             for runner in runners.values():
                 runner.sample()
     return {name: Timing(tuple(each.samples), each.note) for name, each in runners.items()}
-
-
-def ratios(timings: Mapping[str, Timing], base: str) -> dict[str, float]:
-    """Return how many times the median of `base` each median is."""
-    return {name: timing.median / timings[base].median for name, timing in timings.items()}
 
 
 def _clock(task: Task) -> tuple[float, Any]:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["as_axis", "as_count", "as_per_axis", "as_pad", "as_shape"]
+__all__ = ["as_axis", "as_count", "as_per_axis", "as_pad", "as_shape", "is_many"]
+
+
+def is_many(value: Any) -> bool:
+    """Whether ``value`` is a collection of numbers and not one number (or a word)."""
+    return hasattr(value, "__iter__") and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
 
 
 def as_count(value: Any, name: str, least: int = 1) -> int:
     """``value`` as an int of at least ``least``."""
+    if type(value) is int and value >= least:
+        return value
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -22,7 +29,7 @@ def as_count(value: Any, name: str, least: int = 1) -> int:
 
 def as_shape(shape: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]:
     """``shape``, an int or a sequence of ints, as a non-empty tuple."""
-    items = tuple(shape) if isinstance(shape, Iterable) and not isinstance(shape, str) else (shape,)
+    items = tuple(shape) if is_many(shape) else (shape,)
     if not items:
         raise ValueError(f"{name} must name at least one axis, got {shape!r}")
     return tuple(as_count(item, name, least) for item in items)
@@ -30,7 +37,7 @@ def as_shape(shape: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]
 
 def as_per_axis(value: Any, ndim: int, name: str, least: int = 1) -> tuple[int, ...]:
     """``value``, one int for all axes or one per axis, as a tuple of ``ndim`` ints."""
-    if not isinstance(value, Iterable) or isinstance(value, str):
+    if not is_many(value):
         return (as_count(value, name, least),) * ndim
     items = as_shape(value, name, least)
     if len(items) != ndim:
@@ -58,7 +65,7 @@ def as_pad(pad: Any, ndim: int) -> tuple[tuple[int, int], ...] | str:
         if pad != "same":
             raise ValueError(f"pad must be an int, one per axis, (before, after) pairs or 'same', got {pad!r}")
         return pad
-    if not isinstance(pad, Iterable):
+    if not is_many(pad):
         return ((as_count(pad, "pad", 0),) * 2,) * ndim
     items: Sequence[Any] = tuple(pad)
     if len(items) != ndim:
@@ -70,7 +77,7 @@ def as_pad(pad: Any, ndim: int) -> tuple[tuple[int, int], ...] | str:
 
 
 def _as_pair(item: Any, pad: Any) -> tuple[int, int]:
-    if not isinstance(item, Iterable):
+    if not is_many(item):
         return (as_count(item, "pad", 0),) * 2
     pair = tuple(item)
     if len(pair) != 2:

@@ -69,6 +69,11 @@ class AxisGrid:
         return span % (self.count - 1) == 0 if self.even else span == (self.count - 1) * self.step
 
     @property
+    def end(self) -> int:
+        """Where the last patch ends."""
+        return self.start(self.count - 1) + self.extent
+
+    @property
     def gap(self) -> int:
         """Distance between the first two starts (1 where there is one patch)."""
         return self.start(1) - self.start(0) if self.count > 1 else 1
@@ -76,7 +81,7 @@ class AxisGrid:
     @property
     def inside(self) -> bool:
         """Whether no patch leaves the image."""
-        return self.start(0) >= 0 and self.start(self.count - 1) + self.extent <= self.size
+        return self.start(0) >= 0 and self.end <= self.size
 
     @property
     def regular(self) -> bool:
@@ -95,7 +100,7 @@ class AxisGrid:
     @property
     def covers(self) -> bool:
         """Whether every element is touched by a patch."""
-        if self.start(0) > 0 or self.start(self.count - 1) + self.extent < self.size:
+        if self.start(0) > 0 or self.end < self.size:
             return False
         if self.dilation == 1:
             return self.longest_gap <= self.patch
@@ -133,7 +138,7 @@ class AxisGrid:
         Without weights these are counts, exact integers in float64. O(patch * count).
         """
         margin = max(0, -self.start(0))
-        end = max(self.size, self.start(self.count - 1) + self.extent)
+        end = max(self.size, self.end)
         total = np.zeros(margin + end)
         starts = self.starts() + margin
         taper = np.ones(self.patch) if weights is None else weights

@@ -187,6 +187,15 @@ class PatchGrid:
         return tuple(max(0, e - s) for e, s in zip(self.extent, self.step, strict=True))
 
     @property
+    def margins(self) -> tuple[tuple[int, int], ...]:
+        """Width of the padding ``(before, after)`` each axis, what ``tail="pad"`` adds included."""
+        asked = ((0, 0),) * self.ndim if isinstance(self.pad, str) else self.pad
+        return tuple(
+            (max(before, -axis.start(0), 0), max(after, axis.end - axis.size, 0))
+            for (before, after), axis in zip(asked, self.axis_grids, strict=True)
+        )
+
+    @property
     def starts(self) -> tuple[NDArray[np.int64], ...]:
         """Where patches start along each axis, one 1-D int64 array per axis (negative in padding)."""
         return tuple(axis.starts() for axis in self.axis_grids)
@@ -195,6 +204,13 @@ class PatchGrid:
     def regular(self) -> bool:
         """Whether a strided view can express the grid: even steps, no padding touched."""
         return all(axis.regular for axis in self.axis_grids)
+
+    @cached_property
+    def rows(self) -> tuple[tuple[int, int, int, int, int], ...]:
+        """Start, count, gap, patch and dilation per axis: what strides are made of; empty if not `regular`."""
+        if not self.regular:
+            return ()
+        return tuple((a.start(0), a.count, a.gap, a.patch, a.dilation) for a in self.axis_grids)
 
     @property
     def covers(self) -> bool:

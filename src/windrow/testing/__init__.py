@@ -1,9 +1,10 @@
 """Slow twins and Hypothesis strategies: what windrow is tested with, and what tests around it can use.
 
-`windrow.testing.slow` says every result again in plain loops. `windrow.testing.strategies` draws grids,
+`windrow.testing.slow` says every result again in plain loops, `windrow.testing.compare` asserts that
+arrays agree. `windrow.testing.strategies` draws grids,
 images and weights (extra: `windrow[testing]`).
 """
 
-from . import slow
+from . import compare, slow
 
-__all__ = ["slow"]
+__all__ = ["compare", "slow"]

@@ -262,7 +262,7 @@ def map_patches(
 def taper(weights: Any, patch: Ints) -> npt.NDArray[np.float64]:
     """Weights of one patch as an array of its shape, from a name, vectors or an array.
 
-    >>> taper("triang", (3,))
+    >>> taper("hann", (3,))
     array([0.5, 1. , 0.5])
     """
     if weights is None:

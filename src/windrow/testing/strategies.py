@@ -108,6 +108,7 @@ def grids(
     tails: Sequence[str] = TAILS,
     pads: bool = True,
     pad_modes: Sequence[str] = PAD_MODES,
+    pad_values: Sequence[int] = (0, 1),
     dilated: bool = True,
     gaps: bool = True,
     covers: bool | None = None,
@@ -130,11 +131,11 @@ def grids(
         tail=tail,  # type: ignore[arg-type]
         pad="same" if same else pad,
         pad_mode=draw(st.sampled_from(pad_modes)) if pads or tail == "pad" else "constant",
-        pad_value=draw(st.integers(0, 1)),
+        pad_value=draw(st.sampled_from(pad_values)),
     )
     if covers is None or bool(slow.coverage(grid).all()) == covers:
         return grid
-    return PatchGrid(shape, draw(st.integers(1, min(shape)))) if covers else _with_a_hole(grid)
+    return PatchGrid(shape, draw(st.integers(1, min(*shape, 3)))) if covers else _with_a_hole(grid)
 
 
 def _with_a_hole(grid: PatchGrid) -> PatchGrid:
@@ -289,6 +290,4 @@ def wheres(draw: st.DrawFn, grid: PatchGrid) -> npt.NDArray[np.bool_]:
     shape = draw(st.sampled_from([grid.shape, counts]))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     mask: npt.NDArray[np.bool_] = rng.random(shape) < draw(st.sampled_from([0.05, 0.5, 1.0]))
-    if not slow.select(grid, mask):
-        mask[...] = True
-    return mask
+    return mask if slow.select(grid, mask) else np.ones(counts, np.bool_)

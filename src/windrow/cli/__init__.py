@@ -1,0 +1,22 @@
+"""The command line: parse, plan, print, run. Needs the extra: pip install "windrow[cli]"."""
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+EXTRAS = frozenset({"PIL", "matplotlib", "rich", "sklearn", "threadpoolctl", "tifffile", "typer"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of `windrow argv`: 0, or 2 after one line on stderr, or 130 when interrupted."""
+    try:
+        from windrow.cli.commands import run
+
+        return run(argv)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRAS:
+            raise
+        needs = f'windrow: the command line needs {error.name}: pip install "windrow[cli]"'
+        print(needs, file=sys.stderr)
+        return 2

@@ -1,0 +1,170 @@
+"""Sliding DCT denoising, one function of a batch of patches per pass.
+
+Every patch is transformed, its small coefficients are taken for noise, and it is transformed back; each pixel is
+then the weighted mean of all patches that touch it. The first pass thresholds hard; the second one is a Wiener
+filter that takes the first one's result for the truth.
+
+Sources: G. Yu and G. Sapiro, "DCT image denoising: a simple and effective image denoising algorithm", IPOL 2011
+(sliding transform, colour decorrelation); N. Pierazzo, J.-M. Morel and G. Facciolo, "Multi-scale DCT denoising",
+IPOL 2017 (weights that grow with sparsity, the guided second pass).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.fft
+from threadpoolctl import threadpool_limits
+
+import windrow as wr
+
+__all__ = ["Pass", "Progress", "Watch", "denoise", "empirical_wiener", "hard_threshold", "passes"]
+
+FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Shrink: TypeAlias = Callable[[FloatArray, float], FloatArray]
+Progress: TypeAlias = Callable[[int, int], None]
+
+# In units of sigma. The paper's 3 loses 0.3 dB on china.jpg and 0.1 dB on flower.jpg after both passes;
+# 2.7 is what BM3D uses as well.
+THRESHOLD = 2.7
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One sweep over every patch of the image: what shrinks the coefficients, and the side of a patch."""
+
+    name: str
+    shrink: Shrink
+    patch: int
+    guided: bool
+
+    def channels(self, image_channels: int) -> int:
+        """The number of channels that a patch of this pass has."""
+        return image_channels * (2 if self.guided else 1)
+
+
+Watch: TypeAlias = Callable[[Pass], AbstractContextManager[Progress | None]]
+
+
+def passes(patch: int, shape: tuple[int, ...]) -> tuple[Pass, Pass]:
+    """The two passes over an image of `shape`; the second one's patches are twice as wide, where they fit."""
+    wide = max(patch, min(2 * patch, *shape[:2]))
+    return (
+        Pass("hard threshold", hard_threshold, patch, guided=False),
+        Pass("guided Wiener", empirical_wiener, wide, guided=True),
+    )
+
+
+def denoise(
+    image: FloatArray,
+    sigma: float,
+    patch: int = 8,
+    *,
+    workers: int | None = None,
+    watch: Watch = lambda _: nullcontext(),
+) -> FloatArray:
+    """`image` (rows, columns, channels) with white Gaussian noise of standard deviation `sigma` taken out.
+
+    Computes in the dtype of `image`. `watch(stage)` is entered around each pass and gives its progress callback.
+    """
+    colour = _dct(image.shape[-1], image.dtype)
+    noisy = image @ colour.T
+    estimate = noisy
+    for stage in passes(patch, image.shape):
+        planes = np.concatenate([noisy, estimate], axis=-1) if stage.guided else noisy
+        with watch(stage) as progress:
+            estimate = _sweep(stage, planes, sigma, workers, progress)
+    result: FloatArray = estimate @ colour
+    return result
+
+
+def _sweep(
+    stage: Pass, planes: FloatArray, sigma: float, workers: int | None, progress: Progress | None
+) -> FloatArray:
+    """`planes` after one pass over every patch, step 1, without the noise channels' guide."""
+    # The threads are windrow's: BLAS with threads of its own would fight them for the cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        result: FloatArray = wr.map_patches(
+            partial(stage.shrink, sigma=sigma),
+            planes,
+            stage.patch,
+            step=1,
+            channel_axis=-1,
+            merge="sum",
+            finalize=_weighted_mean,
+            dtype=planes.dtype,
+            workers=workers,
+            progress=progress,
+        )
+    return result
+
+
+def hard_threshold(batch: FloatArray, sigma: float) -> FloatArray:
+    """Denoised patches times their weight, and the weight as one more channel: (n, p, p, channels + 1).
+
+    The weight is 1 / (number of coefficients kept), the inverse of the noise that stays in the patch.
+    """
+    spectra = _forward(batch)
+    keep = np.abs(spectra) > THRESHOLD * sigma
+    keep[0, 0] = True  # the mean of a patch is signal, however dark
+    spectra *= keep
+    # Bytes first, then floats: 4 times as fast as summing booleans to float32 at once.
+    kept = keep.view(np.uint8).reshape(len(keep), -1, keep.shape[-1]).sum(axis=1, dtype=np.uint16)
+    return _weighted(spectra, 1 / kept.sum(axis=0, dtype=spectra.dtype))
+
+
+def empirical_wiener(batch: FloatArray, sigma: float) -> FloatArray:
+    """The same for patches whose second half of channels is an estimate of what the first half should be.
+
+    With S the spectrum of the estimate, the gain is S^2 / (S^2 + sigma^2) and the weight 1 / sum(gain^2).
+    """
+    noisy, estimate = np.split(_forward(batch), 2, axis=2)
+    gain = np.square(estimate)
+    gain /= gain + gain.dtype.type(sigma) ** 2
+    gain[0, 0] = 1
+    flat = gain.reshape(-1, gain.shape[-1])
+    weight = 1 / np.einsum("in,in->n", flat, flat)
+    return _weighted(np.multiply(noisy, gain, out=gain), weight)
+
+
+def _forward(batch: FloatArray) -> FloatArray:
+    """The DCT of each patch, patch index last: (p, p, channels, n), contiguous.
+
+    Two matrix products per batch. They take 1/7 of the time of `scipy.fft.dctn`, which works patch by patch; in
+    the feature layout the transposed batch is contiguous as it stands, so nothing is copied either.
+    """
+    planes = np.ascontiguousarray(batch.transpose(1, 2, 3, 0))
+    matrix = _dct(len(planes), planes.dtype)
+    return _along_both(matrix, planes, out=planes)
+
+
+def _weighted(spectra: FloatArray, weight: FloatArray) -> FloatArray:
+    """Patches of `spectra` times `weight`, then `weight` itself, with the patch index first again."""
+    rows, columns, channels, n = spectra.shape
+    result = np.empty((rows, columns, channels + 1, n), spectra.dtype)
+    patches = _along_both(_dct(rows, spectra.dtype).T, spectra, out=spectra)
+    np.multiply(patches, weight, out=result[:, :, :channels])
+    result[:, :, channels] = weight
+    return result.transpose(3, 0, 1, 2)
+
+
+def _along_both(matrix: FloatArray, planes: FloatArray, out: FloatArray) -> FloatArray:
+    """`matrix` applied along the first axis of `planes`, then along the second; `out` may be `planes`."""
+    side = len(matrix)
+    half = matrix @ planes.reshape(side, -1)
+    np.matmul(matrix, half.reshape(side, side, -1), out=out.reshape(side, side, -1))
+    return out
+
+
+def _weighted_mean(slab: FloatArray) -> FloatArray:
+    """Weighted sums divided by the sum of weights, their last channel."""
+    return slab[..., :-1] / slab[..., -1:]
+
+
+def _dct(n: int, dtype: np.dtype[Any]) -> FloatArray:
+    """The orthonormal n-point DCT as a matrix; with n = 3 the colour transform of Yu and Sapiro."""
+    matrix: FloatArray = scipy.fft.dct(np.eye(n), axis=0, norm="ortho").astype(dtype)
+    return matrix

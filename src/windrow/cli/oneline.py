@@ -1,0 +1,58 @@
+"""Errors as one line: what the user did wrong on stderr and exit code 2, never a traceback."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+__all__ = ["OneLineErrors"]
+
+# typer brings its own copy of click since 0.26 and imported click before: in both the base of
+# BadParameter is the usage error, which also stands for options that do not exist.
+USAGE_ERROR = typer.BadParameter.__mro__[1]
+BAD_INPUT = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, OSError)
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class OneLineErrors(TyperGroup):
+    """A command group whose bad input ends in one line and exit code 2, and Ctrl-C in exit code 130."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        *_rest: Any,
+        **_extra: Any,
+    ) -> NoReturn:
+        """Run and exit, as `typer` calls it."""
+        arguments = sys.argv[1:] if args is None else list(args)
+        sys.exit(self._code(arguments, prog_name or "windrow"))
+
+    def _code(self, arguments: list[str], prog_name: str) -> int:
+        try:
+            with self.make_context(prog_name, arguments) as context:
+                self.invoke(context)
+        except typer.Exit as request:
+            return request.exit_code
+        except (KeyboardInterrupt, typer.Abort):
+            return _say("interrupted", INTERRUPTED)
+        except USAGE_ERROR as error:
+            return _say(error.format_message())  # type: ignore[attr-defined]
+        except BAD_INPUT as error:
+            return _say(_described(error))
+        return 0
+
+
+def _described(error: BaseException) -> str:
+    """The message of `error`, with the file where the operating system names one."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _say(message: str, code: int = 2) -> int:
+    """`code`, after `message` as one line on stderr."""
+    print("windrow:", " ".join(message.split()), file=sys.stderr)
+    return code

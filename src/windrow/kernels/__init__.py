@@ -1,0 +1,1 @@
+"""Views, boundary reads, tapers, and the compiled gather and add loops."""

@@ -1,0 +1,40 @@
+"""Plain loops that numba compiles when they are first called."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["compiled"]
+
+
+class compiled:
+    """A function compiled by numba at its first call: serial, without the GIL, cached on disk.
+
+    Importing a module of kernels thus costs nothing. Where no cache folder can be written, or what
+    lies there cannot be read, the function is compiled without a cache.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._dispatcher: Callable[..., None] | None = None
+
+    def __call__(self, *args: Any) -> None:
+        dispatcher = self._dispatcher or self._compile(cache=True)
+        try:
+            dispatcher(*args)
+        except (OSError, EOFError, ValueError, ImportError, AttributeError):
+            # the loops raise none of these: they come from reading or writing the cache, before any loop has run
+            self._compile(cache=False)(*args)
+
+    def _compile(self, cache: bool) -> Callable[..., None]:
+        import numba
+
+        options = {"nogil": True, "error_model": "numpy"}
+        try:
+            self._dispatcher = numba.njit(self.function, cache=cache, **options)
+        except RuntimeError:  # numba finds no folder for its cache
+            self._dispatcher = numba.njit(self.function, **options)
+        return self._dispatcher

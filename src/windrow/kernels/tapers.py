@@ -1,0 +1,75 @@
+"""Tapers: one weight per sample of a patch, as one vector per axis or as an array of the patch's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Taper", "taper_along", "resolve_weights"]
+
+Taper = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
+
+
+def taper_along(name: Any, length: int) -> NDArray[np.float64]:
+    """A window of `scipy.signal.get_window` as ``length`` positive weights, symmetric.
+
+    It is sampled at ``length + 2`` points of which the ends are left out, so windows that
+    end in zeros (hann, triang, blackman) keep every sample. Plain ``"gaussian"`` has a standard deviation of ``length / 8``.
+
+    >>> taper_along("hann", 3)
+    array([0.5, 1. , 0.5])
+    """
+    from scipy.signal import get_window
+
+    window = ("gaussian", max(length / 8, 0.5)) if name == "gaussian" else name
+    try:
+        weights = np.asarray(get_window(window, length + 2, fftbins=False)[1:-1], dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"weights={name!r} is no window that scipy.signal.get_window knows ({error});"
+            " name one such as 'hann', give ('kaiser', 14.0), one array per axis, or an array of the patch's shape"
+        ) from None
+    if not weights.min() > 0:
+        raise ValueError(f"weights={name!r} has samples that are not positive and cannot weigh a merge: use 'hann'")
+    return weights
+
+
+def resolve_weights(weights: Any, patch: tuple[int, ...]) -> Taper | None:
+    """``weights`` as the caller gives them, as vectors (separable) or one array of the patch's shape."""
+    if weights is None:
+        return None
+    if isinstance(weights, str) or _is_parametrized_name(weights):
+        return tuple(taper_along(weights, p) for p in patch)
+    if isinstance(weights, np.ndarray) or not isinstance(weights, Sequence):
+        return _checked(np.asarray(weights), patch)
+    if _are_vectors(weights, patch):
+        return tuple(_checked(np.asarray(w), (p,)) for w, p in zip(weights, patch, strict=True))
+    return _checked(np.asarray(weights), patch)
+
+
+def _is_parametrized_name(weights: Any) -> bool:
+    return isinstance(weights, tuple) and bool(weights) and isinstance(weights[0], str)
+
+
+def _are_vectors(weights: Sequence[Any], patch: tuple[int, ...]) -> bool:
+    shapes = [np.shape(w) for w in weights]
+    return len(weights) == len(patch) and all(s == (p,) for s, p in zip(shapes, patch, strict=True))
+
+
+def _checked(weights: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    if weights.shape != shape:
+        raise ValueError(
+            f"weights have shape {weights.shape}, but the patch that is merged has shape {shape}:"
+            " give that shape, one 1-D array per axis, or a window's name"
+        )
+    if weights.dtype.kind not in "biuf":
+        raise TypeError(f"weights must be real numbers, got dtype {weights.dtype}")
+    values = weights.astype(np.float64)
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise ValueError("weights must be finite and not negative")
+    if not values.any():
+        raise ValueError("weights are all 0, so nothing would be merged")
+    return values

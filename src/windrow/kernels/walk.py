@@ -1,0 +1,219 @@
+"""Which patches, in which order, and where their samples lie: tables for the loops of `loops`.
+
+An operand (an image block, a batch, an accumulator) is flat memory, with where each patch lies in it
+and a stride per axis of the patch. `Runs` are stretches of patches that follow each other along one axis with an
+even step; they are all that kernels know of a selection, be it a whole tile, a mask, or a list of indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import AxisGrid
+from ..geometry.tiles import Bounds
+from .flat import Flat, outer_sum
+
+__all__ = [
+    "Operand",
+    "Runs",
+    "feature_tables",
+    "full_runs",
+    "gridded",
+    "line_tables",
+    "placed",
+    "runs_of",
+    "stacked",
+]
+
+Vector = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs of patches: the position of each run's first patch per axis, and how many follow along ``along``.
+
+    ``sequence`` counts patches before each run in the selection as a whole.
+    """
+
+    at: tuple[Vector, ...]
+    lengths: Vector
+    sequence: Vector
+    along: int
+
+    @property
+    def n(self) -> int:
+        return int(self.lengths.sum())
+
+    def offsets(self, places: Sequence[Vector]) -> Vector:
+        """Offset of each run's first patch, given where patches lie along each axis."""
+        total = np.zeros(len(self.lengths), dtype=np.int64)
+        for at, place in zip(self.at, places, strict=True):
+            if len(place) > 1 or place[0]:
+                total += place[at]
+        return total
+
+    def each(self) -> Runs:
+        """The same patches as runs of length 1."""
+        if len(self.lengths) == self.n:
+            return self
+        ends = np.cumsum(self.lengths)
+        steps = np.arange(ends[-1]) - np.repeat(ends - self.lengths, self.lengths)
+        at = [np.repeat(a, self.lengths) for a in self.at]
+        at[self.along] = at[self.along] + steps
+        sequence = np.repeat(self.sequence, self.lengths) + steps
+        return Runs(tuple(at), np.ones(len(steps), dtype=np.int64), sequence, self.along)
+
+    def split(self, most: int) -> list[Runs]:
+        """Consecutive groups of at most ``most`` patches; long runs are cut into equal parts."""
+        runs = self._shortened(most)
+        groups, begin = [], 0
+        ends = np.cumsum(runs.lengths)
+        while begin < len(ends):
+            done = int(ends[begin - 1]) if begin else 0
+            end = max(begin + 1, int(np.searchsorted(ends, done + most, side="right")))
+            groups.append(runs[begin:end])
+            begin = end
+        return groups
+
+    def _shortened(self, most: int) -> Runs:
+        parts = -(-self.lengths // most)
+        if (parts == 1).all():
+            return self
+        whole = np.repeat(self.lengths, parts)
+        pieces = np.repeat(parts, parts)
+        k = np.arange(len(whole)) - np.repeat(np.cumsum(parts) - parts, parts)
+        begin, end = whole * k // pieces, whole * (k + 1) // pieces
+        at = [np.repeat(a, parts) for a in self.at]
+        at[self.along] = at[self.along] + begin
+        return Runs(tuple(at), end - begin, np.repeat(self.sequence, parts) + begin, self.along)
+
+    def __getitem__(self, part: slice | NDArray[np.intp]) -> Runs:
+        return Runs(
+            tuple(a[part] for a in self.at), self.lengths[part], self.sequence[part], self.along
+        )
+
+
+def full_runs(counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
+    """Every patch of a grid (or tile) in C order; ``breaks`` are positions along the axis where runs must start."""
+    begins = np.asarray([0, *breaks], dtype=np.int64)
+    lengths = np.diff(np.append(begins, counts[along]))
+    axes = [np.arange(n, dtype=np.int64) for n in counts]
+    axes[along] = begins
+    at = np.meshgrid(*axes, indexing="ij")
+    rows = at[0].size // len(begins)
+    inner = int(np.prod([n for n in counts[along + 1 :]], dtype=np.int64))
+    assert inner == 1, "axes behind the run axis hold one patch"
+    return _sequenced(tuple(a.ravel() for a in at), np.tile(lengths, rows), along)
+
+
+def runs_of(rows: Vector, counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
+    """Flat indices in the caller's order, grouped where they follow each other evenly."""
+    at = np.unravel_index(rows, tuple(counts))
+    here = at[along]
+    new = np.ones(len(rows), dtype=bool)
+    new[1:] = (np.diff(rows) != 1) | (here[1:] == 0) | np.isin(here[1:], np.asarray(breaks, dtype=np.int64))
+    begins = np.flatnonzero(new)
+    lengths = np.diff(np.append(begins, len(rows)))
+    return _sequenced(tuple(a[begins].astype(np.int64) for a in at), lengths, along)
+
+
+def _sequenced(at: tuple[Vector, ...], lengths: Vector, along: int) -> Runs:
+    return Runs(at, lengths, np.cumsum(lengths) - lengths, along)
+
+
+class Operand(NamedTuple):
+    """Flat memory, how to find a run's first patch in it, the stride of each patch axis, and of a run."""
+
+    memory: NDArray[Any]
+    table: Callable[[Runs], Vector]
+    strides: tuple[int, ...]
+    along: int
+
+    def samples(self, patch: Sequence[int]) -> Vector:
+        """Offset of every sample of a patch, in C order."""
+        steps = zip(patch, self.strides, strict=True)
+        return outer_sum([np.arange(p, dtype=np.int64) * s for p, s in steps])
+
+
+def placed(
+    array: Flat, axes: Sequence[AxisGrid], origin: Sequence[int], ranges: Bounds, gap: int, along: int
+) -> Operand:
+    """An operand in which patches lie where the grid says: an image block or an accumulator.
+
+    Element ``origin`` of the image is the array's first; ``ranges`` are the patches that positions count from.
+    """
+    places = [
+        (axis.starts(*between) - o) * s
+        for axis, between, o, s in zip(axes, ranges, origin, array.strides, strict=True)
+    ]
+    strides = tuple(axis.dilation * s for axis, s in zip(axes, array.strides, strict=True))
+    return Operand(
+        array.memory,
+        lambda runs: runs.offsets(places),
+        strides,
+        gap * array.strides[along],
+    )
+
+
+def stacked(array: Flat, per_image: int, n_batch: int, first: int = 0) -> Operand:
+    """An operand in which patches lie one after the other: axes ``(images, n, *patch)``.
+
+    ``first`` is the place in the sequence of the array's first patch; ``n_batch`` the batch axes a patch has none of.
+    """
+    image, patch, *samples = array.strides
+
+    def table(runs: Runs) -> Vector:
+        at = runs.sequence - first
+        if image == patch * per_image:
+            return at * patch
+        return at // per_image * image + at % per_image * patch
+
+    return Operand(array.memory, table, (0,) * n_batch + tuple(samples), patch)
+
+
+def gridded(array: Flat, ranges: Bounds, n_batch: int, along: int) -> Operand:
+    """An operand whose first axes are the grid's counts, and whose last ones a patch without batch axes."""
+    n_grid = len(ranges)
+    places = [np.arange(*r, dtype=np.int64) * s for r, s in zip(ranges, array.strides, strict=False)]
+    return Operand(
+        array.memory,
+        lambda runs: runs.offsets(places),
+        (0,) * n_batch + array.strides[n_grid:],
+        array.strides[along],
+    )
+
+
+def feature_tables(operands: Sequence[Operand], runs: Runs, patch: Sequence[int]) -> tuple[Any, ...]:
+    """Arguments for a loop over samples (last first), then runs, then the patches of a run."""
+    samples = tuple(np.ascontiguousarray(x.samples(patch)[::-1]) for x in operands)
+    tables = tuple(x.table(runs) for x in operands)
+    return (*samples, *tables, runs.lengths, *(x.along for x in operands))
+
+
+def line_tables(operands: Sequence[Operand], runs: Runs, patch: Sequence[int]) -> tuple[Any, ...]:
+    """Arguments for a loop over patches, then lines of a patch, then the samples of a line."""
+    each = runs.each()
+    length, steps, sizes, strides = _lines(operands, patch)
+    patches = tuple(x.table(each) for x in operands)
+    inner = tuple(
+        outer_sum([np.arange(p, dtype=np.int64) * s for p, s in zip(sizes, row, strict=True)])
+        for row in strides
+    )
+    return (*patches, *inner, np.full(len(inner[0]), length, dtype=np.int64), *steps)
+
+
+def _lines(
+    operands: Sequence[Operand], patch: Sequence[int]
+) -> tuple[int, list[int], list[int], list[list[int]]]:
+    """The longest line of samples that is evenly strided in every operand, and the axes left over."""
+    axes = [(p, [x.strides[k] for x in operands]) for k, p in enumerate(patch) if p > 1]
+    length, steps = axes.pop() if axes else (1, [1] * len(operands))
+    while axes and all(outer == length * inner for outer, inner in zip(axes[-1][1], steps, strict=True)):
+        length *= axes.pop()[0]
+    sizes = [p for p, _ in axes]
+    return length, steps, sizes, [[row[k] for _, row in axes] for k in range(len(operands))]

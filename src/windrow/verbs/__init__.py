@@ -1,0 +1,1 @@
+"""What users call: cut, extract, merge."""
