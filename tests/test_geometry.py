@@ -98,7 +98,12 @@ def test_respaced_gaps_differ_by_at_most_one(grid):
 def test_fields_are_canonical_tuples():
     grid = wr.PatchGrid([9, 8], 3, (1, 2), pad=(1, (0, 2)), tail="pad", pad_mode="edge")
     assert (grid.shape, grid.patch, grid.step, grid.dilation) == ((9, 8), (3, 3), (1, 2), (1, 1))
-    assert (grid.tail, grid.pad, grid.pad_mode, grid.pad_value) == ("pad", ((1, 1), (0, 2)), "edge", 0)
+    assert (grid.tail, grid.pad, grid.pad_mode, grid.pad_value) == (
+        "pad",
+        ((1, 1), (0, 2)),
+        "edge",
+        0,
+    )
     assert wr.PatchGrid(np.int64(9), np.int32(3)).shape == (9,)
     assert isinstance(wr.PatchGrid(np.int64(9), np.int32(3)).patch[0], int)
 
@@ -121,7 +126,13 @@ def test_a_padded_tail_may_extend_an_image_smaller_than_the_patch():
 def test_a_region_indexes_what_of_its_patch_lies_in_the_image(grid):
     image = unit_image(grid)
     outside = wr.PatchGrid(
-        grid.shape, grid.patch, grid.step, dilation=grid.dilation, tail=grid.tail, pad=grid.pad, pad_value=-1
+        grid.shape,
+        grid.patch,
+        grid.step,
+        dilation=grid.dilation,
+        tail=grid.tail,
+        pad=grid.pad,
+        pad_value=-1,
     )
     expected = slow.extract(image, outside)
     for i in range(len(grid)):
@@ -192,7 +203,9 @@ def test_flat_indices_read_the_patches(data):
     assert image.ravel()[index].tolist() == expected.reshape(len(expected), grid.features).tolist()
 
 
-@given(strategies.grids(pad_modes=("constant", "linear_ramp", "mean", "median", "maximum", "minimum")))
+@given(
+    strategies.grids(pad_modes=("constant", "linear_ramp", "mean", "median", "maximum", "minimum"))
+)
 def test_flat_indices_refuse_padding_that_is_no_element(grid):
     rows = zip(grid.starts, grid.extent, grid.shape, strict=True)
     if any(s[0] < 0 or s[-1] + e > n for s, e, n in rows):
@@ -200,7 +213,9 @@ def test_flat_indices_refuse_padding_that_is_no_element(grid):
             grid.flat_indices()
         assert "reflect" in str(caught.value)
     else:
-        assert (unit_image(grid).ravel()[grid.flat_indices()].ravel() == grid.flat_indices().ravel()).all()
+        assert (
+            unit_image(grid).ravel()[grid.flat_indices()].ravel() == grid.flat_indices().ravel()
+        ).all()
 
 
 def test_centres_sample_labels_where_the_middle_of_a_patch_lies():
@@ -291,7 +306,10 @@ def test_every_field_counts_in_equality(change):
 
 
 def test_other_spellings_are_the_same_grid():
-    assert len({wr.PatchGrid((9, 9), 3), wr.PatchGrid([9, 9], (3, 3), (1, 1), pad=((0, 0), (0, 0)))}) == 1
+    assert (
+        len({wr.PatchGrid((9, 9), 3), wr.PatchGrid([9, 9], (3, 3), (1, 1), pad=((0, 0), (0, 0)))})
+        == 1
+    )
 
 
 def test_a_grid_cannot_be_changed():
@@ -319,7 +337,11 @@ def test_a_grid_over_a_huge_image_is_small_and_quick():
 
 
 def test_the_sketch_is_svg_and_quick_for_any_size():
-    for grid in (wr.PatchGrid((9, 8), 3, 2), wr.PatchGrid(7, 3), wr.PatchGrid((9, 10**6, 10**6), 5, 2)):
+    for grid in (
+        wr.PatchGrid((9, 8), 3, 2),
+        wr.PatchGrid(7, 3),
+        wr.PatchGrid((9, 10**6, 10**6), 5, 2),
+    ):
         html = grid._repr_html_()
         assert "<svg" in html
         assert "</svg>" in html

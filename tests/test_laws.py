@@ -168,7 +168,9 @@ def test_a_merger_counts_what_was_added(data):
         merger.add(ones[piece], piece)
         for i in piece:
             for position in np.ndindex(*grid.patch):
-                corner = [s[k] for s, k in zip(grid.starts, np.unravel_index(i, grid.counts), strict=True)]
+                corner = [
+                    s[k] for s, k in zip(grid.starts, np.unravel_index(i, grid.counts), strict=True)
+                ]
                 rows = zip(corner, position, grid.dilation, strict=True)
                 element = tuple(int(c + p * d) for c, p, d in rows)
                 if all(0 <= e < n for e, n in zip(element, grid.shape, strict=True)):
@@ -291,7 +293,12 @@ def test_extract_is_its_slow_twin(data):
         fast = wr.extract(placed.image, placed.grid, indices=rows, layout=layout, **placed.roles)
         twin = slow.extract(placed.image, placed.grid, indices=rows, **placed.roles)
     computed = placed.grid.pad_mode in ("linear_ramp", "mean", "median")
-    assert_agrees(fast, twin, exact=not computed, scale=scale_of(np.nan_to_num(placed.image, posinf=0, neginf=0)))
+    assert_agrees(
+        fast,
+        twin,
+        exact=not computed,
+        scale=scale_of(np.nan_to_num(placed.image, posinf=0, neginf=0)),
+    )
     assert not np.shares_memory(fast, placed.image)
     assert fast.flags.writeable
 
@@ -332,7 +339,9 @@ def test_unpatchify_is_its_slow_twin(merge, data):
     assert_agrees(fast, twin, exact=unrounded, scale=scale_of(patches, merge))
 
 
-@pytest.mark.parametrize("merge", ["max", "min", "median", "first", "last", "center", "mean", "sum"])
+@pytest.mark.parametrize(
+    "merge", ["max", "min", "median", "first", "last", "center", "mean", "sum"]
+)
 @given(data=st.data())
 def test_nonfinite_values_merge_as_in_the_slow_twin(merge, data):
     grid = data.draw(strategies.grids())
@@ -468,7 +477,10 @@ print((peak - before) * 1024, plan.projected_bytes, plan.expanded_bytes)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_memory_stays_below_the_projection():
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(MEASURE)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(MEASURE)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     peak, projected, expanded = map(int, done.stdout.split())

@@ -1,4 +1,4 @@
-"""patchify, extract, unpatchify and Merger: layouts, axes, dtypes, weights, out, and oracles from outside."""
+"""patchify, extract, unpatchify and Merger: layouts, axes, dtypes, weights, and oracles from outside."""
 
 from __future__ import annotations
 
@@ -39,7 +39,12 @@ def strided_variants(image):
 
 @pytest.mark.parametrize(
     ("shape", "window", "axis"),
-    [((7,), 3, None), ((5, 6), (2, 3), None), ((4, 5, 6), (2, 3), (0, 2)), ((2, 3, 5, 6), (3, 2), (2, 3))],
+    [
+        ((7,), 3, None),
+        ((5, 6), (2, 3), None),
+        ((4, 5, 6), (2, 3), (0, 2)),
+        ((2, 3, 5, 6), (3, 2), (2, 3)),
+    ],
 )
 def test_patchify_is_numpys_sliding_window_view(rng, shape, window, axis):
     image = rng.normal(size=shape)
@@ -74,7 +79,19 @@ def test_channels_last_are_scikit_learns(rng):
 
 
 @pytest.mark.parametrize(
-    "mode", ["constant", "edge", "reflect", "symmetric", "wrap", "linear_ramp", "maximum", "mean", "median", "minimum"]
+    "mode",
+    [
+        "constant",
+        "edge",
+        "reflect",
+        "symmetric",
+        "wrap",
+        "linear_ramp",
+        "maximum",
+        "mean",
+        "median",
+        "minimum",
+    ],
 )
 @pytest.mark.parametrize("shape", [(5, 7), (1, 2)])
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.int64])
@@ -88,7 +105,9 @@ def test_padding_is_numpys(rng, mode, shape, dtype):
     assert_agrees(whole, padded[None], exact=mode not in ("linear_ramp", "mean", "median"))
     small = wr.PatchGrid(shape, (2, 3), pad=pad, pad_mode=mode, pad_value=2)
     oracle = sliding_window_view(padded, (2, 3)).reshape(-1, 2, 3)
-    assert_agrees(wr.extract(image, small), oracle, exact=mode not in ("linear_ramp", "mean", "median"))
+    assert_agrees(
+        wr.extract(image, small), oracle, exact=mode not in ("linear_ramp", "mean", "median")
+    )
 
 
 def test_a_padded_tail_is_padding_behind_the_image():
@@ -218,10 +237,14 @@ def test_chosen_patches_count_from_the_end_and_may_repeat(rng):
     assert_same_bits(wr.extract(image, 3, indices=np.array(rows, np.int8)), everything[rows])
     assert wr.extract(image, 3, indices=[]).shape == (0, 3, 3)
     batch = np.stack([image, -image])
-    assert_same_bits(wr.extract(batch, (3, 3), indices=rows), np.stack([everything[rows], -everything[rows]]))
+    assert_same_bits(
+        wr.extract(batch, (3, 3), indices=rows), np.stack([everything[rows], -everything[rows]])
+    )
 
 
-@pytest.mark.parametrize("rows", [None, [3, 1, 4, 1], list(range(15, -1, -1)), list(range(16)), [2, 3, 4]])
+@pytest.mark.parametrize(
+    "rows", [None, [3, 1, 4, 1], list(range(15, -1, -1)), list(range(16)), [2, 3, 4]]
+)
 @pytest.mark.parametrize("layout", ["patch", "feature"])
 def test_out_is_filled_and_returned(rng, rows, layout):
     image = rng.normal(size=(6, 6))
@@ -237,11 +260,35 @@ def test_out_is_filled_and_returned(rng, rows, layout):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["f2", "f4", "f8", "g", "c8", "c16", "?", "i1", "u2", "i4", "u8", ">f4", ">i8", "M8[s]", "m8[us]", "S3", "U2", "O"]
+    "dtype",
+    [
+        "f2",
+        "f4",
+        "f8",
+        "g",
+        "c8",
+        "c16",
+        "?",
+        "i1",
+        "u2",
+        "i4",
+        "u8",
+        ">f4",
+        ">i8",
+        "M8[s]",
+        "m8[us]",
+        "S3",
+        "U2",
+        "O",
+    ],
 )
 def test_every_dtype_can_be_cut(dtype):
     image = np.arange(20).reshape(4, 5)
-    image = (image % 2 if dtype == "?" else image).astype("i8" if dtype[0] in "Mm" else "O").astype(dtype)
+    image = (
+        (image % 2 if dtype == "?" else image)
+        .astype("i8" if dtype[0] in "Mm" else "O")
+        .astype(dtype)
+    )
     patches = wr.extract(image, (2, 3), (2, 1))
     assert patches.dtype == image.dtype
     assert patches.tolist() == sliding_window_view(image, (2, 3))[::2].reshape(-1, 2, 3).tolist()
@@ -255,7 +302,12 @@ def test_structured_images_can_be_cut():
     patches = wr.extract(image, 2)
     assert patches.dtype == image.dtype
     for name in image.dtype.names:
-        assert (patches[name] == wr.extract(image[name], (2, 2), axes=(0, 1), channel_axis=-1 if name == "c" else None)).all()
+        assert (
+            patches[name]
+            == wr.extract(
+                image[name], (2, 2), axes=(0, 1), channel_axis=-1 if name == "c" else None
+            )
+        ).all()
 
 
 def test_images_of_every_stride_are_cut_alike(rng):
@@ -274,7 +326,11 @@ def test_a_broadcast_image_is_cut():
 
 def test_cutting_never_aliases_the_image():
     image = np.arange(12.0).reshape(3, 4)
-    for grid in (wr.PatchGrid((3, 4), (3, 4)), wr.PatchGrid((3, 4), 1), wr.PatchGrid((3, 4), (1, 4))):
+    for grid in (
+        wr.PatchGrid((3, 4), (3, 4)),
+        wr.PatchGrid((3, 4), 1),
+        wr.PatchGrid((3, 4), (1, 4)),
+    ):
         patches = wr.extract(image, grid)
         assert not np.shares_memory(patches, image)
         patches[...] = -1
@@ -293,7 +349,9 @@ def test_every_form_of_the_patches_gives_the_same_image(rng):
         "view": patches.reshape(*grid.counts, 3, 4),
         "rows": patches.reshape(grid.n_patches, 12),
         "feature layout": np.asfortranarray(patches.reshape(grid.n_patches, 12)),
-        "feature layout patches": np.moveaxis(np.ascontiguousarray(np.moveaxis(patches, 0, -1)), -1, 0),
+        "feature layout patches": np.moveaxis(
+            np.ascontiguousarray(np.moveaxis(patches, 0, -1)), -1, 0
+        ),
         "reversed": patches[::-1].copy()[::-1],
     }
     for name, form in forms.items():
@@ -309,7 +367,9 @@ def test_rows_of_a_batch(rng):
 
 def test_a_shape_means_the_grid_of_the_patchify_shorthand(rng):
     image = rng.normal(size=(7, 9))
-    np.testing.assert_allclose(wr.unpatchify(wr.patchify(image, 3, 2), (7, 9), 2), image, rtol=1e-14)
+    np.testing.assert_allclose(
+        wr.unpatchify(wr.patchify(image, 3, 2), (7, 9), 2), image, rtol=1e-14
+    )
     view = wr.patchify(image, 3, 4)
     with pytest.raises(ValueError, match="fill"):
         wr.unpatchify(view, (7, 9), 4)
@@ -332,7 +392,10 @@ def test_a_view_of_a_batch_is_merged_where_it_stood(rng):
 @pytest.mark.parametrize("merge", ["mean", "sum"])
 def test_inexact_patches_keep_their_dtype(dtype, merge):
     patches = np.ones((3, 2), dtype)
-    assert_agrees(wr.unpatchify(patches, 4, merge=merge), np.array([1, 2, 2, 1] if merge == "sum" else [1] * 4, dtype))
+    assert_agrees(
+        wr.unpatchify(patches, 4, merge=merge),
+        np.array([1, 2, 2, 1] if merge == "sum" else [1] * 4, dtype),
+    )
 
 
 @pytest.mark.parametrize(
@@ -384,7 +447,11 @@ def test_sums_that_would_wrap_are_refused():
         wr.unpatchify(np.full((2, 2), 2**63, np.uint64), 3, merge="sum")
     with pytest.raises(OverflowError):
         wr.unpatchify(np.full((2, 2), -(2**63), np.int64), 3, merge="sum")
-    assert wr.unpatchify(np.full((2, 2), 2**61, np.int64), 3, merge="sum").tolist() == [2**61, 2**62, 2**61]
+    assert wr.unpatchify(np.full((2, 2), 2**61, np.int64), 3, merge="sum").tolist() == [
+        2**61,
+        2**62,
+        2**61,
+    ]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
@@ -398,7 +465,7 @@ def test_an_integer_dtype_rounds_half_to_even_and_saturates(dtype):
 def test_dtype_and_out_agree(rng):
     patches = rng.normal(size=(6, 3))
     out = np.zeros(8, np.float32)
-    assert wr.unpatchify(patches, 8, out=out) is out
+    assert wr.unpatchify(patches, 8, out=out, dtype=np.float32) is out
     np.testing.assert_allclose(out, wr.unpatchify(patches, 8), rtol=1e-6)
     wide = np.full((8, 2), np.nan)
     wr.unpatchify(patches, 8, out=wide[:, 1])
@@ -423,7 +490,9 @@ def test_merges_by_hand():
         "center": [1, 5, 1, 4, 8],
     }
     for merge, image in expected.items():
-        np.testing.assert_allclose(wr.unpatchify(patches, 5, merge=merge), image, rtol=1e-15, err_msg=merge)
+        np.testing.assert_allclose(
+            wr.unpatchify(patches, 5, merge=merge), image, rtol=1e-15, err_msg=merge
+        )
 
 
 def test_votes_by_hand():
@@ -474,7 +543,9 @@ def test_separable_weights_are_their_outer_product(rng):
     )
 
 
-@pytest.mark.parametrize("name", ["hann", "triang", "blackman", "bartlett", "cosine", "gaussian", "boxcar", "parzen"])
+@pytest.mark.parametrize(
+    "name", ["hann", "triang", "blackman", "bartlett", "cosine", "gaussian", "boxcar", "parzen"]
+)
 @pytest.mark.parametrize("patch", [1, 2, 3, 8])
 def test_names_are_scipys_without_their_end_points(rng, name, patch):
     grid = wr.PatchGrid(20, patch, max(1, patch // 2))
@@ -510,14 +581,21 @@ def test_trimming_keeps_what_is_nearest_to_its_own_centre(merge):
             for i in touching
         }
         assert trimmed[element] in values  # exactly one patch, not a blend
-    one_axis = wr.unpatchify(np.array([[0.0] * 4, [1.0] * 4]), wr.PatchGrid(6, 4, 2), weights="trim")
+    one_axis = wr.unpatchify(
+        np.array([[0.0] * 4, [1.0] * 4]), wr.PatchGrid(6, 4, 2), weights="trim"
+    )
     assert one_axis.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_trimming_restores_a_covered_image(rng):
     image = rng.normal(size=(12, 11))
-    for grid in (wr.PatchGrid((12, 11), (5, 4), (3, 2)), wr.PatchGrid((12, 11), 4, 3, tail="respace")):
-        assert_agrees(wr.unpatchify(wr.extract(image, grid), grid, weights="trim"), image, exact=True)
+    for grid in (
+        wr.PatchGrid((12, 11), (5, 4), (3, 2)),
+        wr.PatchGrid((12, 11), 4, 3, tail="respace"),
+    ):
+        assert_agrees(
+            wr.unpatchify(wr.extract(image, grid), grid, weights="trim"), image, exact=True
+        )
 
 
 def test_holes_take_the_fill():
@@ -531,7 +609,7 @@ def test_holes_take_the_fill():
 
 
 def geometric_mean():
-    def init(shape, dtype):
+    def init(shape, _):
         return np.zeros(shape), np.zeros(shape)
 
     def accumulate(state, values, weights):

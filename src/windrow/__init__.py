@@ -1,8 +1,10 @@
 """Overlapping patches of N-D arrays: cut without copying, work on them, merge them back."""
 
 from .geometry import PatchGrid
+from .verbs.custom import Merge
 from .verbs.extract import extract
 from .verbs.patchify import patchify
+from .verbs.unpatchify import unpatchify
 
 __version__ = "0.1.0"
-__all__ = ["PatchGrid", "extract", "patchify"]
+__all__ = ["Merge", "PatchGrid", "extract", "patchify", "unpatchify"]

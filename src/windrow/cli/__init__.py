@@ -9,7 +9,7 @@ EXTRAS = frozenset({"PIL", "matplotlib", "rich", "sklearn", "threadpoolctl", "ti
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code of `windrow argv`: 0, or 2 after one line on stderr, or 130 when interrupted."""
+    """The exit code of `windrow argv`: 0; 2 after a line on stderr; 130 when interrupted."""
     try:
         from windrow.cli.commands import run
 

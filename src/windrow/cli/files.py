@@ -1,14 +1,23 @@
-"""Reading and writing one picture, whatever the format; a file is replaced at once or not at all."""
+"""Reading and writing one picture of any format; a file is replaced at once or not at all."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from windrow.cli.picture import Header, Picture
 
-__all__ = ["check_output", "check_target", "kind_to_write", "read", "read_header", "replaced", "write"]
+__all__ = [
+    "check_output",
+    "check_target",
+    "kind_to_write",
+    "read",
+    "read_header",
+    "replaced",
+    "write",
+]
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -29,17 +38,17 @@ def read(path: Path) -> Picture:
 def write(path: Path, picture: Picture) -> None:
     """`picture` in `path`, in the format its extension names."""
     kind = kind_to_write(path)
-    if kind != picture.header.kind:
-        picture = Picture(picture.header, picture.pixels, picture.alpha, _portable(picture, kind))
+    if kind != picture.header.kind and "TIFF" in (kind, picture.header.kind):
+        picture = replace(picture, kept={})
     with replaced(path) as temporary:
         _library(kind).write(temporary, picture, kind)
 
 
 def check_output(path: Path, source: Path, header: Header) -> None:
-    """Nothing where a picture like `header` can be written to `path`, else a `ValueError` that says why not."""
+    """Raise a `ValueError` that says why, where a picture like `header` cannot go to `path`."""
     kind = kind_to_write(path)
-    check_target(path)
-    if path.exists() and path.samefile(source):
+    target = check_target(path)
+    if target.exists() and target.samefile(source):
         raise ValueError(f"{path} is the input itself: name another output")
     if not _holds(kind, header):
         raise ValueError(f"{path}: a {kind} cannot hold this picture ({header}): use .tif")
@@ -49,17 +58,23 @@ def kind_to_write(path: Path) -> str:
     """The format that the extension of `path` names."""
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
-        raise ValueError(f"{path}: unknown extension {path.suffix!r}: use one of {', '.join(KINDS)}")
+        raise ValueError(
+            f"{path}: unknown extension {path.suffix!r}: use one of {', '.join(KINDS)}"
+        )
     return kind
 
 
-def check_target(path: Path) -> None:
-    """Nothing where a file `path` can be made, else a `ValueError` that says why not."""
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise ValueError(f"{path}: there is no folder {folder}")
-    if path.exists() and not path.is_file():
+def check_target(path: Path) -> Path:
+    """Where `path` leads once links and dots are followed, if a file can be made there.
+
+    Raises `ValueError` otherwise, saying why.
+    """
+    target = path.resolve()
+    if not target.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {target.parent}")
+    if target.exists() and not target.is_file():
         raise ValueError(f"{path} is not a file that could be replaced")
+    return target
 
 
 @contextmanager
@@ -100,10 +115,3 @@ def _holds(kind: str, header: Header) -> bool:
     if header.dtype == "uint8":
         return header.colour in {"gray", "rgb"}
     return header.dtype in ("bool", "uint16") and header.colour == "gray" and not header.alpha
-
-
-def _portable(picture: Picture, kind: str) -> dict[str, object]:
-    """What of `picture.kept` means the same in a file of another `kind`."""
-    if "TIFF" in (kind, picture.header.kind):
-        return {}
-    return picture.kept

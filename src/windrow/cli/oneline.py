@@ -2,22 +2,22 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
 
 __all__ = ["OneLineErrors"]
 
-# typer brings its own copy of click since 0.26 and imported click before: in both the base of
-# BadParameter is the usage error, which also stands for options that do not exist.
-USAGE_ERROR = typer.BadParameter.__mro__[1]
+# Newer typer brings its own copy of click, older typer imports click: in both the base of
+# BadParameter is the usage error, which options that do not exist are as well.
+USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
 BAD_INPUT = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, OSError)
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class OneLineErrors(TyperGroup):
-    """A command group whose bad input ends in one line and exit code 2, and Ctrl-C in exit code 130."""
+    """Commands whose bad input ends in one line and exit code 2, and Ctrl-C in exit code 130."""
 
     def main(
         self,
@@ -39,7 +39,7 @@ class OneLineErrors(TyperGroup):
         except (KeyboardInterrupt, typer.Abort):
             return _say("interrupted", INTERRUPTED)
         except USAGE_ERROR as error:
-            return _say(error.format_message())  # type: ignore[attr-defined]
+            return _say(cast(Any, error).format_message())
         except BAD_INPUT as error:
             return _say(_described(error))
         return 0

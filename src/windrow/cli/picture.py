@@ -1,11 +1,23 @@
 """A picture as arrays, whatever file it came from."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["Colour", "Header", "Picture", "Pixels", "as_dtype", "as_planes", "upright"]
+__all__ = [
+    "Colour",
+    "Header",
+    "Picture",
+    "PictureError",
+    "Pixels",
+    "as_planes",
+    "faults_of",
+    "upright",
+]
 
 Pixels: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Colour: TypeAlias = Literal["gray", "rgb", "cmyk", "other"]
@@ -22,9 +34,29 @@ ORIENTATIONS = {
 }
 
 
+class PictureError(ValueError):
+    """A file that is not a picture that could be read; the message names the file."""
+
+
+@contextmanager
+def faults_of(path: Path) -> Iterator[None]:
+    """Whatever a reader trips over becomes a `PictureError`; a broken file makes it raise anything.
+
+    What the operating system says (no permission, no memory) stays as it is.
+    """
+    try:
+        yield
+    except (PictureError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise
+        raise PictureError(f"{path} is damaged: {error or type(error).__name__}") from error
+
+
 @dataclass(frozen=True)
 class Header:
-    """What can be known of a picture without decoding it; `shape` is (rows, columns), seen upright."""
+    """What is known of a picture before decoding it; `shape` is (rows, columns), seen upright."""
 
     kind: str
     shape: tuple[int, int]
@@ -42,19 +74,25 @@ class Header:
 
 @dataclass(frozen=True)
 class Picture:
-    """`pixels` (rows, columns, channels) and `alpha` (rows, columns), upright, in the file's own values.
+    """`pixels` (rows, columns, channels) and `alpha` (rows, columns), in the file's own values.
 
-    `kept` is what a writer of the same library takes along: colour profile, resolution and the like.
+    Both are upright. `profile` is the ICC colour profile; `kept` is what else a writer of the same
+    library takes along.
     """
 
     header: Header
     pixels: Pixels
     alpha: Pixels | None = None
+    profile: bytes | None = None
     kept: dict[str, Any] = field(default_factory=dict)
+
+    def with_pixels(self, pixels: Pixels) -> "Picture":
+        """The same picture with other colours: `pixels` rounded and clipped to its dtype."""
+        return replace(self, pixels=_as_dtype(pixels, self.header.dtype))
 
     @property
     def samples(self) -> Pixels:
-        """All channels of one array as files hold them, alpha last; (rows, columns) when there is one."""
+        """All channels in one array, alpha last; (rows, columns) when there is one channel only."""
         if self.alpha is not None:
             return np.dstack([self.pixels, self.alpha])
         return self.pixels[..., 0] if self.header.channels == 1 else self.pixels
@@ -73,8 +111,8 @@ def upright(samples: Pixels, orientation: int) -> Pixels:
     return turned[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
-def as_dtype(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
-    """`values` in `dtype`: rounded half to even and clipped to its range where it is not a float."""
+def _as_dtype(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
+    """`values` in `dtype`; rounded half to even and clipped to its range unless that is a float."""
     if dtype.kind == "f":
         return values.astype(dtype)
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

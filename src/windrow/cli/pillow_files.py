@@ -1,6 +1,5 @@
 """PNG and JPEG files through Pillow."""
 
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from windrow.cli.picture import Colour, Header, Picture, as_planes, upright
+from windrow.cli.picture import Colour, Header, Picture, PictureError, as_planes, faults_of, upright
 
 __all__ = ["read", "read_header", "write"]
 
-# Pillow's mode -> (colour, channels without alpha, alpha, dtype); it opens no other from these files.
+# Pillow's mode -> (colour, channels without alpha, alpha, dtype).
 MODES: dict[str, tuple[Colour, int, bool, type]] = {
     "1": ("gray", 1, False, np.bool_),
     "L": ("gray", 1, False, np.uint8),
@@ -27,7 +26,6 @@ MODES: dict[str, tuple[Colour, int, bool, type]] = {
 OPAQUE = {"P": "RGB", "I": "I;16"}  # "I" is what older releases of Pillow call 16-bit PNGs
 TRANSPARENT = {"P": "RGBA", "L": "LA", "RGB": "RGBA"}
 ORIENTATION = 0x0112
-COLOUR_PROFILE = ("icc_profile", "dpi")
 
 
 def read_header(path: Path) -> Header:
@@ -42,20 +40,21 @@ def read_header(path: Path) -> Header:
 
 
 def read(path: Path) -> Picture:
-    """The picture in `path`, upright; palettes become colours, a transparent colour an alpha channel."""
+    """The picture in `path`, upright; palettes become colours, transparency an alpha channel."""
     with _opened(path) as image:
         header = _header(path, image)
         plain = image if image.mode == _mode(path, image) else _converted(path, image)
         samples = upright(np.asarray(plain).astype(header.dtype), _orientation(image))
         pixels, alpha = as_planes(samples, header.alpha)
-        kept = {name: image.info[name] for name in COLOUR_PROFILE if name in image.info}
-        kept["exif"] = _upright_exif(image)
-    return Picture(header, pixels, alpha, kept)
+        kept = {"exif": _upright_exif(image)}
+        if "dpi" in image.info:
+            kept["dpi"] = image.info["dpi"]
+        return Picture(header, pixels, alpha, image.info.get("icc_profile"), kept)
 
 
 def write(path: Path, picture: Picture, kind: str) -> None:
     """`picture` in the file `path`; JPEGs at quality 95 with full colour resolution."""
-    options: dict[str, Any] = dict(picture.kept)
+    options: dict[str, Any] = picture.kept | {"icc_profile": picture.profile}
     if kind == "JPEG":
         options |= {"quality": 95, "subsampling": 0}
     _image(picture).save(path, format=kind, **options)
@@ -63,21 +62,19 @@ def write(path: Path, picture: Picture, kind: str) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The open image, with every way in which a file can be broken as a `ValueError` that names it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    """The open image; whatever is wrong with the file is a `ValueError` that names it."""
+    with faults_of(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
             with Image.open(path, formats=("PNG", "JPEG")) as image:
                 yield image
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is no PNG, JPEG or TIFF picture, whatever its name says") from None
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise ValueError(f"{path} unpacks to more than {limit} megapixels: use a TIFF") from None
-    except (SyntaxError, EOFError, struct.error) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    except OSError as error:
-        raise error if error.strerror else ValueError(f"{path} is damaged: {error}") from None
+        except UnidentifiedImageError:
+            message = f"{path} is no PNG, JPEG or TIFF picture, whatever its name says"
+            raise PictureError(message) from None
+        except Image.DecompressionBombError:
+            limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+            message = f"{path} unpacks to more than {limit} megapixels: use a TIFF"
+            raise PictureError(message) from None
 
 
 def _header(path: Path, image: Image.Image) -> Header:
@@ -96,7 +93,7 @@ def _mode(path: Path, image: Image.Image) -> str:
     else:
         mode = OPAQUE.get(image.mode, image.mode)
     if mode not in MODES:
-        raise ValueError(f"{path}: {image.format} of mode {image.mode} is not supported")
+        raise PictureError(f"{path}: {image.format} of mode {image.mode} is not supported")
     return mode
 
 
@@ -104,11 +101,13 @@ def _refuse_lossy(path: Path, image: Image.Image) -> None:
     if image.format != "PNG":
         return
     if getattr(image, "n_frames", 1) > 1:
-        raise ValueError(f"{path} is an animation of {image.n_frames} pictures, not one picture")
+        raise PictureError(f"{path} is an animation of {image.n_frames} pictures, not one picture")
     with path.open("rb") as file:
-        depth, colour_type = file.read(26)[24:26]  # the last two bytes of the fixed IHDR chunk read here
+        depth, colour_type = file.read(26)[24:26]  # in IHDR, which always comes first
     if depth == 16 and colour_type != 0:
-        raise ValueError(f"{path}: Pillow reads 16-bit colour PNGs as 8-bit: save it as a TIFF first")
+        raise PictureError(
+            f"{path}: Pillow reads 16-bit colour PNGs as 8-bit: save it as a TIFF first"
+        )
 
 
 def _converted(path: Path, image: Image.Image) -> Image.Image:
@@ -117,7 +116,7 @@ def _converted(path: Path, image: Image.Image) -> Image.Image:
 
 
 def _exif(image: Image.Image) -> Image.Exif:
-    """The EXIF data that stands before the pixels; `getexif` would decode a PNG to look behind them."""
+    """The EXIF data before the pixels; `getexif` would decode a PNG to look behind them."""
     exif = Image.Exif()
     exif.load(image.info.get("exif", b""))
     return exif

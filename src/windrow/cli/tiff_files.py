@@ -10,7 +10,16 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from windrow.cli.picture import Colour, Header, Picture, Pixels, as_planes, upright
+from windrow.cli.picture import (
+    Colour,
+    Header,
+    Picture,
+    PictureError,
+    Pixels,
+    as_planes,
+    faults_of,
+    upright,
+)
 
 __all__ = ["read", "read_header", "write"]
 
@@ -24,8 +33,8 @@ COLOURS: dict[int, Colour] = {
 CHANNELS: dict[Colour, int] = {"gray": 1, "rgb": 3, "cmyk": 4}
 PHOTOMETRIC = {"gray": "minisblack", "rgb": "rgb", "cmyk": "separated", "other": "minisblack"}
 ALPHA = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
-# Colour profile, and where on Earth (GeoTIFF, GDAL).
-KEPT_TAGS = (34675, 33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)
+COLOUR_PROFILE = 34675
+PLACE = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)  # on Earth: GeoTIFF and GDAL
 
 
 def read_header(path: Path) -> Header:
@@ -40,40 +49,38 @@ def read(path: Path) -> Picture:
         header = _header(path, page)
         samples = upright(_samples(path, page, header), _orientation(page))
         pixels, alpha = as_planes(samples, header.alpha)
-        return Picture(header, pixels, alpha, _kept(page))
+        profile = page.tags.valueof(COLOUR_PROFILE)
+        return Picture(header, pixels, alpha, profile, _kept(page))
 
 
 def write(path: Path, picture: Picture, kind: str) -> None:
     """`picture` in the file `path`, packed with zlib where the source was packed at all."""
     assert kind == "TIFF"
-    options = {name: value for name, value in picture.kept.items() if name in WRITE_OPTIONS}
-    options.setdefault("photometric", PHOTOMETRIC[picture.header.colour])
-    options.setdefault("extrasamples", _extrasamples(picture.header))
     samples = np.ascontiguousarray(picture.samples)
-    planar = {"planarconfig": "contig"} if samples.ndim == 3 else {}
-    tifffile.imwrite(path, samples, metadata=None, **planar, **options)
-
-
-WRITE_OPTIONS = ("photometric", "extrasamples", "compression", "resolution", "resolutionunit", "extratags")
+    options = {
+        "photometric": PHOTOMETRIC[picture.header.colour],
+        "extrasamples": ["unassalpha"] if picture.header.alpha else [],
+        "planarconfig": "contig" if samples.ndim == 3 else None,
+        "iccprofile": picture.profile,
+        "metadata": None,
+    }
+    tifffile.imwrite(path, samples, **options | picture.kept)
 
 
 @contextmanager
 def _page(path: Path) -> Iterator[Any]:
-    """The only page of `path`, or a `ValueError` that says why there is no such thing."""
+    """The only page of `path`, or a `PictureError` that says why there is no such thing."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says is raised as well
-    try:
-        with tifffile.TiffFile(path) as file:
-            if len(file.pages) != 1:
-                raise ValueError(f"{path} holds {len(file.pages)} pages, not one picture")
-            yield file.pages.first
-    except (tifffile.TiffFileError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    with faults_of(path), tifffile.TiffFile(path) as file:
+        if len(file.pages) != 1:
+            raise PictureError(f"{path} holds {len(file.pages)} pages, not one picture")
+        yield file.pages.first
 
 
 def _header(path: Path, page: Any) -> Header:
     if page.axes not in {"YX", "YXS", "SYX"}:
         sizes = " x ".join(map(str, page.shape))
-        raise ValueError(f"{path} is a volume of {sizes}, not one picture")
+        raise PictureError(f"{path} is a volume of {sizes}, not one picture")
     _check_dtype(path, page.dtype)
     colour = COLOURS.get(page.photometric, "other")
     alpha = bool(page.extrasamples) and page.extrasamples[-1] in ALPHA
@@ -83,34 +90,39 @@ def _header(path: Path, page: Any) -> Header:
         colour = "other"
     shape = (page.imagelength, page.imagewidth)
     shape = shape[::-1] if _orientation(page) >= 5 else shape
-    return Header("TIFF", shape, channels, np.dtype(np.uint8 if palette else page.dtype), colour, alpha)
+    return Header(
+        "TIFF", shape, channels, np.dtype(np.uint8 if palette else page.dtype), colour, alpha
+    )
 
 
 def _check_dtype(path: Path, dtype: np.dtype[Any] | None) -> None:
     if dtype is None or dtype.kind not in "buif" or (dtype.kind in "ui" and dtype.itemsize > 4):
-        raise ValueError(f"{path} holds {dtype} values: bool, float and up to 32-bit integers work")
+        raise PictureError(
+            f"{path} holds {dtype} values: bool, float and up to 32-bit integers work"
+        )
 
 
 def _samples(path: Path, page: Any, header: Header) -> Pixels:
     """The decoded values, channels last."""
     samples = _decoded(path, page)
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        return (page.colormap[:, samples].transpose(1, 2, 0) // 257).astype(header.dtype)
+        palette: Pixels = page.colormap // 257  # from 16 to 8 bits
+        return np.moveaxis(palette[:, samples], 0, -1).astype(header.dtype)
     return np.moveaxis(samples, 0, -1) if page.axes == "SYX" else samples
 
 
 def _decoded(path: Path, page: Any) -> Pixels:
-    """The values of `page` as they are stored, or from Pillow where tifffile lacks the decoder (LZW, JPEG)."""
+    """The values of `page`, from Pillow where tifffile lacks the decoder (LZW, JPEG)."""
     try:
         if page.photometric == tifffile.PHOTOMETRIC.YCBCR:
             raise ValueError("the conversion to RGB needs imagecodecs")
         samples: Pixels = page.asarray()
     except ValueError as error:
         if "imagecodecs" not in str(error):
-            raise ValueError(f"{path} is damaged: {error}") from None
+            raise
         samples = _decoded_by_pillow(path, page)
         if samples.shape != page.shape or samples.dtype != page.dtype:
-            raise ValueError(f"{path}: {error}: pip install imagecodecs") from None
+            raise PictureError(f"{path}: {error}: pip install imagecodecs") from None
     return samples
 
 
@@ -126,8 +138,8 @@ def _orientation(page: Any) -> int:
 
 
 def _kept(page: Any) -> dict[str, Any]:
-    """What the new file takes along: meaning of the samples, packing, resolution, colour profile, place on Earth."""
-    tags = [page.tags[code] for code in KEPT_TAGS if code in page.tags]
+    """Options for a file like this one: what samples mean, packing, resolution, place on Earth."""
+    tags = [page.tags[code] for code in PLACE if code in page.tags]
     kept: dict[str, Any] = {
         "extratags": [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in tags],
         "compression": "zlib" if page.compression != tifffile.COMPRESSION.NONE else None,
@@ -137,8 +149,3 @@ def _kept(page: Any) -> dict[str, Any]:
     if page.photometric not in {tifffile.PHOTOMETRIC.PALETTE, tifffile.PHOTOMETRIC.YCBCR}:
         kept |= {"photometric": page.photometric, "extrasamples": page.extrasamples}
     return kept
-
-
-def _extrasamples(header: Header) -> list[str]:
-    """What stands behind the colours in a picture that comes from another format."""
-    return ["unassalpha"] if header.alpha else []

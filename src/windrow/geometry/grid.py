@@ -325,9 +325,8 @@ class PatchGrid:
         flat = np.zeros((len(wanted), 1), dtype=np.int64)
         for k, (axis, i) in enumerate(zip(self.axis_grids, at, strict=True)):
             samples = axis.starts()[i][:, None] + np.arange(axis.patch) * axis.dilation
-            flat = (flat[:, :, None] * axis.size + self._in_image(samples, k)[:, None, :]).reshape(
-                len(wanted), -1
-            )
+            sums = flat[:, :, None] * axis.size + self._in_image(samples, k)[:, None, :]
+            flat = sums.reshape(len(wanted), flat.shape[1] * axis.patch)
         return flat
 
     def _in_image(self, position: NDArray[np.int64], k: int) -> NDArray[np.int64]:

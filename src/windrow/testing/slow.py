@@ -103,9 +103,7 @@ def extract(
     return roles.channel_in(patches)
 
 
-def patchify(
-    image: npt.ArrayLike, grid: PatchGrid, *, axes: Sequence[int] | None = None
-) -> Array:
+def patchify(image: npt.ArrayLike, grid: PatchGrid, *, axes: Sequence[int] | None = None) -> Array:
     """Patches with the counts where the patched axes stood and the patch axes last.
 
     >>> import windrow as wr
@@ -360,7 +358,9 @@ def _on_grid(
 ) -> Array:
     if len(chosen) < grid.n_patches and fill is None:
         raise ValueError("fill is needed where no patch is selected")
-    placed = np.empty((grid.n_patches, *results.shape[1:]), results.dtype if dtype is None else dtype)
+    placed = np.empty(
+        (grid.n_patches, *results.shape[1:]), results.dtype if dtype is None else dtype
+    )
     if fill is not None:
         placed[...] = fill
     for i, result in zip(chosen, results, strict=True):
@@ -405,7 +405,8 @@ def _merged(
         centre = _element(corner, tuple(p * scale // 2 for p in grid.patch), grid.dilation)
         for position in np.ndindex(*patch):
             inner = tuple(
-                (p * scale - q) // 2 + x for p, q, x in zip(grid.patch, patch, position, strict=True)
+                (p * scale - q) // 2 + x
+                for p, q, x in zip(grid.patch, patch, position, strict=True)
             )
             element = _element(corner, inner, grid.dilation)
             if not _inside(element, shape):

@@ -28,7 +28,9 @@ from . import slow
 try:
     from hypothesis import strategies as st
 except ImportError as error:  # pragma: no cover
-    raise ImportError("windrow.testing.strategies needs Hypothesis: pip install windrow[testing]") from error
+    raise ImportError(
+        "windrow.testing.strategies needs Hypothesis: pip install windrow[testing]"
+    ) from error
 
 __all__ = [
     "DTYPES",
@@ -203,7 +205,9 @@ def restrided(draw: st.DrawFn, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     signs = [draw(st.sampled_from([1, 1, -1, 2, -2])) for _ in range(array.ndim)]
     permuted = array.transpose(order)
     sliced = tuple(slice(None, None, signs[axis]) for axis in order)
-    buffer = np.zeros([n * abs(signs[axis]) for n, axis in zip(permuted.shape, order, strict=True)], array.dtype)
+    buffer = np.zeros(
+        [n * abs(signs[axis]) for n, axis in zip(permuted.shape, order, strict=True)], array.dtype
+    )
     view = buffer[sliced]
     view[...] = permuted
     result = view.transpose(np.argsort(order))
@@ -233,7 +237,7 @@ def placed(
     last = tuple(free[n_batch:])
     default = draw(st.booleans())
     patched = last if default else tuple(sorted(draw(st.permutations(free))[:nd]))
-    sizes = {a: n for a, n in zip(patched, chosen.shape, strict=True)}
+    sizes = dict(zip(patched, chosen.shape, strict=True))
     shape = [sizes.get(a, draw(st.integers(1, 3))) for a in range(ndim)]
     image = draw(arrays(shape, draw(dtypes(kinds)), nonfinite=nonfinite))
     negative = draw(st.booleans())

@@ -82,16 +82,28 @@ def patchify(
     return _view(array, tuple(shape), tuple(strides), writeable)
 
 
+class _Window:
+    """A strided window on the memory of ``owner``, for `numpy.asarray`; keeps ``owner`` alive."""
+
+    def __init__(
+        self, owner: NDArray[Any], shape: tuple[int, ...], strides: tuple[int, ...], writeable: bool
+    ) -> None:
+        self.owner = owner
+        self.__array_interface__ = {
+            "data": (owner.__array_interface__["data"][0], not writeable),
+            "shape": shape,
+            "strides": strides,
+            "typestr": owner.dtype.str,
+            "version": 3,
+        }
+
+
 def _view(
     array: NDArray[Any], shape: tuple[int, ...], strides: tuple[int, ...], writeable: bool
 ) -> NDArray[Any]:
-    if not array.flags.c_contiguous:
-        return as_strided(array, shape, strides, writeable=writeable)
-    # the constructor checks the bounds and takes an eighth of as_strided's time, but wants a plain buffer
-    view: NDArray[Any] = np.ndarray(shape, array.dtype, array, 0, strides)
-    if not writeable:
-        view.flags.writeable = False
-    return view
+    if array.dtype.kind in "biufc":  # a quarter of the time of as_strided
+        return np.asarray(_Window(array, shape, strides, writeable))
+    return as_strided(array, shape, strides, writeable=writeable)
 
 
 Row = tuple[int, int, int, int, int]  # start, count, gap, patch, dilation

@@ -1,0 +1,174 @@
+"""The three commands: read the arguments, call what does the work, print what it says."""
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from windrow.cli.oneline import OneLineErrors
+
+__all__ = ["app", "run"]
+
+# What a command needs is imported when it runs: --help is not to wait for numba and matplotlib.
+
+app = typer.Typer(
+    name="windrow",
+    cls=OneLineErrors,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Overlapping patches of images: cut without copying, work on them, merge them back.",
+)
+
+
+class Photograph(StrEnum):
+    """Which of scikit-learn's photographs to show."""
+
+    CHINA = "china"
+    FLOWER = "flower"
+    BOTH = "both"
+
+
+class Tail(StrEnum):
+    """What happens where the step does not divide."""
+
+    SHIFT = "shift"
+    RESPACE = "respace"
+    PAD = "pad"
+    DROP = "drop"
+    ERROR = "error"
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """The exit code of the command line `argv`."""
+    try:
+        app(argv)
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0
+
+
+def _noise_level(sigma: float) -> float:
+    if not (math.isfinite(sigma) and sigma > 0):
+        raise typer.BadParameter(f"{sigma:g} is not a positive number")
+    return sigma
+
+
+SIGMA = "Standard deviation of the noise, in the picture's own values (8-bit: 0 to 255)."
+Sigma = Annotated[float, typer.Option(callback=_noise_level, metavar="S", help=SIGMA)]
+Patch = Annotated[int, typer.Option(min=2, metavar="N", help="Side of the first pass's patches.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Threads; as many as there are cores by default."),
+]
+Input = Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)]
+
+
+def _sizes_option(help_text: str) -> Any:
+    return typer.Option(metavar="N|NxM", help=help_text)
+
+
+@app.callback(invoke_without_command=True)
+def windrow(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Overlapping patches of images: cut without copying, work on them, merge them back."""
+    if version:
+        import windrow as wr
+
+        typer.echo(f"windrow {wr.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def demo(
+    image: Annotated[Photograph, typer.Option(help="The photograph.")] = Photograph.CHINA,
+    sigma: Sigma = 25.0,
+    patch: Patch = 8,
+    workers: Workers = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="PATH", help="Where the picture goes; its extension names the format."
+        ),
+    ] = Path("windrow-demo.png"),
+) -> None:
+    """Add noise to a photograph, denoise it through all of its patches, and say what that took."""
+    from windrow.cli import demonstration, figure, report
+
+    figure.check_figure(out)
+    names = demonstration.PHOTOGRAPHS if image is Photograph.BOTH else (image.value,)
+    shown = [
+        demonstration.demonstrate(name, sigma, patch, workers, report.watched) for name in names
+    ]
+    report.print_demonstrations(shown)
+    figure.save(out, shown)
+    report.print_written(out)
+
+
+@app.command()
+def denoise(
+    source: Input,
+    out: Annotated[Path, typer.Argument(metavar="OUT")],
+    sigma: Sigma,
+    patch: Patch = 8,
+    workers: Workers = None,
+) -> None:
+    """Take white Gaussian noise out of a PNG, JPEG or TIFF picture.
+
+    OUT keeps the value type and the alpha channel of IN. Its extension names the format.
+    """
+    from windrow.cli import files, report
+    from windrow.cli.denoising import denoise_picture
+
+    files.check_output(out, source, files.read_header(source))
+    picture = files.read(source)
+    report.print_sigma(picture, sigma)
+    files.write(out, denoise_picture(picture, sigma, patch, workers, report.watched))
+    report.print_written(out)
+
+
+@app.command()
+def info(
+    image: Input,
+    patch: Annotated[str, _sizes_option("Shape of a patch, as in 39 or 39x17.")],
+    step: Annotated[str, _sizes_option("Pixels between neighbouring patches.")] = "1",
+    tail: Annotated[
+        Tail, typer.Option(help="What happens where the step does not divide.")
+    ] = Tail.SHIFT,
+    pad: Annotated[str, _sizes_option('Pixels around the picture, or "same".')] = "0",
+    dilation: Annotated[str, _sizes_option("Pixels between samples of a patch.")] = "1",
+) -> None:
+    """Print a picture's patch grid, what the expanded matrix would take, and the plan without it.
+
+    Reads the header of the picture only.
+    """
+    import windrow as wr
+    from windrow.cli import files, report
+
+    header = files.read_header(image)
+    grid = wr.PatchGrid(
+        header.shape,
+        _sizes("--patch", patch),
+        _sizes("--step", step),
+        dilation=_sizes("--dilation", dilation),
+        tail=tail.value,
+        pad="same" if pad == "same" else _sizes("--pad", pad),
+    )
+    report.print_info(header, grid)
+
+
+def _sizes(option: str, text: str) -> int | tuple[int, ...]:
+    """39 for "39", (39, 17) for "39x17"."""
+    try:
+        sizes = tuple(int(part) for part in text.replace(",", "x").split("x"))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a whole number, or one per axis as in 39x17", param_hint=option
+        ) from None
+    return sizes if len(sizes) > 1 else sizes[0]

@@ -1,0 +1,165 @@
+"""What is printed: facts, tables, a progress bar, and numbers as people read them."""
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import windrow as wr
+from windrow.cli.demonstration import Demonstration, PassRecord
+from windrow.cli.denoising import Pass
+from windrow.cli.denoising import Progress as Callback
+from windrow.cli.picture import Header, Picture
+
+__all__ = [
+    "byte_count",
+    "print_demonstrations",
+    "print_info",
+    "print_sigma",
+    "print_written",
+    "watched",
+]
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+COLUMNS = ("pass", "patch", "patches", "seconds", "Gel/s", "expanded matrix")
+
+
+def print_demonstrations(shown: list[Demonstration]) -> None:
+    """Print a table for each of `shown`, its PSNR, and the memory that all of them took."""
+    output = _console()
+    for demonstration in shown:
+        size = _sizes(demonstration.clean.shape[:2])
+        title = f"{demonstration.name}.jpg, {size}, noise of sigma {demonstration.sigma:g}"
+        output.print(_table(title, demonstration.records))
+        gain = demonstration.after - demonstration.before
+        output.print(
+            f"PSNR {demonstration.before:.2f} dB before, "
+            f"[bold]{demonstration.after:.2f} dB[/bold] after: {gain:+.2f} dB\n"
+        )
+    largest = max(record.expanded for demonstration in shown for record in demonstration.records)
+    output.print(_memory(largest))
+
+
+def _table(title: str, records: list[PassRecord]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(COLUMNS):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
+    for record in records:
+        table.add_row(
+            record.name,
+            _sizes((record.patch, record.patch, record.channels)),
+            f"{record.n_patches:,}",
+            f"{record.seconds:.2f}",
+            f"{record.rate:.2f}",
+            byte_count(record.expanded),
+        )
+    return table
+
+
+def _memory(expanded: int) -> str:
+    peak = _peak_memory()
+    held = f"Peak memory of the whole process {byte_count(peak)}; " if peak else ""
+    return f"{held}the largest expanded matrix alone would take {byte_count(expanded)}."
+
+
+def print_sigma(picture: Picture, sigma: float) -> None:
+    """Print what `picture` is, and what unit sigma has."""
+    low, high = float(picture.pixels.min()), float(picture.pixels.max())
+    unit = f"sigma = {sigma:g} in the picture's own values, here {low:g} to {high:g}"
+    _console().print(f"{picture.header}\n{unit}", highlight=False, soft_wrap=True)
+
+
+def print_written(path: Path) -> None:
+    """Print where the result is."""
+    _console().print(f"Written: {path}", highlight=False, soft_wrap=True)
+
+
+def print_info(header: Header, grid: wr.PatchGrid) -> None:
+    """Print the picture, its patch grid, the expanded matrix and the plan that does without."""
+    output = _console()
+    channels = header.channels + header.alpha
+    expanded = grid.nbytes(header.dtype) * channels
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("picture", str(header))
+    facts.add_row("patches", f"{_sizes(grid.counts)} = {grid.n_patches:,}")
+    facts.add_row("patch", _sizes((*grid.patch, channels) if channels > 1 else grid.patch))
+    facts.add_row("covered", _coverage(grid))
+    facts.add_row(
+        "expanded",
+        f"{grid.n_patches:,} x {grid.features * channels:,} {header.dtype}: {byte_count(expanded)}",
+    )
+    output.print(facts, highlight=False)
+    output.print(_plan(header, grid), highlight=False, markup=False)
+
+
+def _coverage(grid: wr.PatchGrid) -> str:
+    """How many patches touch a pixel, from one axis at a time: the product needs no image."""
+    touches = [axis.coverage() for axis in grid.axis_grids]
+    fewest = math.prod(int(axis.min()) for axis in touches)
+    most = math.prod(int(axis.max()) for axis in touches)
+    return f"each pixel by {fewest:,} to {most:,} patches" + ("" if fewest else ": there are holes")
+
+
+def _plan(header: Header, grid: wr.PatchGrid) -> str:
+    """The plan for a picture like `header`, for which one value stands: nothing is decoded."""
+    channels = header.channels + header.alpha
+    shape = (*header.shape, channels) if channels > 1 else header.shape
+    image = np.broadcast_to(np.zeros((), header.dtype), shape)
+    axis = -1 if channels > 1 else None
+    return str(wr.plan(lambda batch: batch, image, grid, channel_axis=axis))
+
+
+@contextmanager
+def watched(stage: Pass) -> Iterator[Callback | None]:
+    """A progress callback that draws a bar on stderr; None where that is no terminal."""
+    output = Console(stderr=True)
+    if not output.is_terminal:
+        yield None
+        return
+    columns = (TextColumn(stage.name), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=output, transient=True) as progress:
+        task = progress.add_task(stage.name, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _console() -> Console:
+    """Where results are printed; 100 columns where no terminal says otherwise."""
+    output = Console()
+    return output if output.is_terminal else Console(width=100)
+
+
+def byte_count(number: float) -> str:
+    """`number` bytes with three digits and a unit.
+
+    >>> byte_count(1521), byte_count(3 * 2**30)
+    ('1.49 KiB', '3.00 GiB')
+    """
+    power = min(int(math.log(max(number, 1), 1024)), len(UNITS) - 1)
+    value = number / 1024**power
+    digits = max(0, 3 - len(str(int(value)))) if power else 0
+    return f"{value:.{digits}f} {UNITS[power]}"
+
+
+def _sizes(values: tuple[int, ...]) -> str:
+    """Sizes as they are spoken.
+
+    >>> _sizes((389, 602))
+    '389 x 602'
+    """
+    return " x ".join(f"{value:,}" for value in values)
+
+
+def _peak_memory() -> int | None:
+    """The most bytes this process has ever held, or None where the system does not tell."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

@@ -1,0 +1,156 @@
+"""The forms patches come in: what `patchify` gives, what `extract` gives, rows of a matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import PatchGrid
+from ..geometry.arguments import as_axis, as_shape
+from ..geometry.tiles import Tile
+from .frame import Frame, frame_of, patched_axes, refuse_both
+
+__all__ = ["PatchStack", "recognise"]
+
+
+@dataclass(frozen=True)
+class PatchStack:
+    """All patches of a grid as a view ``(*counts, *patch)`` in canonical axes."""
+
+    frame: Frame
+    patches: NDArray[Any]
+
+    def tile(self, tile: Tile) -> NDArray[Any]:
+        """The patches of a tile, a view."""
+        return self.patches[tuple(slice(*r) for r in tile.ranges)]
+
+
+def recognise(
+    patches: NDArray[Any], shape: Any, step: Any, axes: Any, channel_axis: Any
+) -> PatchStack:
+    """Which form ``patches`` have, given the grid; a `ValueError` that lists the forms if none fits."""
+    grid = _grid(patches, shape, step, channel_axis is not None)
+    attempts = [_as_extracted, _as_view] if channel_axis is not None else [_as_view, _as_extracted]
+    for attempt in (*attempts, _as_rows):
+        found = attempt(patches, grid, axes, channel_axis)
+        if found is not None:
+            return found
+    beside = " and the channel axis among the patch axes" if channel_axis is not None else ""
+    raise ValueError(
+        f"patches of shape {patches.shape} do not fit {grid!r}: expected (..., *{grid.counts}, ..., *{grid.patch}) as from"
+        f" patchify, (*batch, {grid.n_patches}, *{grid.patch}){beside} as from extract,"
+        f" or rows (*batch, {grid.n_patches}, {grid.features})"
+    )
+
+
+def _grid(patches: NDArray[Any], shape: Any, step: Any, channels: bool) -> PatchGrid:
+    if isinstance(shape, PatchGrid):
+        refuse_both(step, {})
+        return shape
+    sizes = as_shape(shape)
+    n = len(sizes)
+    if patches.ndim < n + 1:
+        raise ValueError(
+            f"the patch cannot be read from patches of shape {patches.shape} for an image of {n} patched axes:"
+            " give a PatchGrid instead of a shape"
+        )
+    tails = [patches.shape[-n:]]
+    if channels and patches.ndim > n + 1:
+        last = patches.shape[-n - 1 :]
+        tails = [tuple(p for j, p in enumerate(last) if j != k) for k in range(n, -1, -1)] + tails
+    for patch in tails:
+        grid = _fitting(patches, sizes, patch, step)
+        if grid is not None:
+            return grid
+    return PatchGrid(sizes, patches.shape[-n:], step, tail="drop")
+
+
+def _fitting(patches: NDArray[Any], sizes: Any, patch: Any, step: Any) -> PatchGrid | None:
+    try:
+        grid = PatchGrid(sizes, patch, step, tail="drop")
+    except ValueError:
+        return None
+    held = patches.size // grid.features
+    return grid if held % grid.n_patches == 0 and patches.size % grid.features == 0 else None
+
+
+def _as_view(patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any) -> PatchStack | None:
+    ndim = patches.ndim - grid.ndim
+    if ndim < grid.ndim + (channel_axis is not None) or patches.shape[ndim:] != grid.patch:
+        return None
+    try:
+        channel = None if channel_axis is None else as_axis(channel_axis, ndim, "channel_axis")
+        places = patched_axes(ndim, grid.ndim, axes, channel)
+    except ValueError:
+        return None
+    if tuple(patches.shape[a] for a in places) != grid.counts:
+        return None
+    sizes = list(patches.shape[:ndim])
+    for a, n in zip(places, grid.shape, strict=True):
+        sizes[a] = n
+    frame = frame_of(tuple(sizes), grid, axes=axes, channel_axis=channel_axis)
+    view = patches.transpose(*frame.order, *range(ndim, patches.ndim))
+    if frame.channel is not None:  # among the counts it becomes 1, among the patch axes all channels
+        view = np.moveaxis(view, frame.channel, ndim - 1 + frame.channel - frame.n_batch)
+        view = np.expand_dims(view, frame.channel)
+    return PatchStack(frame, view)
+
+
+def _as_extracted(
+    patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any
+) -> PatchStack | None:
+    ndim = patches.ndim - 1
+    frame = _frame_of_stack(patches.shape, ndim, grid, axes, channel_axis)
+    if frame is None or patches.shape != (*frame.batch_shape, grid.n_patches, *frame.patch_shape):
+        return None
+    return _stacked(patches, frame)
+
+
+def _frame_of_stack(
+    shape: tuple[int, ...], ndim: int, grid: PatchGrid, axes: Any, channel_axis: Any
+) -> Frame | None:
+    """The frame of the image behind ``(*batch, n, *patch)``, its batch and channel sizes read from there."""
+    if ndim < grid.ndim + (channel_axis is not None):
+        return None
+    try:
+        channel = None if channel_axis is None else as_axis(channel_axis, ndim, "channel_axis")
+        places = patched_axes(ndim, grid.ndim, axes, channel)
+    except ValueError:
+        return None
+    sizes = [0] * ndim
+    for a, n in zip(places, grid.shape, strict=True):
+        sizes[a] = n
+    free = [a for a in range(ndim) if a not in places and a != channel]
+    for a, n in zip(free, shape, strict=False):
+        sizes[a] = n
+    if channel is not None:
+        sizes[channel] = shape[len(free) + 1 + sum(a < channel for a in places)]
+    return frame_of(tuple(sizes), grid, axes=axes, channel_axis=channel_axis)
+
+
+def _as_rows(patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any) -> PatchStack | None:
+    if patches.ndim < 2 or patches.shape[-2] != grid.n_patches or patches.shape[-1] % grid.features:
+        return None
+    channels = patches.shape[-1] // grid.features
+    if channels != 1 and channel_axis is None:
+        return None
+    inner = list(grid.patch)
+    ndim = patches.ndim - 2 + grid.ndim + (channel_axis is not None)
+    if channel_axis is not None:
+        try:
+            channel = as_axis(channel_axis, ndim, "channel_axis")
+            places = patched_axes(ndim, grid.ndim, axes, channel)
+        except ValueError:
+            return None
+        inner.insert(sum(a < channel for a in places), channels)
+    whole = (*patches.shape[:-1], *inner)
+    frame = _frame_of_stack(whole, ndim, grid, axes, channel_axis)
+    return None if frame is None else _stacked(patches.reshape(whole), frame)
+
+
+def _stacked(patches: NDArray[Any], frame: Frame) -> PatchStack:
+    # splitting one evenly strided axis into the counts it runs over never copies
+    return PatchStack(frame, patches.reshape(*frame.counts, *frame.patch_shape))

@@ -1,0 +1,446 @@
+"""Mistakes are refused before anything happens: a builtin type, the argument's name, what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import windrow as wr
+
+IMAGE = np.arange(80.0).reshape(8, 10)
+GRID = wr.PatchGrid((8, 10), 3)
+PATCHES = np.ones((GRID.n_patches, 3, 3))
+COLOUR = np.zeros((8, 10, 3))
+
+
+GRID_MISTAKES = {
+    "shape 0": (lambda: wr.PatchGrid((0, 5), 1), ValueError, "shape"),
+    "shape negative": (lambda: wr.PatchGrid((-3,), 1), ValueError, "shape"),
+    "shape empty": (lambda: wr.PatchGrid((), 1), ValueError, "shape"),
+    "shape float": (lambda: wr.PatchGrid((8.5, 10), 3), TypeError, "shape"),
+    "shape text": (lambda: wr.PatchGrid("ab", 3), TypeError, "shape"),
+    "patch 0": (lambda: wr.PatchGrid(8, 0), ValueError, "patch"),
+    "patch float": (lambda: wr.PatchGrid(8, 3.0), TypeError, "patch"),
+    "patch None": (lambda: wr.PatchGrid(8, None), TypeError, "patch"),
+    "patch of other length": (lambda: wr.PatchGrid((8, 8), (3, 3, 3)), ValueError, "patch"),
+    "patch too large": (lambda: wr.PatchGrid((8, 8), 9), ValueError, r"patch.*9.*8.*(pad|smaller)"),
+    "extent too large": (lambda: wr.PatchGrid(8, 4, dilation=3), ValueError, "dilation"),
+    "step 0": (lambda: wr.PatchGrid(8, 3, 0), ValueError, "step"),
+    "step negative": (lambda: wr.PatchGrid(8, 3, -1), ValueError, "step"),
+    "step bool": (lambda: wr.PatchGrid(8, 3, True), (TypeError, ValueError), "step"),
+    "step of other length": (lambda: wr.PatchGrid((8, 8), 3, (1,)), ValueError, "step"),
+    "dilation 0": (lambda: wr.PatchGrid(8, 3, dilation=0), ValueError, "dilation"),
+    "tail unknown": (lambda: wr.PatchGrid(8, 3, tail="wrap"), ValueError, r"tail.*shift.*wrap"),
+    "tail no text": (lambda: wr.PatchGrid(8, 3, tail=1), (TypeError, ValueError), "tail"),
+    "tail error": (lambda: wr.PatchGrid(8, 3, 2, tail="error"), ValueError, r"step.*2.*tail"),
+    "pad negative": (lambda: wr.PatchGrid(8, 3, pad=-1), ValueError, "pad"),
+    "pad unknown": (lambda: wr.PatchGrid(8, 3, pad="valid"), ValueError, "same"),
+    "pad of other length": (lambda: wr.PatchGrid(8, 3, pad=(1, 2)), ValueError, "pad"),
+    "pad triple": (lambda: wr.PatchGrid(8, 3, pad=((1, 2, 3),)), ValueError, "pad"),
+    "pad float": (lambda: wr.PatchGrid(8, 3, pad=0.5), TypeError, "pad"),
+    "pad_mode empty": (lambda: wr.PatchGrid(8, 3, pad_mode="empty"), ValueError, "pad_mode"),
+    "pad_mode unknown": (lambda: wr.PatchGrid(8, 3, pad_mode="zeros"), ValueError, "constant"),
+    "pad_value text": (lambda: wr.PatchGrid(8, 3, pad_value="0"), TypeError, "pad_value"),
+    "no such patch": (lambda: GRID[48], IndexError, "48"),
+    "no such patch before": (lambda: GRID[-49], IndexError, "-49|48"),
+    "no such patch of a tuple": (lambda: GRID[6, 0], IndexError, "6"),
+    "tuple of other length": (lambda: GRID[1, 2, 3], IndexError, "2"),
+    "patch index float": (lambda: GRID[1.0], TypeError, "1.0"),
+    "element outside": (lambda: GRID.locate((8, 0)), IndexError, "8"),
+    "element of other length": (lambda: GRID.locate((8,)), IndexError, "2"),
+    "labels of other shape": (lambda: GRID.centers(np.zeros((8, 9))), ValueError, r"8, 10"),
+    "no such row": (lambda: GRID.flat_indices([48]), IndexError, "48"),
+    "rows float": (lambda: GRID.flat_indices([0.5]), TypeError, "whole"),
+    "overlap and fraction": (
+        lambda: wr.PatchGrid.from_overlap(8, 3, overlap=1, fraction=0.5),
+        TypeError,
+        "overlap",
+    ),
+    "no overlap": (lambda: wr.PatchGrid.from_overlap(8, 3), TypeError, "overlap"),
+    "overlap of the patch": (
+        lambda: wr.PatchGrid.from_overlap(8, 3, overlap=3),
+        ValueError,
+        "overlap",
+    ),
+    "overlap negative": (
+        lambda: wr.PatchGrid.from_overlap(8, 3, overlap=-1),
+        ValueError,
+        "overlap",
+    ),
+    "fraction 1": (lambda: wr.PatchGrid.from_overlap(8, 3, fraction=1), ValueError, "fraction"),
+    "step and overlap": (
+        lambda: wr.PatchGrid.from_overlap(8, 3, overlap=1, step=2),
+        TypeError,
+        "step",
+    ),
+    "dict with another key": (lambda: wr.PatchGrid.from_dict({"shape": [8]}), ValueError, "patch"),
+}
+
+VERB_MISTAKES = {
+    "grid and step": (lambda: wr.extract(IMAGE, GRID, 2), TypeError, "step"),
+    "grid and step in patchify": (lambda: wr.patchify(IMAGE, GRID, 2), TypeError, "step"),
+    "grid and dilation in patchify": (
+        lambda: wr.patchify(IMAGE, GRID, dilation=2),
+        TypeError,
+        "dilation",
+    ),
+    "grid and step in unpatchify": (lambda: wr.unpatchify(PATCHES, GRID, 2), TypeError, "step"),
+    "grid and step in map_patches": (
+        lambda: wr.map_patches(len, IMAGE, GRID, 2),
+        TypeError,
+        "step",
+    ),
+    "grid of another image": (lambda: wr.extract(IMAGE.T, GRID), ValueError, r"8, 10"),
+    "grid of another image in patchify": (lambda: wr.patchify(IMAGE.T, GRID), ValueError, r"8, 10"),
+    "too few axes": (lambda: wr.extract(IMAGE[0], GRID), ValueError, "axes"),
+    "scalar image": (lambda: wr.extract(np.float64(3), 1), ValueError, "image|axes"),
+    "patch too large": (lambda: wr.extract(IMAGE, (9, 3)), ValueError, "patch"),
+    "patch too large for a view": (lambda: wr.patchify(IMAGE, (9, 3)), ValueError, "patch"),
+    "axis twice": (lambda: wr.extract(IMAGE, (3, 3), axes=(0, 0)), ValueError, "axes"),
+    "axis twice, once negative": (
+        lambda: wr.patchify(IMAGE, (3, 3), axes=(1, -1)),
+        ValueError,
+        "axes",
+    ),
+    "no such axis": (lambda: wr.extract(IMAGE, (3, 3), axes=(0, 2)), ValueError, "axes"),
+    "axes of other length": (lambda: wr.extract(IMAGE, (3, 3), axes=(0,)), ValueError, "axes"),
+    "channel is patched": (
+        lambda: wr.extract(COLOUR, (3, 3), axes=(1, 2), channel_axis=2),
+        ValueError,
+        "channel_axis",
+    ),
+    "no such channel": (
+        lambda: wr.extract(COLOUR, (3, 3), channel_axis=3),
+        ValueError,
+        "channel_axis",
+    ),
+    "channel no number": (
+        lambda: wr.extract(COLOUR, (3, 3), channel_axis="C"),
+        TypeError,
+        "channel_axis",
+    ),
+    "uneven view": (lambda: wr.patchify(IMAGE, wr.PatchGrid((8, 10), 3, 2)), ValueError, "extract"),
+    "padded view": (
+        lambda: wr.patchify(IMAGE, wr.PatchGrid((8, 10), 3, pad=1)),
+        ValueError,
+        "extract",
+    ),
+    "layout unknown": (lambda: wr.extract(IMAGE, 3, layout="rows"), ValueError, r"layout.*feature"),
+    "index too large": (lambda: wr.extract(IMAGE, 3, indices=[48]), IndexError, "48"),
+    "index too small": (lambda: wr.extract(IMAGE, 3, indices=[-49]), IndexError, "49"),
+    "indices float": (lambda: wr.extract(IMAGE, 3, indices=[1.5]), TypeError, "indices"),
+    "indices bool": (lambda: wr.extract(IMAGE, 3, indices=[True, False]), TypeError, "indices"),
+    "indices 2-D": (
+        lambda: wr.extract(IMAGE, 3, indices=[[1], [2]]),
+        (TypeError, ValueError),
+        "indices",
+    ),
+    "out of other shape": (lambda: wr.extract(IMAGE, 3, out=np.zeros((48, 9))), ValueError, "out"),
+    "out of other dtype": (
+        lambda: wr.extract(IMAGE, 3, out=np.zeros((48, 3, 3), "f4")),
+        ValueError,
+        "out",
+    ),
+    "out no array": (lambda: wr.extract(IMAGE, 3, out=[]), TypeError, "out"),
+    "out is the image": (
+        lambda: wr.extract(IMAGE, (8, 10), out=IMAGE[None]),
+        ValueError,
+        "out",
+    ),
+    "pad_value for uint8": (
+        lambda: wr.extract(IMAGE.astype("u1"), wr.PatchGrid((8, 10), 3, pad=1, pad_value=-1)),
+        ValueError,
+        "pad_value",
+    ),
+    "pad_value fraction for ints": (
+        lambda: wr.extract(IMAGE.astype("i4"), wr.PatchGrid((8, 10), 3, pad=1, pad_value=0.5)),
+        ValueError,
+        "pad_value",
+    ),
+    "too few patches": (lambda: wr.unpatchify(PATCHES[:-1], GRID), ValueError, "48"),
+    "too many patches": (lambda: wr.unpatchify(np.ones((49, 3, 3)), GRID), ValueError, "48"),
+    "patches of another shape": (
+        lambda: wr.unpatchify(np.ones((48, 3, 4)), GRID),
+        ValueError,
+        r"3, 3",
+    ),
+    "counts of another grid": (
+        lambda: wr.unpatchify(np.ones((8, 6, 3, 3)), GRID),
+        ValueError,
+        "patches",
+    ),
+    "rows of other features": (
+        lambda: wr.unpatchify(np.ones((48, 10)), GRID),
+        ValueError,
+        "patches",
+    ),
+    "merge unknown": (
+        lambda: wr.unpatchify(PATCHES, GRID, merge="average"),
+        ValueError,
+        r"merge.*mean",
+    ),
+    "merge no value": (
+        lambda: wr.unpatchify(PATCHES, GRID, merge=np.mean),
+        (TypeError, ValueError),
+        "merge",
+    ),
+    "weights unknown": (lambda: wr.unpatchify(PATCHES, GRID, weights="hat"), ValueError, "weights"),
+    "weights of other shape": (
+        lambda: wr.unpatchify(PATCHES, GRID, weights=np.ones((3, 4))),
+        ValueError,
+        r"weights.*3, 3",
+    ),
+    "weights negative": (
+        lambda: wr.unpatchify(PATCHES, GRID, weights=[[1, -1, 1], [1, 1, 1]]),
+        ValueError,
+        "weights",
+    ),
+    "weights nan": (
+        lambda: wr.unpatchify(PATCHES, GRID, weights=np.full((3, 3), np.nan)),
+        ValueError,
+        "weights",
+    ),
+    "weights infinite": (
+        lambda: wr.unpatchify(PATCHES, GRID, weights=np.full((3, 3), np.inf)),
+        ValueError,
+        "weights",
+    ),
+    "weights all 0": (
+        lambda: wr.unpatchify(PATCHES, GRID, weights=np.zeros((3, 3))),
+        ValueError,
+        "weights",
+    ),
+    "weights complex": (
+        lambda: wr.unpatchify(PATCHES, GRID, weights=np.ones((3, 3)) * 1j),
+        TypeError,
+        "weights",
+    ),
+    "patch_weights of other length": (
+        lambda: wr.unpatchify(PATCHES, GRID, patch_weights=np.ones(47)),
+        ValueError,
+        "patch_weights",
+    ),
+    "patch_weights negative": (
+        lambda: wr.unpatchify(PATCHES, GRID, patch_weights=-np.ones(48)),
+        ValueError,
+        "patch_weights",
+    ),
+    "patch_weights nan": (
+        lambda: wr.unpatchify(PATCHES, GRID, patch_weights=np.full(48, np.nan)),
+        ValueError,
+        "patch_weights",
+    ),
+    "holes": (
+        lambda: wr.unpatchify(np.ones((4, 2, 2)), wr.PatchGrid((6, 6), 2, 4)),
+        ValueError,
+        "fill=",
+    ),
+    "out of another shape": (
+        lambda: wr.unpatchify(PATCHES, GRID, out=np.zeros((8, 9))),
+        ValueError,
+        "out",
+    ),
+    "dtype unknown": (lambda: wr.unpatchify(PATCHES, GRID, dtype="float7"), TypeError, "float7"),
+    "complex max": (lambda: wr.unpatchify(PATCHES * 1j, GRID, merge="max"), TypeError, "complex"),
+    "complex min": (lambda: wr.unpatchify(PATCHES * 1j, GRID, merge="min"), TypeError, "complex"),
+    "text patches": (
+        lambda: wr.unpatchify(np.full((48, 3, 3), "a"), GRID),
+        TypeError,
+        "patches|dtype",
+    ),
+    "patch wider than shape": (lambda: wr.unpatchify(PATCHES, (2, 10)), ValueError, "patch"),
+    "shape of other length": (
+        lambda: wr.unpatchify(np.ones((4, 3)), (8, 10, 3)),
+        ValueError,
+        "shape|patch",
+    ),
+    "merger: more indices": (
+        lambda: wr.Merger(GRID).add(PATCHES, range(47)),
+        ValueError,
+        "indices",
+    ),
+    "merger: index too large": (lambda: wr.Merger(GRID).add(PATCHES[:1], [48]), IndexError, "48"),
+    "merger: patches of another shape": (
+        lambda: wr.Merger(GRID).add(np.ones((1, 4, 3)), [0]),
+        ValueError,
+        "3, 3",
+    ),
+    "merger: merge unknown": (lambda: wr.Merger(GRID, merge="best"), ValueError, "merge"),
+    "merger: no grid": (lambda: wr.Merger((8, 10)), TypeError, "grid"),
+    "merger: nothing added": (lambda: wr.Merger(GRID).result(), ValueError, "add|fill"),
+}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error", "says"), [pytest.param(*v, id=k) for k, v in GRID_MISTAKES.items()]
+)
+def test_mistakes_in_a_grid(mistake, error, says):
+    with pytest.raises(error, match=says) as caught:
+        mistake()
+    assert type(caught.value).__module__ == "builtins"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error", "says"), [pytest.param(*v, id=k) for k, v in VERB_MISTAKES.items()]
+)
+def test_mistakes_in_a_verb(mistake, error, says):
+    before = IMAGE.tobytes(), PATCHES.tobytes()
+    with pytest.raises(error, match=says) as caught:
+        mistake()
+    assert type(caught.value).__module__ == "builtins"
+    assert (IMAGE.tobytes(), PATCHES.tobytes()) == before
+
+
+@pytest.mark.parametrize("merge", ["max", "min", "median", "first", "last", "center"])
+def test_weights_mean_nothing_to_merges_that_choose(merge):
+    with pytest.raises(ValueError, match="weights"):
+        wr.unpatchify(PATCHES, GRID, merge=merge, weights="hann")
+    with pytest.raises(ValueError, match="weights"):
+        wr.unpatchify(PATCHES, GRID, merge=merge, patch_weights=np.ones(48))
+    with pytest.raises(ValueError, match="weights"):
+        wr.Merger(GRID, merge=merge, weights="hann")
+    with pytest.raises(ValueError, match="weights"):
+        wr.map_patches(lambda b: b, IMAGE, GRID, merge=merge, weights="hann")
+
+
+@pytest.mark.parametrize("merge", ["var", "vote"])
+def test_trimming_is_for_means_and_sums(merge):
+    with pytest.raises(ValueError, match="trim"):
+        wr.unpatchify(np.ones((48, 3, 3), int), GRID, merge=merge, weights="trim")
+
+
+def test_out_is_untouched_when_a_mistake_is_found():
+    out = np.full((48, 3, 3), -1.0)
+    for options in ({"indices": [99]}, {"layout": "x"}, {"axes": (0, 5)}):
+        with pytest.raises((IndexError, ValueError)):
+            wr.extract(IMAGE, (3, 3), out=out, **options)
+    image = np.full((8, 10), -1.0)
+    for options in ({"merge": "x"}, {"weights": "x"}, {"patch_weights": [1]}):
+        with pytest.raises(ValueError):
+            wr.unpatchify(PATCHES, GRID, out=image, **options)
+    assert (out == -1).all()
+    assert (image == -1).all()
+
+
+HOLED = wr.PatchGrid((8, 10), 2, 4)
+MAP_MISTAKES = {
+    "patch too large": (lambda f: wr.map_patches(f, IMAGE, 9), ValueError, "patch"),
+    "grid of another image": (lambda f: wr.map_patches(f, IMAGE.T, GRID), ValueError, "8, 10"),
+    "merge unknown": (lambda f: wr.map_patches(f, IMAGE, 3, merge="average"), ValueError, "merge"),
+    "weights unknown": (
+        lambda f: wr.map_patches(f, IMAGE, 3, weights="hat"),
+        ValueError,
+        "weights",
+    ),
+    "weights without merge": (
+        lambda f: wr.map_patches(f, IMAGE, 3, merge=None, weights="hann"),
+        ValueError,
+        "weights",
+    ),
+    "holes": (lambda f: wr.map_patches(f, IMAGE, HOLED), ValueError, "fill="),
+    "where leaves holes": (
+        lambda f: wr.map_patches(f, IMAGE, 3, where=np.eye(8, 10) > 2),
+        ValueError,
+        "fill=|where",
+    ),
+    "where leaves a hole": (
+        lambda f: wr.map_patches(f, IMAGE, 3, where=np.arange(48).reshape(6, 8) > 0),
+        ValueError,
+        "fill=",
+    ),
+    "where of another shape": (
+        lambda f: wr.map_patches(f, IMAGE, 3, where=np.ones((8, 9), bool)),
+        ValueError,
+        "where",
+    ),
+    "where of numbers": (
+        lambda f: wr.map_patches(f, IMAGE, 3, where=np.ones((8, 10))),
+        TypeError,
+        "where",
+    ),
+    "layout unknown": (lambda f: wr.map_patches(f, IMAGE, 3, layout="rows"), ValueError, "layout"),
+    "batch_bytes 0": (
+        lambda f: wr.map_patches(f, IMAGE, 3, batch_bytes=0),
+        ValueError,
+        "batch_bytes",
+    ),
+    "workers 0": (lambda f: wr.map_patches(f, IMAGE, 3, workers=0), ValueError, "workers"),
+    "workers half": (lambda f: wr.map_patches(f, IMAGE, 3, workers=1.5), TypeError, "workers"),
+    "scale 0": (lambda f: wr.map_patches(f, IMAGE, 3, scale=0), ValueError, "scale"),
+    "memory too small": (
+        lambda f: wr.map_patches(f, IMAGE, 3, memory=100),
+        MemoryError,
+        "memory.*100",
+    ),
+    "executor without submit": (
+        lambda f: wr.map_patches(f, IMAGE, 3, executor=object()),
+        TypeError,
+        "submit",
+    ),
+    "progress no function": (
+        lambda f: wr.map_patches(f, IMAGE, 3, progress=3),
+        TypeError,
+        "progress",
+    ),
+    "out of another shape": (
+        lambda f: wr.map_patches(f, IMAGE, 3, out=np.zeros((3, 3))),
+        ValueError,
+        "out",
+    ),
+    "axis twice": (lambda f: wr.map_patches(f, IMAGE, (3, 3), axes=(0, 0)), ValueError, "axes"),
+    "pad_value for uint8": (
+        lambda f: wr.map_patches(
+            f, IMAGE.astype("u1"), wr.PatchGrid((8, 10), 3, pad=1, pad_value=256)
+        ),
+        ValueError,
+        "pad_value",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error", "says"), [pytest.param(*v, id=k) for k, v in MAP_MISTAKES.items()]
+)
+def test_mistakes_are_found_before_func_is_called(mistake, error, says):
+    called = []
+
+    def func(batch):
+        called.append(len(batch))
+        return batch
+
+    with pytest.raises(error, match=says) as caught:
+        mistake(func)
+    assert not called
+    assert type(caught.value).__module__ == "builtins"
+
+
+def test_func_must_be_callable():
+    with pytest.raises(TypeError, match="func"):
+        wr.map_patches(IMAGE, IMAGE, 3)
+
+
+@pytest.mark.parametrize(
+    ("func", "error", "says"),
+    [
+        (lambda _: None, TypeError, "func"),
+        (lambda b: b[:-1], ValueError, "func"),
+        (lambda b: b.sum(), (ValueError, TypeError), "func"),
+        (lambda b: b[:, :, :0], ValueError, "func"),
+        (lambda b: np.ones((len(b), 5, 5)), ValueError, "func"),
+        (lambda b: np.full(b.shape, "text"), TypeError, "func"),
+    ],
+)
+def test_results_that_do_not_fit_are_refused(func, error, says):
+    with pytest.raises(error, match=says):
+        wr.map_patches(func, IMAGE, 3)
+
+
+def test_results_whose_shape_changes_between_batches_are_refused():
+    sizes = iter([3, 2, 1, 3, 2, 1, 3, 2, 1] * 10)
+
+    def func(batch):
+        n = next(sizes)
+        return batch[:, :n, :n]
+
+    with pytest.raises(ValueError, match="func"):
+        wr.map_patches(func, IMAGE, 3, batch_bytes=300, workers=1)
