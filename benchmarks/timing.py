@@ -52,23 +52,28 @@ class _Runner:
     note: str = ""
 
     def warm_up(self, inspect: Callable[[Any], None]) -> None:
-        """Run twice unmeasured and `inspect` the first result; one run over budget is all."""
+        """Run unmeasured, `inspect` the result and choose `loops`; a run over budget is the last."""
         first, result = _clock(self.task)
         inspect(result)
         del result
         if first > self.budget:
             self._retire(first, "one cold run")
-            return
-        self.loops = max(1, int(SHORTEST / max(_clock(self.task)[0], 1e-7)))
+        elif first < self.budget / 8:  # a second run shows how short a task is once compiled
+            self.loops = max(1, int(SHORTEST / max(_clock(self.task)[0], 1e-7)))
 
     def sample(self) -> None:
         """Add one sample, unless the budget is spent."""
         if self.note:
             return
-        seconds = _clock(lambda: [self.task() for _ in range(self.loops)])[0]
+        seconds = _clock(self._loop)[0]
         self.samples.append(seconds / self.loops)
         if sum(self.samples) * self.loops > self.budget:
             self.note = f"{len(self.samples)} runs"
+
+    def _loop(self) -> Any:
+        for _ in range(self.loops - 1):
+            self.task()
+        return self.task()  # handed on, so that freeing it is not timed
 
     def _retire(self, seconds: float, note: str) -> None:
         self.samples.append(seconds)

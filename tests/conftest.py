@@ -1,4 +1,4 @@
-"""Hypothesis profiles: quick by default, the same examples every time in CI, `WINDROW_EXAMPLES` for more."""
+"""Hypothesis profiles: quick by default, repeatable in CI, `WINDROW_EXAMPLES` for more."""
 
 from __future__ import annotations
 

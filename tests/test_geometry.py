@@ -1,4 +1,4 @@
-"""The grid says where patches lie: checked against enumeration, by hand-worked examples, and as a value."""
+"""The grid says where patches lie: against enumeration, by hand-worked examples, as a value."""
 
 from __future__ import annotations
 

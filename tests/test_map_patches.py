@@ -1,4 +1,4 @@
-"""map_patches and plan: what func gets, what may come back, executors, progress, memory, stopping."""
+"""map_patches and plan: what func gets, what comes back, executors, progress, memory, stopping."""
 
 from __future__ import annotations
 

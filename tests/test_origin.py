@@ -1,4 +1,4 @@
-"""The four questions the project started from, with their own numbers (C needs the patch matrix)."""
+"""The questions the project started from, with their own numbers (C needs the patch matrix)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def picture():
 
 
 def index_array_matrix(image, x, y):
-    """The asker's matrix: one patch per column, each developed column by column, by precomputed indices."""
+    """The asker's matrix: a patch per column, developed column by column, by precomputed indices."""
     rows, columns = image.shape
     corners = [(i, j) for j in range(columns - y + 1) for i in range(rows - x + 1)]
     inside = [(a, b) for b in range(y) for a in range(x)]

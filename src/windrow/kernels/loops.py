@@ -1,12 +1,12 @@
-"""The loops. All have one shape: for each ``o`` of a table, for each ``m`` of another, one line.
+"""The loops. Each goes over runs of patches and the samples of a patch, in one of two orders.
 
-Element ``j`` of line ``(o, m)`` lies at ``outer[o] + inner[m] + j * stride`` of each operand's flat
-memory. In *feature order* ``o`` runs over the samples of a patch and a line over neighbouring patches; in *patch order* ``o`` runs
-over patches and a line over neighbouring samples. Samples run backwards in feature order, so in both orders the
-contributions to one element arrive by ascending patch index, and sums have the same bits.
+*Feature order*: for each sample (the last first), for each run, a line over the patches of the run. *Patch order*: for each
+run, for each of its patches, lines of neighbouring samples. In both, the contributions to one element arrive by ascending
+patch index, so sums have the same bits.
 
-A weight is ``scalar[o] * vector[weight_at[m] + j]``; either may be None. Slices make indices start at 0, which spares
-the check for negative ones (measured: 3x).
+Of every operand a loop knows where the first patch of each run lies (``_runs``), how far its neighbour is (``_along``), and where
+samples (``_samples``) or lines of samples (``_lines``) lie in a patch. Slices make indices start at 0, which spares the check
+for negative ones (measured: 3x); steps known to be 1 are loops of their own (measured: 2x).
 """
 
 from __future__ import annotations
@@ -15,265 +15,364 @@ from __future__ import annotations
 from .compiled import compiled
 
 __all__ = [
+    "add_by_feature",
+    "add_by_patch",
     "add_exactly",
-    "add_lines",
-    "claim_lines",
-    "copy_lines",
-    "max_lines",
-    "min_lines",
-    "moment_lines",
-    "slot_lines",
+    "claim",
+    "copy_by_feature",
+    "copy_by_patch",
+    "keep",
+    "maximum",
+    "minimum",
+    "moments",
 ]
 
 
-def copy_lines(
-    dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths, dst_step, src_step
-):
-    """Copy every line."""
-    tables = (dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths)
-    if dst_step == src_step == 1:
-        _copy_unit(*tables)
-    elif dst_step == 1:
-        _copy_gather(*tables, src_step)
+def copy_by_feature(dst, src, *tables):
+    """Copy samples, one line over the patches of each run at a time."""
+    *tables, dst_along, src_along = tables
+    if dst_along == src_along == 1:
+        _copy_by_feature(dst, src, *tables)
     else:
-        _copy_strided(*tables, dst_step, src_step)
+        _copy_by_feature_strided(dst, src, *tables, dst_along, src_along)
 
 
-def add_lines(
-    dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths, dst_step, src_step,
-    scalar, vector, weight_at,
-):  # fmt: skip
-    """Add every line, weighted."""
-    tables = (dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths)
+def copy_by_patch(dst, src, *tables):
+    """Copy patches, one line of neighbouring samples at a time."""
+    *tables, dst_step, src_step = tables
     if dst_step == src_step == 1:
-        _add_unit(*tables, scalar, vector, weight_at)
+        _copy_by_patch(dst, src, *tables)
     else:
-        _add_strided(*tables, dst_step, src_step, scalar, vector, weight_at)
+        _copy_by_patch_strided(dst, src, *tables, dst_step, src_step)
 
 
-# With the steps known to be 1 the loops run twice as fast at 39 samples a line (measured).
+def add_by_feature(dst, src, *tables_and_weights):
+    """Add samples, weighted by ``taper`` (per sample, last first) and ``votes`` (per patch)."""
+    *tables, dst_along, src_along, taper, votes, first = tables_and_weights
+    if dst_along == src_along == 1:
+        _add_by_feature(dst, src, *tables, taper, votes, first)
+    else:
+        _add_by_feature_strided(dst, src, *tables, dst_along, src_along, taper, votes, first)
 
 
-@compiled
-def _copy_unit(dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths):
-    for o in range(dst_outer.size):
-        for m in range(lengths.size):
-            n = lengths[m]
-            d = dst[dst_outer[o] + dst_inner[m] :][:n]
-            s = src[src_outer[o] + src_inner[m] :][:n]
-            for j in range(n):
-                d[j] = s[j]
-
-
-@compiled
-def _copy_gather(dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths, src_step):
-    for o in range(dst_outer.size):
-        for m in range(lengths.size):
-            n = lengths[m]
-            d = dst[dst_outer[o] + dst_inner[m] :][:n]
-            s = src[src_outer[o] + src_inner[m] :][: (n - 1) * src_step + 1]
-            for j in range(n):
-                d[j] = s[j * src_step]
+def add_by_patch(dst, src, *tables_and_weights):
+    """Add patches, weighted by ``taper`` (per sample) and ``votes`` (per patch)."""
+    *tables, dst_step, src_step, taper, votes, first = tables_and_weights
+    if dst_step == src_step == 1:
+        _add_by_patch(dst, src, *tables, taper, votes, first)
+    else:
+        _add_by_patch_strided(dst, src, *tables, dst_step, src_step, taper, votes, first)
 
 
 @compiled
-def _copy_strided(
-    dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths, dst_step, src_step
+def _copy_by_feature(dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths):
+    for f in range(dst_samples.size):
+        for r in range(lengths.size):
+            n = lengths[r]
+            d = dst[dst_samples[f] + dst_runs[r] :][:n]
+            s = src[src_samples[f] + src_runs[r] :][:n]
+            for k in range(n):
+                d[k] = s[k]
+
+
+@compiled
+def _copy_by_feature_strided(
+    dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, dst_along, src_along
 ):
-    for o in range(dst_outer.size):
-        for m in range(lengths.size):
-            n = lengths[m]
-            d = dst[dst_outer[o] + dst_inner[m] :][: (n - 1) * dst_step + 1]
-            s = src[src_outer[o] + src_inner[m] :][: (n - 1) * src_step + 1]
-            for j in range(n):
-                d[j * dst_step] = s[j * src_step]
-
-
-@compiled
-def _add_unit(
-    dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths, scalar, vector, weight_at
-):
-    for o in range(dst_outer.size):
-        for m in range(lengths.size):
-            n = lengths[m]
-            d = dst[dst_outer[o] + dst_inner[m] :][:n]
-            s = src[src_outer[o] + src_inner[m] :][:n]
-            if vector is not None:
-                u = scalar[o]
-                v = vector[weight_at[m] :][:n]
-                for j in range(n):
-                    d[j] += s[j] * (u * v[j])
-            elif scalar is not None:
-                u = scalar[o]
-                for j in range(n):
-                    d[j] += s[j] * u
+    for f in range(dst_samples.size):
+        for r in range(lengths.size):
+            n = lengths[r]
+            d = dst[dst_samples[f] + dst_runs[r] :][: (n - 1) * dst_along + 1]
+            s = src[src_samples[f] + src_runs[r] :][: (n - 1) * src_along + 1]
+            if dst_along == 1:
+                for k in range(n):
+                    d[k] = s[k * src_along]
             else:
-                for j in range(n):
-                    d[j] += s[j]
+                for k in range(n):
+                    d[k * dst_along] = s[k * src_along]
 
 
 @compiled
-def _add_strided(
-    dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths, dst_step, src_step,
-    scalar, vector, weight_at,
+def _copy_by_patch(
+    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length
+):
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            for m in range(dst_lines.size):
+                d = dst[at + dst_lines[m] :][:length]
+                s = src[of + src_lines[m] :][:length]
+                for j in range(length):
+                    d[j] = s[j]
+
+
+@compiled
+def _copy_by_patch_strided(
+    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
+    dst_step, src_step,
 ):  # fmt: skip
-    for o in range(dst_outer.size):
-        for m in range(lengths.size):
-            n = lengths[m]
-            d = dst[dst_outer[o] + dst_inner[m] :][: (n - 1) * dst_step + 1]
-            s = src[src_outer[o] + src_inner[m] :][: (n - 1) * src_step + 1]
-            if vector is not None:
-                u = scalar[o]
-                v = vector[weight_at[m] :][:n]
-                for j in range(n):
-                    d[j * dst_step] += s[j * src_step] * (u * v[j])
-            elif scalar is not None:
-                u = scalar[o]
-                for j in range(n):
-                    d[j * dst_step] += s[j * src_step] * u
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            for m in range(dst_lines.size):
+                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
+                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
+                for j in range(length):
+                    d[j * dst_step] = s[j * src_step]
+
+
+@compiled
+def _add_by_feature(
+    dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, taper, votes, first
+):
+    for f in range(dst_samples.size):
+        for r in range(lengths.size):
+            n = lengths[r]
+            d = dst[dst_samples[f] + dst_runs[r] :][:n]
+            s = src[src_samples[f] + src_runs[r] :][:n]
+            if votes is not None:
+                v = votes[first[r] :][:n]
+                u = 1.0
+                if taper is not None:
+                    u = taper[f]
+                for k in range(n):
+                    d[k] += s[k] * (u * v[k])
+            elif taper is not None:
+                u = taper[f]
+                for k in range(n):
+                    d[k] += s[k] * u
             else:
-                for j in range(n):
-                    d[j * dst_step] += s[j * src_step]
+                for k in range(n):
+                    d[k] += s[k]
+
+
+@compiled
+def _add_by_feature_strided(
+    dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, dst_along, src_along, taper,
+    votes, first,
+):  # fmt: skip
+    for f in range(dst_samples.size):
+        for r in range(lengths.size):
+            n = lengths[r]
+            d = dst[dst_samples[f] + dst_runs[r] :][: (n - 1) * dst_along + 1]
+            s = src[src_samples[f] + src_runs[r] :][: (n - 1) * src_along + 1]
+            if votes is not None:
+                v = votes[first[r] :][:n]
+                u = 1.0
+                if taper is not None:
+                    u = taper[f]
+                for k in range(n):
+                    d[k * dst_along] += s[k * src_along] * (u * v[k])
+            elif taper is not None:
+                u = taper[f]
+                for k in range(n):
+                    d[k * dst_along] += s[k * src_along] * u
+            else:
+                for k in range(n):
+                    d[k * dst_along] += s[k * src_along]
+
+
+@compiled
+def _add_by_patch(
+    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
+    taper, votes, first,
+):  # fmt: skip
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            u = 1.0
+            if votes is not None:
+                u = votes[first[r] + k]
+            for m in range(dst_lines.size):
+                d = dst[at + dst_lines[m] :][:length]
+                s = src[of + src_lines[m] :][:length]
+                if taper is not None:
+                    v = taper[m * length :][:length]
+                    for j in range(length):
+                        d[j] += s[j] * (u * v[j])
+                elif votes is not None:
+                    for j in range(length):
+                        d[j] += s[j] * u
+                else:
+                    for j in range(length):
+                        d[j] += s[j]
+
+
+@compiled
+def _add_by_patch_strided(
+    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
+    dst_step, src_step, taper, votes, first,
+):  # fmt: skip
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            u = 1.0
+            if votes is not None:
+                u = votes[first[r] + k]
+            for m in range(dst_lines.size):
+                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
+                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
+                if taper is not None:
+                    v = taper[m * length :][:length]
+                    for j in range(length):
+                        d[j * dst_step] += s[j * src_step] * (u * v[j])
+                elif votes is not None:
+                    for j in range(length):
+                        d[j * dst_step] += s[j * src_step] * u
+                else:
+                    for j in range(length):
+                        d[j * dst_step] += s[j * src_step]
 
 
 @compiled
 def add_exactly(
-    high, low, src, dst_outer, src_outer, dst_inner, src_inner, lengths, dst_step, src_step,
-    scalar, vector, weight_at,
+    high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
+    length, dst_step, src_step, taper, votes, first,
 ):  # fmt: skip
-    # Knuth's two-sum: what rounding takes from high is kept in low
-    for o in range(dst_outer.size):
-        u = 1.0
-        if scalar is not None:
-            u = scalar[o]
-        for m in range(lengths.size):
-            n = lengths[m]
-            at = dst_outer[o] + dst_inner[m]
-            h = high[at:][: (n - 1) * dst_step + 1]
-            e = low[at:][: (n - 1) * dst_step + 1]
-            s = src[src_outer[o] + src_inner[m] :][: (n - 1) * src_step + 1]
-            for j in range(n):
-                w = u
-                if vector is not None:
-                    w = u * vector[weight_at[m] + j]
-                x = s[j * src_step] * w
-                a = h[j * dst_step]
-                total = a + x
-                part = total - a
-                e[j * dst_step] += (a - (total - part)) + (x - part)
-                h[j * dst_step] = total
+    """Add patches, keeping in ``low`` what rounding takes from ``high`` (Knuth's two-sum)."""
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            for m in range(dst_lines.size):
+                h = high[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
+                e = low[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
+                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
+                for j in range(length):
+                    x = s[j * src_step] * (votes[first[r] + k] * taper[m * length + j])
+                    a = h[j * dst_step]
+                    total = a + x
+                    part = total - a
+                    e[j * dst_step] += (a - (total - part)) + (x - part)
+                    h[j * dst_step] = total
 
 
 @compiled
-def max_lines(dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths, dst_step, src_step):
-    for o in range(dst_outer.size):
-        for m in range(lengths.size):
-            n = lengths[m]
-            d = dst[dst_outer[o] + dst_inner[m] :][: (n - 1) * dst_step + 1]
-            s = src[src_outer[o] + src_inner[m] :][: (n - 1) * src_step + 1]
-            for j in range(n):
-                x = s[j * src_step]
-                if x > d[j * dst_step] or x != x:
-                    d[j * dst_step] = x
-
-
-@compiled
-def min_lines(dst, src, dst_outer, src_outer, dst_inner, src_inner, lengths, dst_step, src_step):
-    for o in range(dst_outer.size):
-        for m in range(lengths.size):
-            n = lengths[m]
-            d = dst[dst_outer[o] + dst_inner[m] :][: (n - 1) * dst_step + 1]
-            s = src[src_outer[o] + src_inner[m] :][: (n - 1) * src_step + 1]
-            for j in range(n):
-                x = s[j * src_step]
-                if x < d[j * dst_step] or x != x:
-                    d[j * dst_step] = x
-
-
-@compiled
-def claim_lines(
-    dst, distance, owner, src, dst_outer, src_outer, dst_inner, src_inner, lengths, dst_step,
-    src_step, rank, reach,
+def maximum(
+    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
+    dst_step, src_step,
 ):  # fmt: skip
-    # patch order: the least (reach of the sample, rank of the patch) keeps the element
-    for o in range(dst_outer.size):
-        r = rank[o]
-        for m in range(lengths.size):
-            n = lengths[m]
-            at = dst_outer[o] + dst_inner[m]
-            d = dst[at:][: (n - 1) * dst_step + 1]
-            best = distance[at:][: (n - 1) * dst_step + 1]
-            holder = owner[at:][: (n - 1) * dst_step + 1]
-            s = src[src_outer[o] + src_inner[m] :][: (n - 1) * src_step + 1]
-            q = reach[m * n :][:n]
-            for j in range(n):
-                k = j * dst_step
-                if q[j] < best[k] or (q[j] == best[k] and r < holder[k]):
-                    best[k] = q[j]
-                    holder[k] = r
-                    d[k] = s[j * src_step]
+    """Keep the largest value; NaN wins."""
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            for m in range(dst_lines.size):
+                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
+                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
+                for j in range(length):
+                    x = s[j * src_step]
+                    if x > d[j * dst_step] or x != x:
+                        d[j * dst_step] = x
 
 
 @compiled
-def slot_lines(
-    slots, slot_weights, used, src, dst_outer, src_outer, dst_inner, src_inner, lengths, dst_step,
-    src_step, scalar, vector,
+def minimum(
+    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
+    dst_step, src_step,
 ):  # fmt: skip
-    # patch order: every value is kept, in the next free slot of its element
-    for o in range(dst_outer.size):
-        for m in range(lengths.size):
-            n = lengths[m]
-            at = dst_outer[o] + dst_inner[m]
-            s = src[src_outer[o] + src_inner[m] :][: (n - 1) * src_step + 1]
-            for j in range(n):
-                k = at + j * dst_step
-                slots[k, used[k]] = s[j * src_step]
-                if slot_weights is not None:
-                    slot_weights[k, used[k]] = scalar[o] * vector[m * n + j]
-                used[k] += 1
+    """Keep the smallest value; NaN wins."""
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            for m in range(dst_lines.size):
+                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
+                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
+                for j in range(length):
+                    x = s[j * src_step]
+                    if x < d[j * dst_step] or x != x:
+                        d[j * dst_step] = x
 
 
 @compiled
-def moment_lines(
-    total, total_low, square, square_low, weight, weight_low, src, dst_outer, src_outer, dst_inner,
-    src_inner, lengths, dst_step, src_step, scalar, vector,
+def claim(
+    dst, distance, owner, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines,
+    src_lines, length, dst_step, src_step, rank, sign, reach,
 ):  # fmt: skip
-    # patch order: sums of w, w x and w x^2 in double-double, products by Dekker's splitting
+    """Give each element to the patch of least (reach of the sample, signed rank of the patch)."""
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            mine = sign * (rank[r] + k)
+            for m in range(dst_lines.size):
+                for j in range(length):
+                    i = at + dst_lines[m] + j * dst_step
+                    q = reach[m * length + j]
+                    if q < distance[i] or (q == distance[i] and mine < owner[i]):
+                        distance[i] = q
+                        owner[i] = mine
+                        dst[i] = src[of + src_lines[m] + j * src_step]
+
+
+@compiled
+def keep(
+    slots, slot_weights, used, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines,
+    src_lines, length, dst_step, src_step, taper, votes, first,
+):  # fmt: skip
+    """Put every value in the next free slot of its element."""
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            for m in range(dst_lines.size):
+                for j in range(length):
+                    i = at + dst_lines[m] + j * dst_step
+                    slots[i, used[i]] = src[of + src_lines[m] + j * src_step]
+                    if slot_weights is not None:
+                        slot_weights[i, used[i]] = votes[first[r] + k] * taper[m * length + j]
+                    used[i] += 1
+
+
+@compiled
+def moments(
+    total, total_low, square, square_low, weight, weight_low, src, dst_runs, src_runs, lengths,
+    dst_along, src_along, dst_lines, src_lines, length, dst_step, src_step, taper, votes, first,
+):  # fmt: skip
+    """Add w, w x and w x^2 in double-double, the products split exactly (Dekker 1971)."""
     splitter = 134217729.0
-    for o in range(dst_outer.size):
-        u = scalar[o]
-        for m in range(lengths.size):
-            n = lengths[m]
-            at = dst_outer[o] + dst_inner[m]
-            s = src[src_outer[o] + src_inner[m] :][: (n - 1) * src_step + 1]
-            for j in range(n):
-                k = at + j * dst_step
-                x = float(s[j * src_step])
-                w = u * vector[m * n + j]
-                a = weight[k] + w
-                b = a - weight[k]
-                weight_low[k] += (weight[k] - (a - b)) + (w - b)
-                weight[k] = a
-                # p + p_low == w x exactly
-                p = w * x
-                c = splitter * w
-                w_high = c - (c - w)
-                c = splitter * x
-                x_high = c - (c - x)
-                w_rest = w - w_high
-                x_rest = x - x_high
-                p_low = w_rest * x_rest - (((p - w_high * x_high) - w_rest * x_high) - w_high * x_rest)
-                a = total[k] + p
-                b = a - total[k]
-                total_low[k] += ((total[k] - (a - b)) + (p - b)) + p_low
-                total[k] = a
-                # q + q_low == p x exactly
-                q = p * x
-                c = splitter * p
-                p_high = c - (c - p)
-                p_rest = p - p_high
-                q_low = p_rest * x_rest - (((q - p_high * x_high) - p_rest * x_high) - p_high * x_rest)
-                a = square[k] + q
-                b = a - square[k]
-                square_low[k] += ((square[k] - (a - b)) + (q - b)) + (q_low + p_low * x)
-                square[k] = a
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            for m in range(dst_lines.size):
+                for j in range(length):
+                    i = at + dst_lines[m] + j * dst_step
+                    x = float(src[of + src_lines[m] + j * src_step])
+                    w = votes[first[r] + k] * taper[m * length + j]
+                    a = weight[i] + w
+                    b = a - weight[i]
+                    weight_low[i] += (weight[i] - (a - b)) + (w - b)
+                    weight[i] = a
+                    # p + p_low == w x exactly
+                    p = w * x
+                    c = splitter * w
+                    w_high = c - (c - w)
+                    c = splitter * x
+                    x_high = c - (c - x)
+                    w_rest = w - w_high
+                    x_rest = x - x_high
+                    p_low = w_rest * x_rest - (
+                        ((p - w_high * x_high) - w_rest * x_high) - w_high * x_rest
+                    )
+                    a = total[i] + p
+                    b = a - total[i]
+                    total_low[i] += ((total[i] - (a - b)) + (p - b)) + p_low
+                    total[i] = a
+                    # q + q_low == p x exactly
+                    q = p * x
+                    c = splitter * p
+                    p_high = c - (c - p)
+                    p_rest = p - p_high
+                    q_low = p_rest * x_rest - (
+                        ((q - p_high * x_high) - p_rest * x_high) - p_high * x_rest
+                    )
+                    a = square[i] + q
+                    b = a - square[i]
+                    square_low[i] += ((square[i] - (a - b)) + (q - b)) + (q_low + p_low * x)
+                    square[i] = a

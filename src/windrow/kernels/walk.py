@@ -196,15 +196,14 @@ def feature_tables(operands: Sequence[Operand], runs: Runs, patch: Sequence[int]
 
 
 def line_tables(operands: Sequence[Operand], runs: Runs, patch: Sequence[int]) -> tuple[Any, ...]:
-    """Arguments for a loop over patches, then lines of a patch, then the samples of a line."""
-    each = runs.each()
+    """Arguments for a loop over runs, their patches, the lines of a patch, then the samples of a line."""
     length, steps, sizes, strides = _lines(operands, patch)
-    patches = tuple(x.table(each) for x in operands)
-    inner = tuple(
+    lines = tuple(
         outer_sum([np.arange(p, dtype=np.int64) * s for p, s in zip(sizes, row, strict=True)])
         for row in strides
     )
-    return (*patches, *inner, np.full(len(inner[0]), length, dtype=np.int64), *steps)
+    tables = tuple(x.table(runs) for x in operands)
+    return (*tables, runs.lengths, *(x.along for x in operands), *lines, length, *steps)
 
 
 def _lines(

@@ -16,7 +16,7 @@ _RTOL = {"e": 2e-3, "f": 5e-7, "d": 1e-12, "F": 5e-7, "D": 1e-12}
 def assert_agrees(
     actual: Any, expected: npt.ArrayLike, *, scale: float = 1.0, exact: bool = False
 ) -> None:
-    """Same shape, dtype and values: integers to the last bit, floats to rounding (never with `exact`).
+    """Same shape, dtype and values: integers to the last bit, floats to rounding (or `exact`).
 
     `scale` is the magnitude of what was summed, for results that cancel.
 

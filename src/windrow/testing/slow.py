@@ -1,7 +1,7 @@
 """Slow twins: every result of windrow said again in plain loops, a few lines each.
 
-They read a grid's fields and nothing else of windrow; `np.pad` says what lies outside the image. Time
-is `n_patches * features` Python steps, so they are for arrays of a few thousand elements.
+They read a grid's fields and nothing else of windrow; `np.pad` says what lies outside the image.
+Time is `n_patches * features` Python steps, so they are for arrays of a few thousand elements.
 """
 
 from __future__ import annotations
@@ -231,8 +231,8 @@ def map_patches(
 ) -> Array:
     """Extract all, call `func` once per batch image, merge all: the expanded matrix in full.
 
-    A result may have other channels, and a patch smaller than `scale * patch`, which is centred. With
-    `merge=None` the results stand on the grid. `where` selects patches; the rest needs `fill`.
+    A result may have other channels, and a patch smaller than `scale * patch`, which is centred.
+    With `merge=None` the results stand on the grid. `where` selects patches; the rest needs `fill`.
 
     >>> import windrow as wr
     >>> map_patches(lambda batch: 2 * batch, [1, 2, 3], wr.PatchGrid(3, 2))

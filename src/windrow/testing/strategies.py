@@ -1,7 +1,7 @@
 """Hypothesis strategies for grids, images and weights (extra: `windrow[testing]`).
 
-All of them stay small enough for the slow twins. Array values come from a drawn seed, so examples are
-quick to make and shrink in their geometry.
+All of them stay small enough for the slow twins. Array values come from a drawn seed, so examples
+are quick to make and shrink in their geometry.
 
 >>> from hypothesis import given
 >>> from windrow.testing import slow, strategies
@@ -115,10 +115,10 @@ def grids(
     gaps: bool = True,
     covers: bool | None = None,
 ) -> PatchGrid:
-    """A small grid: every tail, pad and pad mode, dilation, steps beyond the patch, one patch = image.
+    """A small grid: every tail, pad and pad mode, dilation, steps past the patch, patch = image.
 
-    `gaps=False` keeps steps within the patch. `covers=True` draws only grids that touch every element, by the
-    brute-force count.
+    `gaps=False` keeps steps within the patch. `covers=True` draws only grids that touch every
+    element, by the brute-force count.
     """
     nd = draw(st.integers(1, 3)) if ndim is None else ndim
     tail = draw(st.sampled_from(tails))
@@ -175,7 +175,7 @@ def arrays(
     *,
     nonfinite: bool = False,
 ) -> npt.NDArray[Any]:
-    """An array of a dtype's own range: all of it for small integers, within 2**40 for 64 bits, 1e3 for floats.
+    """An array over a dtype's range: all of it for integers, but 2**40 of 64 bits, 1e3 for floats.
 
     `nonfinite` sprinkles NaN and both infinities over floats.
     """
@@ -200,7 +200,7 @@ def arrays(
 
 @st.composite
 def restrided(draw: st.DrawFn, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The same values behind other strides: Fortran, permuted, reversed, every other element, read-only."""
+    """The same values behind other strides: permuted, reversed, every other one, read-only."""
     order = draw(st.permutations(range(array.ndim)))
     signs = [draw(st.sampled_from([1, 1, -1, 2, -2])) for _ in range(array.ndim)]
     permuted = array.transpose(order)
@@ -226,7 +226,7 @@ def placed(
     batch: bool = True,
     strided: bool = True,
 ) -> Placed:
-    """An image around a grid: batch axes, patched axes and a channel axis in any places, any strides."""
+    """An image around a grid: batch, patched and channel axes in any places, any strides."""
     chosen = draw(grids() if grid is None else grid)
     nd = chosen.ndim
     n_batch = draw(st.sampled_from([0, 0, 0, 1, 2])) if batch else 0
@@ -250,7 +250,7 @@ def placed(
 
 @st.composite
 def tapers(draw: st.DrawFn, patch: tuple[int, ...], *, positive: bool = True) -> Any:
-    """Weights of a patch in one of their forms: a name, one vector per axis, or an array of its shape.
+    """Weights of a patch in one of their forms: a name, a vector per axis, an array of its shape.
 
     `positive=False` lets single weights be 0.
     """
@@ -289,7 +289,7 @@ def orders(draw: st.DrawFn, n: int) -> list[list[int]]:
 
 @st.composite
 def wheres(draw: st.DrawFn, grid: PatchGrid) -> npt.NDArray[np.bool_]:
-    """A selection of patches with at least one: an image-shaped mask, or one of the counts' shape."""
+    """A selection of at least one patch: a mask of the image's shape, or of the counts'."""
     counts = tuple(len(s) for s in grid.starts)
     shape = draw(st.sampled_from([grid.shape, counts]))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))

@@ -82,11 +82,9 @@ class Custom(Reduction):
         return tuple(self.merge.init(shape, self.dtype))
 
     def add(self, state: State, deposit: Deposit) -> None:
-        from ..kernels.loops import copy_lines
-
         region = deposit.region
-        patches = deposit.gathered(deposit.source.memory.dtype, copy_lines)
-        scalar, vector = deposit.both_weights(self.taper)
+        patches = deposit.gathered()
+        taper, votes, first = deposit.all_weights(self.taper)
         weighted = self.taper is not None or deposit.patch_weights is not None
         each = deposit.runs.each()
         for k, at in enumerate(zip(*each.at, strict=True)):
@@ -95,7 +93,7 @@ class Custom(Reduction):
             place = tuple(
                 slice(s, s + a.extent, a.dilation) for s, a in zip(starts, region.axes, strict=True)
             )
-            weights = scalar[k] * vector.reshape(self.patch) if weighted else None
+            weights = votes[each.sequence[k] - deposit.first] * taper.reshape(self.patch) if weighted else None
             self.merge.accumulate(tuple(a[place] for a in state), patches[k], weights)
 
     def combine(self, states: Sequence[State]) -> State:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class Region:
         return placed(flat(array, bits), self.axes, self.origin, self.ranges, self.gap, self.along)
 
     def rank(self, runs: Runs) -> NDArray[np.int64]:
-        """Flat index of each patch of runs of length 1 in the whole grid."""
+        """Flat index of each run's first patch in the whole grid."""
         at = (a + begin for a, (begin, _) in zip(runs.at, self.ranges, strict=True))
         counts = tuple(axis.count for axis in self.axes)
         return np.ravel_multi_index(tuple(at), counts).astype(np.int64)
@@ -53,37 +54,39 @@ class Deposit:
     patch_weights: NDArray[np.float64] | None = None
     first: int = 0
 
-    def tables(self, target: Operand, source: Operand | None = None, feature: bool | None = None) -> Any:
-        """What the loops take after their memory arguments."""
-        feature = self.feature if feature is None else feature
-        order = feature_tables if feature else line_tables
-        return order((target, source or self.source), self.runs, self.patch)
+    def line_tables(self, target: Operand, source: Operand | None = None) -> tuple[Any, ...]:
+        """What loops in patch order take after their memory arguments."""
+        return line_tables((target, source or self.source), self.runs, self.patch)
 
-    def weights(self, taper: NDArray[np.float64] | None, lengths: NDArray[np.int64]) -> tuple[Any, ...]:
-        """``scalar, vector, weight_at`` for the loops, given the taper over all samples, flattened."""
+    def feature_tables(self, target: Operand, source: Operand | None = None) -> tuple[Any, ...]:
+        """What loops in feature order take after their memory arguments."""
+        return feature_tables((target, source or self.source), self.runs, self.patch)
+
+    def weights(self, taper: NDArray[np.float64] | None) -> tuple[Any, ...]:
+        """``taper, votes, first`` as loops take them: None for what weighs nothing."""
+        if self.feature and taper is not None:
+            taper = np.ascontiguousarray(taper[::-1])
+        return taper, self.patch_weights, self.runs.sequence - self.first
+
+    def all_weights(self, taper: NDArray[np.float64] | None) -> tuple[Any, ...]:
+        """``taper, votes, first`` with ones for what weighs nothing, in patch order."""
+        first = self.runs.sequence - self.first
         votes = self.patch_weights
-        if self.feature:
-            scalar = None if taper is None else np.ascontiguousarray(taper[::-1])
-            if votes is not None and scalar is None:
-                scalar = np.ones(int(np.prod(self.patch)))
-            return scalar, votes, self.runs.sequence - self.first
-        scalar = None if votes is None else votes[self.runs.each().sequence - self.first]
-        if taper is not None and scalar is None:
-            scalar = np.ones(self.runs.n)
-        return scalar, taper, np.cumsum(lengths) - lengths
+        return (
+            np.ones(math.prod(self.patch)) if taper is None else taper,
+            np.ones(int((first + self.runs.lengths).max())) if votes is None else votes,
+            first,
+        )
 
-    def both_weights(self, taper: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """One number per patch and one per sample, ones where nothing was given (patch order)."""
-        votes = self.patch_weights
-        per_patch = np.ones(self.runs.n) if votes is None else votes[self.runs.each().sequence - self.first]
-        return per_patch, np.ones(int(np.prod(self.patch))) if taper is None else taper
-
-    def gathered(self, dtype: np.dtype[Any], copy: Callable[..., None]) -> NDArray[Any]:
+    def gathered(self) -> NDArray[Any]:
         """The patches as a contiguous array ``(n, *patch)`` of the memory's type."""
+        from ..kernels.loops import copy_by_patch
+
         whole = np.empty((1, self.runs.n, *self.patch), dtype=self.source.memory.dtype)
         goal = stacked(flat(whole), self.runs.n, 0, int(self.runs.sequence[0]))
-        copy(goal.memory, self.source.memory, *line_tables((goal, self.source), self.runs, self.patch))
-        return whole[0].view(dtype)
+        copy_by_patch(goal.memory, self.source.memory, *self.line_tables(goal))
+        patches: NDArray[Any] = whole[0]
+        return patches
 
 
 def constant_operand(value: NDArray[Any], patch: Sequence[int]) -> Operand:

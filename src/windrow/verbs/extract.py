@@ -175,16 +175,17 @@ def copy_patches(
     goal: Operand, block: NDArray[Any], origin: Sequence[int], frame: Frame, runs: Runs, feature: bool
 ) -> None:
     """Copy ``runs`` of patches from a block of the image, on several threads where there is much to do."""
-    from ..kernels.loops import copy_lines
+    from ..kernels.loops import copy_by_feature, copy_by_patch
 
     block = strided_by_items(block)
     memory: Flat = flat(block, as_bits(block.dtype))
     ranges = tuple((0, n) for n in frame.counts)
     source = placed(memory, frame.axes, origin, ranges, frame.gap, frame.along)
     tables = feature_tables if feature else line_tables
+    kernel = copy_by_feature if feature else copy_by_patch
 
     def move(part: Runs) -> None:
-        copy_lines(goal.memory, source.memory, *tables((goal, source), part, frame.patch))
+        kernel(goal.memory, source.memory, *tables((goal, source), part, frame.patch))
 
     share = max(1, min(_LEAF // frame.features, -(-runs.n // 2)))
     each_in_parallel(move, runs.split(share) if runs.n * frame.features > _LEAF else [runs])

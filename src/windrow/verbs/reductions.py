@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..geometry import AxisGrid
 from ..geometry.tiles import Bounds
 from ..kernels.flat import Flat, as_bits, flat, native
+from ..kernels.walk import Operand
 from .deposit import Deposit, Region, constant_operand
 
 __all__ = ["Claim", "Extremum", "Mean", "Reduction", "State", "Sum", "block_product", "region_of"]
@@ -108,15 +109,20 @@ class Sum(Reduction):
     def add(self, state: State, deposit: Deposit) -> None:
         self._add(state[: 1 + self.compensated], deposit)
 
-    def _add(self, arrays: State, deposit: Deposit, source: Any = None) -> None:
-        from ..kernels.loops import add_exactly, add_lines
+    def _add(self, arrays: State, deposit: Deposit, source: Operand | None = None) -> None:
+        from ..kernels.loops import add_by_feature, add_by_patch, add_exactly
 
         targets = [deposit.region.operand(a) for a in arrays]
-        source = source or deposit.source
-        tables = deposit.tables(targets[0], source)
-        weights = deposit.weights(self.taper, tables[4])
-        kernel = add_exactly if len(arrays) == 2 else add_lines
-        kernel(*(t.memory for t in targets), source.memory, *tables, *weights)
+        memories = [t.memory for t in targets] + [(source or deposit.source).memory]
+        if len(arrays) == 2:
+            tables = deposit.line_tables(targets[0], source)
+            add_exactly(*memories, *tables, *deposit.all_weights(self.taper))
+        elif deposit.feature:
+            tables = deposit.feature_tables(targets[0], source)
+            add_by_feature(*memories, *tables, *deposit.weights(self.taper))
+        else:
+            tables = deposit.line_tables(targets[0], source)
+            add_by_patch(*memories, *tables, *deposit.weights(self.taper))
 
     def combine(self, states: Sequence[State]) -> State:
         total = tuple(a.copy() for a in states[0])
@@ -207,11 +213,11 @@ class Extremum(Reduction):
         return (np.full(shape, start, dtype=dtype),)
 
     def add(self, state: State, deposit: Deposit) -> None:
-        from ..kernels.loops import max_lines, min_lines
+        from ..kernels.loops import maximum, minimum
 
         target = deposit.region.operand(state[0])
-        kernel = max_lines if self.largest else min_lines
-        kernel(target.memory, deposit.source.memory, *deposit.tables(target))
+        kernel = maximum if self.largest else minimum
+        kernel(target.memory, deposit.source.memory, *deposit.line_tables(target))
 
     def combine(self, states: Sequence[State]) -> State:
         total = states[0][0].copy()
@@ -251,15 +257,14 @@ class Claim(Reduction):
         return np.ascontiguousarray(np.broadcast_to(total, self.patch)).ravel()
 
     def add(self, state: State, deposit: Deposit) -> None:
-        from ..kernels.loops import claim_lines
+        from ..kernels.loops import claim
 
         value, distance, owner = (
             deposit.region.operand(a, as_bits(a.dtype) if k == 0 else None) for k, a in enumerate(state)
         )
-        rank = deposit.region.rank(deposit.runs.each())
-        tables = deposit.tables(value, feature=False)
         memories = (value.memory, distance.memory, owner.memory, deposit.source.memory)
-        claim_lines(*memories, *tables, -rank if self.by == "last" else rank, self.reach)
+        ranking = deposit.region.rank(deposit.runs), -1 if self.by == "last" else 1
+        claim(*memories, *deposit.line_tables(value), *ranking, self.reach)
 
     def combine(self, states: Sequence[State]) -> State:
         value, distance, owner = (a.copy() for a in states[0])

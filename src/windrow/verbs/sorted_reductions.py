@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.tiles import Bounds
-from ..kernels.flat import flat, native
+from ..kernels.flat import native
 from .deposit import Deposit
 from .reductions import Reduction, State
 
@@ -43,17 +43,14 @@ class Slots(Reduction):
         return (values, used, np.zeros(values.shape)) if self.weighted else (values, used)
 
     def add(self, state: State, deposit: Deposit) -> None:
-        from ..kernels.loops import slot_lines
+        from ..kernels.loops import keep
 
         values, used = state[:2]
         depth = values.shape[-1]
         target = deposit.region.operand(used)
-        scalar, vector = deposit.both_weights(self.taper)
         weights = state[2].reshape(-1, depth) if self.weighted else None
-        tables = deposit.tables(target, feature=False)
-        slot_lines(
-            values.reshape(-1, depth), weights, target.memory, deposit.source.memory, *tables, scalar, vector
-        )
+        memories = (values.reshape(-1, depth), weights, target.memory, deposit.source.memory)
+        keep(*memories, *deposit.line_tables(target), *deposit.all_weights(self.taper))
 
     def combine(self, states: Sequence[State]) -> State:
         shape = states[0][1].shape
@@ -144,13 +141,11 @@ class Moments(Reduction):
         return tuple(np.zeros(shape) for _ in range(6))
 
     def add(self, state: State, deposit: Deposit) -> None:
-        from ..kernels.loops import moment_lines
+        from ..kernels.loops import moments
 
-        total, total_low, square, square_low, weight, weight_low = state
         targets = [deposit.region.operand(a) for a in state]
-        tables = deposit.tables(targets[0], feature=False)
-        weights = deposit.both_weights(self.taper)
-        moment_lines(*(t.memory for t in targets), deposit.source.memory, *tables, *weights)
+        memories = (*(t.memory for t in targets), deposit.source.memory)
+        moments(*memories, *deposit.line_tables(targets[0]), *deposit.all_weights(self.taper))
 
     def combine(self, states: Sequence[State]) -> State:
         whole = [a.copy() for a in states[0]]
