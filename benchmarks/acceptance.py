@@ -48,7 +48,10 @@ def merge() -> Iterator[Figure]:
     """Merge 39x39 patches of 400x400, against one read of them and against the peers."""
     slower = {"torch": 4, "scikit-learn": 10, "MONAI": 50, "tiler": 50}
     ours, others = _merges(LARGE, slower)
-    yield _at_most("time / numpy.sum over the patches", 1.0, ours / others["numpy.sum"].median)
+    read = others["numpy.sum"].median
+    yield Figure(f"unpatchify, {LARGE}", "-", duration(ours))
+    yield Figure("numpy.sum over the same patches", "-", duration(read))
+    yield _at_most("unpatchify / numpy.sum", 1.0, ours / read)
     for library, times in slower.items():
         yield _faster(library, LARGE, times, ours, others)
     ours, others = _merges(FINE, ["scikit-learn"])
@@ -59,6 +62,7 @@ def _merges(case: Case, libraries: Collection[str]) -> tuple[float, dict[str, Ti
     """Return seconds of `unpatchify`, and the times of `libraries` and of numpy.sum."""
     wanted = [BASELINE["merge"], *(p for p in peers_of("merge") if p.library in libraries)]
     rows, sums = measure(case, "merge", wanted, extra={"numpy.sum": np.sum}, budget=10)
+    assert all(row.agrees for row in rows if row.timing), "a peer's answer differs"
     timings = {row.peer.library: row.timing for row in rows if row.timing}
     return timings.pop("windrow").median, timings | sums
 

@@ -52,7 +52,7 @@ class _Runner:
     note: str = ""
 
     def warm_up(self, inspect: Callable[[Any], None]) -> None:
-        """Run unmeasured, `inspect` the result and choose `loops`; a run over budget is the last."""
+        """Run unmeasured, `inspect` the result, choose `loops`; a run over budget is the last."""
         first, result = _clock(self.task)
         inspect(result)
         del result

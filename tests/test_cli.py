@@ -73,6 +73,13 @@ def error(values: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values.astype(float) - truth))))
 
 
+def loaded(path: Path) -> Image.Image:
+    """The picture in `path`, its file closed again."""
+    with Image.open(path) as image:
+        image.load()
+        return image
+
+
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """A small colour picture on disk."""
@@ -149,7 +156,7 @@ class TestDenoiseCommand:
         result = run("denoise", source, out, "--sigma", 12)
         assert result.exit_code == 0, result.output
         assert "the picture's own values" in result.output
-        written = np.asarray(Image.open(out)) if suffix == ".png" else tifffile.imread(out)
+        written = np.asarray(loaded(out)) if suffix == ".png" else tifffile.imread(out)
         written = written.reshape(clean.shape)
         colours = np.s_[..., : len(mode) - mode.endswith("A")]
         assert written.dtype == np.uint8
@@ -191,7 +198,7 @@ class TestDenoiseCommand:
             run("denoise", tmp_path / "in.png", tmp_path / "out.png", "--sigma", 3000).exit_code
             == 0
         )
-        written = np.asarray(Image.open(tmp_path / "out.png"))
+        written = np.asarray(loaded(tmp_path / "out.png"))
         assert written.dtype == np.uint16
         assert error(written, clean) < error(samples, clean) / 3
 
@@ -202,7 +209,7 @@ class TestDenoiseCommand:
         assert (
             run("denoise", tmp_path / "in.png", tmp_path / "out.png", "--sigma", 0.2).exit_code == 0
         )
-        image = Image.open(tmp_path / "out.png")
+        image = loaded(tmp_path / "out.png")
         assert image.mode == "1"
         assert (np.asarray(image) != clean).sum() < (samples != clean).sum() / 2
 
@@ -210,13 +217,13 @@ class TestDenoiseCommand:
     def test_palettes_become_colours(
         self, photo: Path, tmp_path: Path, options: dict[str, int], mode: str
     ) -> None:
-        palette = Image.open(photo).quantize(16)
+        palette = loaded(photo).quantize(16)
         palette.save(tmp_path / "palette.png", **options)
         assert (
             run("denoise", tmp_path / "palette.png", tmp_path / "out.png", "--sigma", 5).exit_code
             == 0
         )
-        image = Image.open(tmp_path / "out.png")
+        image = loaded(tmp_path / "out.png")
         assert image.mode == mode
         if mode == "RGBA":
             opaque = np.where(np.asarray(palette) == 0, 0, 255)
@@ -229,11 +236,11 @@ class TestDenoiseCommand:
         image = Image.fromarray(smooth(40, 64, 3).astype(np.uint8))
         image.save(source, quality=95, exif=exif, icc_profile=b"profile", dpi=(300, 300))
         assert run("denoise", source, tmp_path / "out.jpg", "--sigma", 1).exit_code == 0
-        written = Image.open(tmp_path / "out.jpg")
+        written = loaded(tmp_path / "out.jpg")
         assert written.size == (40, 64)
         assert (written.info["icc_profile"], written.info["dpi"]) == (b"profile", (300, 300))
         assert dict(written.getexif()) == {0x010F: "maker"}
-        turned = np.asarray(ImageOps.exif_transpose(Image.open(source)))
+        turned = np.asarray(ImageOps.exif_transpose(loaded(source)))
         assert error(np.asarray(written), turned) < 2
 
     @pytest.mark.parametrize("orientation", range(1, 9))
@@ -263,7 +270,7 @@ class TestDenoiseCommand:
         np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), bands, atol=1.0)
 
     def test_lzw_and_palette_tiffs(self, photo: Path, tmp_path: Path) -> None:
-        image = Image.open(photo)
+        image = loaded(photo)
         image.save(tmp_path / "lzw.tif", compression="tiff_lzw")
         np.testing.assert_array_equal(files.read(tmp_path / "lzw.tif").pixels, np.asarray(image))
         image.quantize(16).save(tmp_path / "palette.tif")
@@ -274,7 +281,7 @@ class TestDenoiseCommand:
         out = tmp_path / "out.png"
         out.write_text("old")
         assert run("denoise", photo, out, "--sigma", 5, "--workers", 1, "--patch", 4).exit_code == 0
-        assert Image.open(out).size == (60, 40)
+        assert loaded(out).size == (60, 40)
         assert_left_nothing(tmp_path, "out.png", "photo.png")
 
 
@@ -371,7 +378,7 @@ class TestRefusals:
 
     def test_damaged_files_are_refused_or_read(self, photo: Path, tmp_path: Path) -> None:
         rng = np.random.default_rng(3)
-        tifffile.imwrite(tmp_path / "photo.tif", np.asarray(Image.open(photo)))
+        tifffile.imwrite(tmp_path / "photo.tif", np.asarray(loaded(photo)))
         for path in (photo, tmp_path / "photo.tif"):
             content = np.frombuffer(path.read_bytes(), np.uint8)
             for _ in range(40):
@@ -512,7 +519,7 @@ class TestProgram:
         ):
             assert words in result.output
         assert float(result.output.partition("after: +")[2].split()[0]) > 10
-        picture = np.asarray(Image.open(tmp_path / "demo.png").convert("RGB"))
+        picture = np.asarray(loaded(tmp_path / "demo.png").convert("RGB"))
         assert picture.shape[1] > picture.shape[0] > 500
         assert picture.std() > 30
         assert_left_nothing(tmp_path, "demo.png")

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import windrow as wr
@@ -172,6 +172,9 @@ def test_coverage_is_the_brute_force_count(grid):
 
 
 @given(strategies.grids())
+@example(wr.PatchGrid(1, 1, 2, pad=((0, 2),)))  # gaps in the padding only
+@example(wr.PatchGrid(1, 1, 2, pad=1))  # no patch in the image
+@example(wr.PatchGrid(6, 2, dilation=3, tail="drop"))
 def test_covers_says_whether_the_brute_force_count_has_a_hole(grid):
     assert grid.covers == bool(slow.coverage(grid).all())
 

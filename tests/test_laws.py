@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import windrow as wr
@@ -33,6 +33,19 @@ def scale_of(image, merge="mean"):
     return 1e3 * (largest**2 if merge == "var" else largest)
 
 
+def is_clear(shape, placed):
+    """Whether patches in the form of extract cannot be taken for a view (which goes first)."""
+    nd = placed.grid.ndim
+    ndim = len(shape) - nd
+    if placed.channel_axis is not None or ndim < nd or shape[ndim:] != placed.grid.patch:
+        return True
+    axes = range(-nd, 0) if placed.axes is None else placed.axes
+    if any(not -ndim <= a < ndim for a in axes):
+        return True
+    same_reading = nd == 1 and axes[0] % ndim == ndim - 1
+    return same_reading or tuple(shape[a] for a in axes) != placed.grid.counts
+
+
 @st.composite
 def merge_options(draw, merge, grid):
     """Weights and patch weights where the merge has a use for them."""
@@ -52,6 +65,7 @@ def merge_options(draw, merge, grid):
 def test_merging_the_cut_patches_restores_the_image(placed):
     image, grid = placed.image, placed.grid
     patches = wr.extract(image, grid, **placed.roles)
+    assume(is_clear(patches.shape, placed))
     back = wr.unpatchify(patches, grid, **placed.roles)
     wanted = image if image.dtype.kind in "fc" else image.astype(np.float64)
     assert_agrees(back, wanted, scale=scale_of(image), exact=image.dtype.itemsize < 8)
@@ -74,6 +88,7 @@ def test_merging_the_view_restores_the_image(data):
 def test_weighted_merging_restores_the_image(data):
     placed = data.draw(strategies.placed(COVERING))
     patches = wr.extract(placed.image, placed.grid, **placed.roles)
+    assume(is_clear(patches.shape, placed))
     options = data.draw(merge_options("mean", placed.grid))
     back = wr.unpatchify(patches, placed.grid, dtype=placed.image.dtype, **placed.roles, **options)
     assert_agrees(back, placed.image, scale=scale_of(placed.image))
@@ -84,6 +99,7 @@ def test_weighted_merging_restores_the_image(data):
 def test_choosing_merges_restore_the_image_exactly(merge, data):
     placed = data.draw(strategies.placed(COVERING, kinds=kinds_for(merge)))
     patches = wr.extract(placed.image, placed.grid, **placed.roles)
+    assume(is_clear(patches.shape, placed))
     back = wr.unpatchify(
         patches, placed.grid, merge=merge, dtype=placed.image.dtype, **placed.roles
     )
@@ -127,6 +143,7 @@ def test_cutting_and_sum_merging_are_adjoint(data):
     placed = data.draw(strategies.placed(zeros_outside, kinds="ifc"))
     x = placed.image.astype(np.result_type(placed.image, np.float64), copy=False)
     patches = wr.extract(x, placed.grid, **placed.roles)
+    assume(is_clear(patches.shape, placed))
     y = data.draw(strategies.arrays(patches.shape, x.dtype))
     merged = wr.unpatchify(y, placed.grid, merge="sum", fill=0, **placed.roles)
     assert merged.shape == x.shape
@@ -207,6 +224,7 @@ def test_streamed_is_in_memory(merge, data):
     )  # fmt: skip
     with np.errstate(over="ignore"):
         patches = func(wr.extract(placed.image, placed.grid, **placed.roles))
+    assume(is_clear(patches.shape, placed))
     at_once = wr.unpatchify(patches, placed.grid, merge=merge, fill=0, **placed.roles, **options)
     assert_agrees(streamed, at_once, scale=4 * scale_of(placed.image, merge))
 
@@ -250,6 +268,8 @@ def test_the_order_of_add_does_not_reach_the_bits(merge, data):
         results.append(merger.result())
     assert_same_bits(results[1], results[0])
     assert_same_bits(results[2], results[0])
+    if not is_clear(patches.shape, placed):
+        return
     together = wr.unpatchify(
         patches, grid, merge=merge, fill=0, patch_weights=factors, **roles, **options
     )
@@ -323,6 +343,7 @@ def test_unpatchify_is_its_slow_twin(merge, data):
     placed = data.draw(strategies.placed(kinds=kinds_for(merge)))
     grid, roles = placed.grid, placed.roles
     shape = slow.extract(placed.image, grid, **roles).shape
+    assume(is_clear(shape, placed))
     patches = data.draw(strategies.arrays(shape, placed.image.dtype))
     given_ = data.draw(strategies.restrided(patches))
     options = data.draw(merge_options(merge, grid))

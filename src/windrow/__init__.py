@@ -3,8 +3,9 @@
 from .geometry import PatchGrid
 from .verbs.custom import Merge
 from .verbs.extract import extract
+from .verbs.merger import Merger
 from .verbs.patchify import patchify
 from .verbs.unpatchify import unpatchify
 
 __version__ = "0.1.0"
-__all__ = ["Merge", "PatchGrid", "extract", "patchify", "unpatchify"]
+__all__ = ["Merge", "Merger", "PatchGrid", "extract", "patchify", "unpatchify"]

@@ -34,6 +34,7 @@ CHANNELS: dict[Colour, int] = {"gray": 1, "rgb": 3, "cmyk": 4}
 PHOTOMETRIC = {"gray": "minisblack", "rgb": "rgb", "cmyk": "separated", "other": "minisblack"}
 ALPHA = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
 COLOUR_PROFILE = 34675
+UNDEFINED = 7  # TIFF's type of a tag that is bytes
 PLACE = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)  # on Earth: GeoTIFF and GDAL
 
 
@@ -61,10 +62,15 @@ def write(path: Path, picture: Picture, kind: str) -> None:
         "photometric": PHOTOMETRIC[picture.header.colour],
         "extrasamples": ["unassalpha"] if picture.header.alpha else [],
         "planarconfig": "contig" if samples.ndim == 3 else None,
-        "iccprofile": picture.profile,
         "metadata": None,
+        "extratags": _profile_tags(picture.profile),
     }
-    tifffile.imwrite(path, samples, **options | picture.kept)
+    options |= picture.kept
+    tifffile.imwrite(path, samples, **options)
+
+
+def _profile_tags(profile: bytes | None) -> list[tuple[Any, ...]]:
+    return [(COLOUR_PROFILE, UNDEFINED, len(profile), profile, True)] if profile else []
 
 
 @contextmanager
@@ -106,7 +112,7 @@ def _samples(path: Path, page: Any, header: Header) -> Pixels:
     """The decoded values, channels last."""
     samples = _decoded(path, page)
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        palette: Pixels = page.colormap // 257  # from 16 to 8 bits
+        palette: Pixels = page.colormap >> 8  # from 16 to 8 bits
         return np.moveaxis(palette[:, samples], 0, -1).astype(header.dtype)
     return np.moveaxis(samples, 0, -1) if page.axes == "SYX" else samples
 
@@ -139,7 +145,7 @@ def _orientation(page: Any) -> int:
 
 def _kept(page: Any) -> dict[str, Any]:
     """Options for a file like this one: what samples mean, packing, resolution, place on Earth."""
-    tags = [page.tags[code] for code in PLACE if code in page.tags]
+    tags = [page.tags[code] for code in (COLOUR_PROFILE, *PLACE) if code in page.tags]
     kept: dict[str, Any] = {
         "extratags": [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in tags],
         "compression": "zlib" if page.compression != tifffile.COMPRESSION.NONE else None,

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from .axis import AxisGrid
 
-__all__ = ["Bounds", "Tile", "Tiling", "choose_lengths"]
+__all__ = ["Bounds", "Tile", "Tiling", "choose_lengths", "span_size"]
 
 Bounds = tuple[tuple[int, int], ...]
 
@@ -84,18 +84,24 @@ def _reaching(axis: AxisGrid, length: int, begin: int, t: int) -> tuple[int, int
     return low, t + 1
 
 
-def choose_lengths(
-    axes: Sequence[AxisGrid], cost: Callable[[tuple[int, ...]], float], budget: float
-) -> tuple[int, ...]:
-    """Patches per tile along each axis, so that ``cost(lengths)`` fits the budget where it can.
+def span_size(axes: Sequence[AxisGrid], lengths: Sequence[int]) -> int:
+    """Elements that a tile of ``lengths`` patches reaches over, at most."""
+    return math.prod((n - 1) * a.longest_gap + a.extent for n, a in zip(lengths, axes, strict=True))
 
-    Axes are halved from the front, so that tiles stay as wide as memory rows; an axis first stops where a tile would be
-    narrower than its own halo, since thinner tiles mostly repeat their neighbours' elements.
+
+Cost = Callable[[tuple[int, ...]], float]
+
+
+def choose_lengths(axes: Sequence[AxisGrid], wish: Cost, limit: Cost) -> tuple[int, ...]:
+    """Patches per tile along each axis, with ``wish(lengths) <= 1`` if it can be and ``limit(lengths) <= 1`` if at all.
+
+    Axes are halved from the front, so that tiles stay as wide as memory rows. For the wish, no tile becomes
+    thinner than half its halo: thinner ones mostly repeat their neighbours' elements. For the limit they do.
     """
     lengths = [axis.count for axis in axes]
-    thick = [-(-axis.extent // max(1, axis.longest_gap)) for axis in axes]
-    for least in (thick, [1] * len(axes)):
+    thick = [-(-axis.extent // (2 * max(1, axis.longest_gap))) for axis in axes]
+    for least, cost in ((thick, wish), (thick, limit), ([1] * len(axes), limit)):
         for k in range(len(axes)):
-            while cost(tuple(lengths)) > budget and lengths[k] > least[k]:
+            while cost(tuple(lengths)) > 1 and lengths[k] > least[k]:
                 lengths[k] = max(least[k], -(-lengths[k] // 2))
     return tuple(lengths)

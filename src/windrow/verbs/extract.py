@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
-from ..geometry.tiles import Bounds, Tiling, choose_lengths
+from ..geometry.tiles import Bounds, Tiling, choose_lengths, span_size
 from ..kernels.flat import Flat, as_bits, flat, strided_by_items
 from ..kernels.parallel import each_in_parallel
 from ..kernels.read import read_block
 from ..kernels.walk import Operand, Runs, feature_tables, full_runs, line_tables, placed, runs_of, stacked
 from .frame import Frame, as_array, frame_of
 
-__all__ = ["check_layout", "check_pad_value", "copy_patches", "extract", "whole_runs"]
+__all__ = ["check_layout", "check_pad_value", "copy_patches", "extract", "selected_runs", "whole_runs"]
 
 Layout = Literal["patch", "feature"]
 _LEAF = 1 << 20  # elements below which a second thread costs more than it brings
@@ -83,7 +83,7 @@ def extract(
     shape = (*frame.batch_shape, per_image, *frame.patch_shape)
     target = _new_array(shape, frame, array.dtype, layout) if out is None else _checked_out(out, shape, array)
     if target.size:
-        runs = whole_runs(frame) if rows is None else _selected_runs(frame, rows)
+        runs = whole_runs(frame) if rows is None else selected_runs(frame, rows)
         _fill(target, frame.canonical(array), frame, runs, per_image)
     return target
 
@@ -116,7 +116,7 @@ def whole_runs(frame: Frame) -> Runs:
     return full_runs(frame.counts, frame.breaks(0, frame.counts[frame.along]), frame.along)
 
 
-def _selected_runs(frame: Frame, rows: NDArray[np.int64]) -> Runs:
+def selected_runs(frame: Frame, rows: NDArray[np.int64]) -> Runs:
     """The same patches of every image of the batch, in the order of ``rows``."""
     images = np.arange(math.prod(frame.batch_shape), dtype=np.int64) * frame.grid.n_patches
     every = (images[:, None] + rows).ravel()
@@ -196,7 +196,11 @@ def _readable(frame: Frame, runs: Runs) -> list[tuple[Runs, Bounds | None]]:
     if frame.inside:
         return [(runs, None)]
     each = runs.each()
-    lengths = choose_lengths(frame.axes, lambda n: _span_bytes(frame, n), _BLOCK)
+
+    def cost(lengths: tuple[int, ...]) -> float:
+        return span_size(frame.axes, lengths) * 8 / _BLOCK
+
+    lengths = choose_lengths(frame.axes, cost, cost)
     tiling = Tiling(frame.axes, lengths)
     at = tuple(a // n for a, n in zip(each.at, lengths, strict=True))
     tile = np.ravel_multi_index(at, tiling.shape)
@@ -208,11 +212,6 @@ def _readable(frame: Frame, runs: Runs) -> list[tuple[Runs, Bounds | None]]:
         span = tiling.tile(tuple(int(i) for i in index)).span(frame.axes)
         found.append((each[group], span))
     return found
-
-
-def _span_bytes(frame: Frame, lengths: tuple[int, ...]) -> float:
-    spans = ((n - 1) * a.longest_gap + a.extent for n, a in zip(lengths, frame.axes, strict=True))
-    return 8.0 * math.prod(spans)
 
 
 def _fill_objects(stack: NDArray[Any], image: NDArray[Any], frame: Frame, runs: Runs) -> None:

@@ -13,7 +13,7 @@ from ..geometry.arguments import as_axis, as_shape
 from ..geometry.tiles import Tile
 from .frame import Frame, frame_of, patched_axes, refuse_both
 
-__all__ = ["PatchStack", "recognise"]
+__all__ = ["PatchStack", "recognise", "recognise_some"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,21 @@ def recognise(
         f"patches of shape {patches.shape} do not fit {grid!r}: expected (..., *{grid.counts}, ..., *{grid.patch}) as from"
         f" patchify, (*batch, {grid.n_patches}, *{grid.patch}){beside} as from extract,"
         f" or rows (*batch, {grid.n_patches}, {grid.features})"
+    )
+
+
+def recognise_some(
+    patches: NDArray[Any], grid: PatchGrid, n: int, axes: Any, channel_axis: Any
+) -> tuple[NDArray[Any], Frame]:
+    """Some ``n`` patches of a grid, ``(*batch, n, *patch)`` or rows, as ``(images, n, *patch)`` with their frame."""
+    for form in (patches, *_unflattened(patches, grid, axes, channel_axis)):
+        frame = _frame_of_stack(form.shape, form.ndim - 1, grid, axes, channel_axis)
+        if frame is not None and form.shape == (*frame.batch_shape, n, *frame.patch_shape):
+            return form.reshape(-1, n, *frame.patch_shape), frame
+    raise ValueError(
+        f"patches of shape {patches.shape} do not fit {n} indices and {grid!r}: expected"
+        f" (*batch, {n}, *{grid.patch}){' with the channel axis among the patch axes' * (channel_axis is not None)},"
+        f" or rows (*batch, {n}, features)"
     )
 
 
@@ -132,23 +147,31 @@ def _frame_of_stack(
 
 
 def _as_rows(patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any) -> PatchStack | None:
-    if patches.ndim < 2 or patches.shape[-2] != grid.n_patches or patches.shape[-1] % grid.features:
-        return None
-    channels = patches.shape[-1] // grid.features
-    if channels != 1 and channel_axis is None:
-        return None
-    inner = list(grid.patch)
-    ndim = patches.ndim - 2 + grid.ndim + (channel_axis is not None)
+    for whole in _unflattened(patches, grid, axes, channel_axis):
+        found = _as_extracted(whole, grid, axes, channel_axis)
+        if found is not None:
+            return found
+    return None
+
+
+def _unflattened(
+    patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any
+) -> list[NDArray[Any]]:
+    """Rows ``(*batch, n, features)`` as patches, a view where strides allow; nothing if they are no rows."""
+    if patches.ndim < 2 or patches.shape[-1] % grid.features:
+        return []
+    channels, inner = patches.shape[-1] // grid.features, list(grid.patch)
     if channel_axis is not None:
+        ndim = patches.ndim - 1 + grid.ndim
         try:
             channel = as_axis(channel_axis, ndim, "channel_axis")
             places = patched_axes(ndim, grid.ndim, axes, channel)
         except ValueError:
-            return None
+            return []
         inner.insert(sum(a < channel for a in places), channels)
-    whole = (*patches.shape[:-1], *inner)
-    frame = _frame_of_stack(whole, ndim, grid, axes, channel_axis)
-    return None if frame is None else _stacked(patches.reshape(whole), frame)
+    elif channels != 1:
+        return []
+    return [patches.reshape(*patches.shape[:-1], *inner)]
 
 
 def _stacked(patches: NDArray[Any], frame: Frame) -> PatchStack:

@@ -277,11 +277,13 @@ class Claim(Reduction):
         return state[0]
 
 
-def region_of(axes: tuple[AxisGrid, ...], ranges: Bounds, gap: int, along: int) -> tuple[Region, tuple[int, ...]]:
-    """The region that the patches of ``ranges`` span, and its shape."""
-    spans = [
-        (axis.start(begin), axis.start(end - 1) + axis.extent)
-        for axis, (begin, end) in zip(axes, ranges, strict=True)
-    ]
-    origin = tuple(begin for begin, _ in spans)
-    return Region(axes, ranges, origin, gap, along), tuple(end - begin for begin, end in spans)
+def region_of(
+    axes: tuple[AxisGrid, ...], ranges: Bounds, gap: int, along: int, *, with_image: bool = False
+) -> tuple[Region, tuple[int, ...]]:
+    """The region that the patches of ``ranges`` span (``with_image``, the image too), and its shape."""
+    spans = []
+    for axis, (begin, end) in zip(axes, ranges, strict=True):
+        low, high = axis.start(begin), axis.start(end - 1) + axis.extent
+        spans.append((min(low, 0), max(high, axis.size)) if with_image else (low, high))
+    origin = tuple(low for low, _ in spans)
+    return Region(axes, ranges, origin, gap, along), tuple(high - low for low, high in spans)

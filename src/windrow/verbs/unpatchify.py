@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..geometry import PatchGrid
-from ..geometry.tiles import Bounds, Tile, Tiling, choose_lengths
+from ..geometry.tiles import Bounds, Tile, Tiling, choose_lengths, span_size
 from ..kernels.flat import strided_by_items
 from ..kernels.parallel import each_in_parallel
 from ..kernels.walk import full_runs, gridded
@@ -24,7 +24,7 @@ from .reductions import Reduction, region_of
 
 __all__ = ["new_output", "unpatchify"]
 
-_LEAF = 1 << 20  # patch elements below which a second thread costs more than it brings
+_LEAF = 3 << 20  # patch elements below which a second thread costs more than it brings
 _STATE = 32e6  # bytes of accumulators of a tile
 
 
@@ -147,13 +147,12 @@ def new_output(
 
 def tile_lengths(frame: Frame, reduction: Reduction) -> tuple[int, ...]:
     """Tiles small enough for their accumulators, and enough of them for two threads and more."""
-    most = max(_LEAF, frame.n_patches * frame.features / 16)
-
-    def cost(lengths: tuple[int, ...]) -> float:
-        span = math.prod((n - 1) * a.longest_gap + a.extent for n, a in zip(lengths, frame.axes, strict=True))
-        return max(span * reduction.itemsize / _STATE, math.prod(lengths) * frame.features / most)
-
-    return choose_lengths(frame.axes, cost, 1.0)
+    share = max(_LEAF, frame.n_patches * frame.features / 16)
+    return choose_lengths(
+        frame.axes,
+        lambda lengths: math.prod(lengths) * frame.features / share,
+        lambda lengths: span_size(frame.axes, lengths) * reduction.itemsize / _STATE,
+    )
 
 
 def _merge(
