@@ -1,5 +1,6 @@
 """Overlapping patches of N-D arrays: cut without copying, work on them, merge them back."""
 
+from .engine import Plan, map_patches, plan
 from .geometry import PatchGrid
 from .verbs.custom import Merge
 from .verbs.extract import extract
@@ -8,4 +9,14 @@ from .verbs.patchify import patchify
 from .verbs.unpatchify import unpatchify
 
 __version__ = "0.1.0"
-__all__ = ["Merge", "Merger", "PatchGrid", "extract", "patchify", "unpatchify"]
+__all__ = [
+    "Merge",
+    "Merger",
+    "PatchGrid",
+    "Plan",
+    "extract",
+    "map_patches",
+    "patchify",
+    "plan",
+    "unpatchify",
+]

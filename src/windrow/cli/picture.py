@@ -67,7 +67,8 @@ class Header:
 
     def __str__(self) -> str:
         rows, columns = self.shape
-        colours = self.colour if self.colour != "other" else f"{self.channels} channels"
+        plain = f"{self.channels} channel{'s' * (self.channels > 1)}"
+        colours = plain if self.colour == "other" else self.colour
         alpha = " + alpha" if self.alpha else ""
         return f"{self.kind}, {rows} x {columns}, {self.dtype}, {colours}{alpha}"
 

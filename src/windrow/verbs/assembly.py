@@ -50,13 +50,13 @@ class Assembly:
             [[b for b, (low, high) in enumerate(axis) if low <= t < high] for t in range(len(axis))]
             for axis in self.needs
         ]
-        self.pieces: dict[Index, tuple[Bounds, State]] = {}
+        self.pieces: dict[Index, tuple[Bounds, State | None]] = {}
         self.missing: dict[Index, int] = {}
         self.owed: dict[Index, int] = {}
         self.lock = threading.Lock()
 
-    def deliver(self, tile: Tile, state: State) -> list[Index]:
-        """Take a tile's piece; return the blocks that can now be flushed."""
+    def deliver(self, tile: Tile, state: State | None) -> list[Index]:
+        """Take a tile's piece (None from a tile without patches); return the blocks that can now be flushed."""
         served = list(itertools.product(*(s[t] for s, t in zip(self.serves, tile.index, strict=True))))
         with self.lock:
             self.pieces[tile.index] = tile.span(self.frame.axes), state
@@ -101,13 +101,13 @@ class Assembly:
     def _state(self, own: Index, owners: list[Index], bounds: Bounds) -> State:
         """The block's state: its own tile's piece, then in C order what other tiles have in it."""
         with self.lock:
-            pieces = {owner: self.pieces[owner] for owner in owners}
-        span, state = pieces[own]
-        if _contains(span, bounds):
-            if len(pieces) == 1:
-                return _part(span, state, bounds)
-            whole = self.reduction.combine([_part(span, state, bounds)])
-            del pieces[own]
+            found = {owner: self.pieces[owner] for owner in owners}
+        pieces = {owner: (span, state) for owner, (span, state) in found.items() if state is not None}
+        if own in pieces and _contains(pieces[own][0], bounds):
+            mine = _part(*pieces.pop(own), bounds)
+            if not pieces:
+                return mine
+            whole = self.reduction.combine([mine])
         else:
             whole = self.reduction.init(tuple(e - b for b, e in bounds))
         for span, state in pieces.values():

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid, PatchGrid
-from ..geometry.arguments import as_axis, as_per_axis, as_shape, is_many
+from ..geometry.arguments import as_axis, as_shape, is_many
 from ..geometry.tiles import Bounds
 
-__all__ = ["Frame", "as_array", "frame_of", "patch_ndim", "patched_axes", "per_axis_scale", "refuse_both", "whole_axis"]
+__all__ = ["Frame", "as_array", "exchanged", "frame_of", "patch_ndim", "patched_axes", "refuse_both", "whole_axis"]
 
 
 @dataclass(frozen=True)
@@ -226,5 +226,11 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
     return array
 
 
-def per_axis_scale(scale: Any, ndim: int) -> tuple[int, ...]:
-    return as_per_axis(scale, ndim, "scale")
+def exchanged(items: Sequence[Any], frame: Frame, result: Frame, channel: Any) -> tuple[Any, ...]:
+    """Things per axis of ``frame`` as things per axis of ``result``, whose channel axis may have come or gone."""
+    kept = list(items)
+    if frame.channel is not None:
+        kept.pop(frame.channel)
+    if result.channel is not None:
+        kept.insert(result.channel, channel)
+    return tuple(kept)

@@ -1,0 +1,87 @@
+"""What ``func`` gives, read off its first result: the frame, reduction and dtype of each output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..verbs.frame import Frame
+from ..verbs.merges import Rule, check_holes
+from ..verbs.reductions import Reduction
+
+__all__ = ["Kind", "Output", "as_results", "kind_of", "output_of"]
+
+
+class Kind(NamedTuple):
+    """What must be the same in every call of ``func``: dtype and shape of a result, the number of patches aside."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One image that results merge into."""
+
+    kind: Kind
+    frame: Frame
+    reduction: Reduction
+    dtype: np.dtype[Any]
+
+
+def as_results(value: Any, n: int) -> list[NDArray[Any]]:
+    """The results of one call as arrays of ``n`` patches each."""
+    results = []
+    for k, item in enumerate(value if isinstance(value, tuple) else (value,)):
+        array = np.asarray(item)
+        which = f"result {k} of func" if isinstance(value, tuple) else "what func returned"
+        if item is None or array.dtype == object:
+            raise TypeError(f"{which} must be an array of one result per patch, got {type(item).__name__}")
+        if array.ndim < 1 or array.shape[0] != n:
+            raise ValueError(
+                f"{which} must have {n} entries on its first axis, one per patch, got shape {array.shape}"
+            )
+        results.append(array)
+    if not results:
+        raise TypeError("func returned an empty tuple")
+    return results
+
+
+def kind_of(result: NDArray[Any]) -> Kind:
+    return Kind(result.dtype, result.shape[1:])
+
+
+def output_of(kind: Kind, frame: Frame, rule: Rule, scale: tuple[int, ...], whole: bool) -> Output:
+    """The output that results of ``kind`` merge into; raises what is wrong with them."""
+    result = _result_frame(kind, frame, scale)
+    rule.check(result, kind.dtype)
+    if whole:
+        check_holes(result, rule.fill)
+    return Output(
+        kind, result, rule.reduction(result, kind.dtype, whole), rule.result_dtype(kind.dtype)
+    )
+
+
+def _result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:
+    n = frame.grid.ndim
+    beside = 0 if frame.channel is None else frame.channel - frame.n_batch
+    if len(kind.shape) == n:
+        sizes, channels = kind.shape, 0
+    elif len(kind.shape) == n + 1:
+        at = n if frame.channel is None else beside
+        sizes, channels = kind.shape[:at] + kind.shape[at + 1 :], kind.shape[at]
+    else:
+        raise ValueError(
+            f"func must return patches (n, {', '.join('p' * n)}) with or without a channel axis, got (n, *{kind.shape});"
+            " for results that are no patches, say merge=None"
+        )
+    largest = tuple(p * s for p, s in zip(frame.grid.patch, scale, strict=True))
+    if any(q > p or q < 1 for q, p in zip(sizes, largest, strict=True)) or 0 in kind.shape:
+        raise ValueError(
+            f"func returned patches of shape {sizes}, larger than the {largest} they stand for:"
+            " return that shape or a smaller one (it is centred), or set scale="
+        )
+    return frame.resized(sizes, scale, channels)

@@ -1,0 +1,213 @@
+"""One tile's work: cut a batch, call ``func``, merge, until the tile is done."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.tiles import Tile
+from ..kernels.flat import as_bits, flat, strided_by_items
+from ..kernels.walk import (
+    Operand,
+    Runs,
+    feature_tables,
+    full_runs,
+    line_tables,
+    placed,
+    runs_of,
+    stacked,
+)
+from ..verbs.deposit import Deposit
+from ..verbs.frame import Frame, exchanged
+from ..verbs.merges import Rule, check_sums
+from ..verbs.reductions import State, region_of
+from .outputs import Kind, Output, as_results, kind_of, output_of
+
+__all__ = ["Cancelled", "Job", "TileResult", "run_tile"]
+
+
+class Cancelled(Exception):
+    """The run was stopped; the tile's work is not wanted any more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every tile has in common; small, and picklable if ``func`` is."""
+
+    func: Callable[[NDArray[Any]], Any]
+    frame: Frame
+    rule: Rule | None  # None: results stand on the grid
+    dtype: np.dtype[Any]
+    layout: str
+    batch: int
+    scale: tuple[int, ...]
+    whole: bool  # every patch takes part
+
+    def output(self, kind: Kind) -> Output:
+        assert self.rule is not None
+        return output_of(kind, self.frame, self.rule, self.scale, self.whole)
+
+
+@dataclass
+class TileResult:
+    """A tile's accumulators, or its results on the grid, with the kinds of results they were made from."""
+
+    tile: Tile
+    kinds: list[Kind]
+    states: list[State]
+
+
+def run_tile(
+    job: Job,
+    tile: Tile,
+    block: NDArray[Any],
+    mask: NDArray[np.bool_] | None = None,
+    progress: Callable[[int], None] | None = None,
+    cancelled: threading.Event | None = None,
+) -> TileResult:
+    """Every selected patch of a tile through ``func`` once, from a block that holds the tile's span."""
+    runs = _runs(job.frame, tile, mask)
+    merged: _Merged | _Listed | None = None
+    for part, batch in _batches(job, tile, block, runs):
+        if cancelled is not None and cancelled.is_set():
+            raise Cancelled
+        try:
+            results = as_results(job.func(batch), part.n)
+            if merged is None:
+                kinds = [kind_of(r) for r in results]
+                merged = _Listed(job, tile, runs, kinds) if job.rule is None else _Merged(job, tile, kinds)
+            merged.take(results, part)
+        except Exception as error:
+            error.add_note(_where(job.frame, tile, part))
+            raise
+        if progress is not None:
+            progress(part.n)
+    assert merged is not None, "tiles without patches are not run"
+    return TileResult(tile, merged.kinds, merged.states)
+
+
+def _runs(frame: Frame, tile: Tile, mask: NDArray[np.bool_] | None) -> Runs:
+    breaks = frame.breaks(*tile.ranges[frame.along])
+    if mask is None:
+        return full_runs(tile.counts, breaks, frame.along)
+    return runs_of(np.flatnonzero(mask), tile.counts, breaks, frame.along)
+
+
+def _batches(
+    job: Job, tile: Tile, block: NDArray[Any], runs: Runs
+) -> Iterator[tuple[Runs, NDArray[Any]]]:
+    """The tile's patches, some at a time, in a buffer that is used again."""
+    from ..kernels.loops import copy_by_feature, copy_by_patch
+
+    frame = job.frame
+    origin = tuple(begin for begin, _ in tile.span(frame.axes))
+    block = strided_by_items(block)
+    source = placed(
+        flat(block, as_bits(block.dtype)), frame.axes, origin, tile.ranges, frame.gap, frame.along
+    )
+    parts = runs.split(job.batch)
+    buffer = np.empty(max(p.n for p in parts) * frame.features, dtype=block.dtype)
+    feature = job.layout == "feature"
+    kernel, tables = (copy_by_feature, feature_tables) if feature else (copy_by_patch, line_tables)
+    for part in parts:
+        batch = _batch_view(buffer, part.n, frame.patch_shape, feature)
+        goal = stacked(
+            flat(batch[None], as_bits(batch.dtype)), part.n, frame.n_batch, int(part.sequence[0])
+        )
+        kernel(goal.memory, source.memory, *tables((goal, source), part, frame.patch))
+        yield part, batch
+
+
+def _batch_view(
+    buffer: NDArray[Any], n: int, patch: tuple[int, ...], feature: bool
+) -> NDArray[Any]:
+    size = n * math.prod(patch)
+    if feature:
+        return np.moveaxis(buffer[:size].reshape(*patch, n), -1, 0)
+    return buffer[:size].reshape(n, *patch)
+
+
+class _Merged:
+    """Results that merge into accumulators of the tile's span."""
+
+    def __init__(self, job: Job, tile: Tile, kinds: list[Kind]) -> None:
+        self.frame, self.kinds = job.frame, kinds
+        self.outputs = [job.output(kind) for kind in kinds]
+        self.regions, self.states = [], []
+        for output in self.outputs:
+            frame = output.frame
+            ranges = exchanged(tile.ranges, job.frame, frame, (0, 1))
+            region, shape = region_of(frame.axes, ranges, frame.gap, frame.along)
+            self.regions.append(region)
+            self.states.append(output.reduction.init(shape))
+
+    def take(self, results: list[NDArray[Any]], runs: Runs) -> None:
+        _same_kinds(self.kinds, results)
+        for output, region, state, result in zip(
+            self.outputs, self.regions, self.states, results, strict=True
+        ):
+            reduction, frame = output.reduction, output.frame
+            check_sums(reduction, result, reduction.depth) if result.dtype.itemsize == 8 else None
+            readable = strided_by_items(reduction.readable(result))
+            source = stacked(
+                reduction.memory(readable[None]), runs.n, frame.n_batch, int(runs.sequence[0])
+            )
+            mine = _on_axes(runs, self.frame, frame)
+            reduction.add(state, Deposit(region, source, mine, frame.patch, _by_feature(source, frame)))
+
+
+def _by_feature(source: Operand, frame: Frame) -> bool:
+    steps = [s for s, p in zip(source.strides, frame.patch, strict=True) if p > 1]
+    return bool(steps) and source.along < min(steps)
+
+
+def _on_axes(runs: Runs, frame: Frame, result: Frame) -> Runs:
+    zeros = np.zeros(len(runs.lengths), dtype=np.int64)
+    at = exchanged(runs.at, frame, result, zeros)
+    return Runs(at, runs.lengths, runs.sequence, result.along)
+
+
+def _same_kinds(kinds: list[Kind], results: list[NDArray[Any]]) -> None:
+    found = [kind_of(r) for r in results]
+    if found != kinds:
+        raise ValueError(
+            f"func must return the same kind of result every time: first {_said(kinds)}, now {_said(found)}"
+        )
+
+
+def _said(kinds: list[Kind]) -> str:
+    return ", ".join(f"(n, {', '.join(map(str, k.shape))}) {k.dtype}" for k in kinds)
+
+
+class _Listed:
+    """Results that stand on the grid: one entry per patch of the tile."""
+
+    def __init__(self, job: Job, tile: Tile, runs: Runs, kinds: list[Kind]) -> None:
+        self.kinds = kinds
+        self.states: list[State] = [(np.empty((runs.n, *k.shape), dtype=k.dtype),) for k in kinds]
+
+    def take(self, results: list[NDArray[Any]], runs: Runs) -> None:
+        _same_kinds(self.kinds, results)
+        begin = int(runs.sequence[0])
+        for (stored,), result in zip(self.states, results, strict=True):
+            stored[begin : begin + runs.n] = result
+
+
+def _where(frame: Frame, tile: Tile, runs: Runs) -> str:
+    """A note for an exception: which patches, and the region of the image they span."""
+    first, last = (
+        tuple(int(a[k]) + begin for a, (begin, _) in zip(runs.at, tile.ranges, strict=True))
+        for k in (0, -1)
+    )
+    corners = list(zip(first, last, strict=True))
+    region = ", ".join(
+        f"{max(0, axis.start(min(c)))}:{min(axis.size, axis.start(max(c)) + axis.extent)}"
+        for axis, c in zip(frame.axes, corners, strict=True)
+    )
+    return f"windrow: in func, on a batch of {runs.n} patches from {first} to {last}, image region [{region}]"
