@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import Array, Case
+from benchmarks.cases import Array, Case, Layout
 from benchmarks.jobs import measure, peers_of
 from benchmarks.peers import BASELINE
 from benchmarks.probes import ask, import_seconds
@@ -211,10 +211,11 @@ def small() -> Iterator[Figure]:
     image = Case((100, 100), (39, 39), (1, 1), "float32").image()
     grid = wr.PatchGrid(image.shape, 39)
 
-    def there_and_back(layout: str) -> Any:
+    def there_and_back(layout: Layout) -> Any:
         return wr.unpatchify(wr.extract(image, grid, layout=layout), grid)
 
-    tasks = {layout: partial(there_and_back, layout) for layout in ("patch", "feature")}
+    layouts: tuple[Layout, ...] = ("patch", "feature")
+    tasks: dict[str, Task] = {layout: partial(there_and_back, layout) for layout in layouts}
     for layout, timing in interleave(tasks, repeat=51).items():
         yield _within(f"extract + unpatchify, layout={layout!r}", 2e-3, timing.median)
 

@@ -68,7 +68,7 @@ def map_memory(side: int, patch: int, step: int, workers: int | None = None) -> 
 
     import windrow as wr
 
-    options = {"step": step, "workers": workers}
+    options: dict[str, Any] = {"step": step, "workers": workers}
     wr.map_patches(_same, np.zeros((2 * patch, 2 * patch), np.float32), patch, **options)
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
     gc.collect()

@@ -457,11 +457,11 @@ class TestInfoCommand:
         for words in (
             "PNG, 40 x 60, uint8, rgb",
             "32 x 52 = 1,664",
-            "9 x 9 x 3",
+            "9x9x3",
             "1 to 81 patches",
         ):
             assert words in result.output
-        assert "1,664 x 243 uint8: 395 KiB" in result.output
+        assert "1,664 x 243 uint8" in result.output
 
     def test_every_option_reaches_the_grid(self, photo: Path) -> None:
         options = ("--patch", "5x7", "--step", "4x3", "--dilation", 2, "--tail", "drop", "--pad", 3)
@@ -484,7 +484,7 @@ class TestInfoCommand:
         result = run("info", tmp_path / "huge.png", "--patch", 39)
         assert result.exit_code == 0, result.output
         assert "39,962 x 59,962 = 2,396,201,444" in result.output
-        assert "3.31 TiB" in result.output
+        assert "3.64 TB" in result.output
 
     def test_turned_pictures(self, tmp_path: Path) -> None:
         exif = Image.Exif()

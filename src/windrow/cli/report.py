@@ -1,4 +1,4 @@
-"""What is printed: facts, tables, a progress bar, and numbers as people read them."""
+"""What is printed: facts, tables and a progress bar."""
 
 import math
 import sys
@@ -16,9 +16,9 @@ from windrow.cli.demonstration import Demonstration, PassRecord
 from windrow.cli.denoising import Pass
 from windrow.cli.denoising import Progress as Callback
 from windrow.cli.picture import Header, Picture
+from windrow.engine.plan import Plan, readable
 
 __all__ = [
-    "byte_count",
     "print_demonstrations",
     "print_info",
     "print_sigma",
@@ -26,7 +26,6 @@ __all__ = [
     "watched",
 ]
 
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 COLUMNS = ("pass", "patch", "patches", "seconds", "Gel/s", "expanded matrix")
 
 
@@ -57,45 +56,39 @@ def _table(title: str, records: list[PassRecord]) -> Table:
             f"{record.n_patches:,}",
             f"{record.seconds:.2f}",
             f"{record.rate:.2f}",
-            byte_count(record.expanded),
+            readable(record.expanded),
         )
     return table
 
 
 def _memory(expanded: int) -> str:
     peak = _peak_memory()
-    held = f"Peak memory of the whole process {byte_count(peak)}; " if peak else ""
-    return f"{held}the largest expanded matrix alone would take {byte_count(expanded)}."
+    held = f"Peak memory of the whole process {readable(peak)}; " if peak else ""
+    return f"{held}the largest expanded matrix alone would take {readable(expanded)}."
 
 
 def print_sigma(picture: Picture, sigma: float) -> None:
     """Print what `picture` is, and what unit sigma has."""
     low, high = float(picture.pixels.min()), float(picture.pixels.max())
     unit = f"sigma = {sigma:g} in the picture's own values, here {low:g} to {high:g}"
-    _console().print(f"{picture.header}\n{unit}", highlight=False, soft_wrap=True)
+    _say(f"{picture.header}\n{unit}")
 
 
 def print_written(path: Path) -> None:
     """Print where the result is."""
-    _console().print(f"Written: {path}", highlight=False, soft_wrap=True)
+    _say(f"Written: {path}")
 
 
 def print_info(header: Header, grid: wr.PatchGrid) -> None:
     """Print the picture, its patch grid, the expanded matrix and the plan that does without."""
-    output = _console()
     channels = header.channels + header.alpha
-    expanded = grid.nbytes(header.dtype) * channels
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("picture", str(header))
-    facts.add_row("patches", f"{_sizes(grid.counts)} = {grid.n_patches:,}")
-    facts.add_row("patch", _sizes((*grid.patch, channels) if channels > 1 else grid.patch))
-    facts.add_row("covered", _coverage(grid))
-    facts.add_row(
-        "expanded",
-        f"{grid.n_patches:,} x {grid.features * channels:,} {header.dtype}: {byte_count(expanded)}",
-    )
-    output.print(facts, highlight=False)
-    output.print(_plan(header, grid), highlight=False, markup=False)
+    facts = {
+        "picture": str(header),
+        "covered": _coverage(grid),
+        "matrix": f"{grid.n_patches:,} x {grid.features * channels:,} {header.dtype}",
+    }
+    lines = [f"{name:<9} {fact}" for name, fact in facts.items()]
+    _say("\n".join([*lines, str(_plan(header, grid))]))
 
 
 def _coverage(grid: wr.PatchGrid) -> str:
@@ -106,13 +99,13 @@ def _coverage(grid: wr.PatchGrid) -> str:
     return f"each pixel by {fewest:,} to {most:,} patches" + ("" if fewest else ": there are holes")
 
 
-def _plan(header: Header, grid: wr.PatchGrid) -> str:
+def _plan(header: Header, grid: wr.PatchGrid) -> Plan:
     """The plan for a picture like `header`, for which one value stands: nothing is decoded."""
     channels = header.channels + header.alpha
     shape = (*header.shape, channels) if channels > 1 else header.shape
     image = np.broadcast_to(np.zeros((), header.dtype), shape)
     axis = -1 if channels > 1 else None
-    return str(wr.plan(lambda batch: batch, image, grid, channel_axis=axis))
+    return wr.plan(lambda batch: batch, image, grid, channel_axis=axis)
 
 
 @contextmanager
@@ -128,22 +121,15 @@ def watched(stage: Pass) -> Iterator[Callback | None]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+def _say(text: str) -> None:
+    """Print `text` as it is: no colours, no markup, no line breaks of rich's own."""
+    _console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def _console() -> Console:
     """Where results are printed; 100 columns where no terminal says otherwise."""
     output = Console()
     return output if output.is_terminal else Console(width=100)
-
-
-def byte_count(number: float) -> str:
-    """`number` bytes with three digits and a unit.
-
-    >>> byte_count(1521), byte_count(3 * 2**30)
-    ('1.49 KiB', '3.00 GiB')
-    """
-    power = min(int(math.log(max(number, 1), 1024)), len(UNITS) - 1)
-    value = number / 1024**power
-    digits = max(0, 3 - len(str(int(value)))) if power else 0
-    return f"{value:.{digits}f} {UNITS[power]}"
 
 
 def _sizes(values: tuple[int, ...]) -> str:

@@ -113,24 +113,30 @@ def _batches(
     )
     parts = runs.split(job.batch)
     buffer = np.empty(max(p.n for p in parts) * frame.features, dtype=block.dtype)
+    memory = flat(buffer, as_bits(buffer.dtype)).memory
     feature = job.layout == "feature"
     kernel, tables = (copy_by_feature, feature_tables) if feature else (copy_by_patch, line_tables)
     for part in parts:
-        batch = _batch_view(buffer, part.n, frame.patch_shape, feature)
-        goal = stacked(
-            flat(batch[None], as_bits(batch.dtype)), part.n, frame.n_batch, int(part.sequence[0])
-        )
+        n = part.n
+        batch = _batch_view(buffer, n, frame.patch_shape, feature)
+        goal = _batch_operand(memory, n, frame, feature, part)
         kernel(goal.memory, source.memory, *tables((goal, source), part, frame.patch))
         yield part, batch
 
 
-def _batch_view(
-    buffer: NDArray[Any], n: int, patch: tuple[int, ...], feature: bool
-) -> NDArray[Any]:
-    size = n * math.prod(patch)
+def _batch_view(buffer: NDArray[Any], n: int, patch: tuple[int, ...], feature: bool) -> NDArray[Any]:
+    batch = buffer[: n * math.prod(patch)]
     if feature:
-        return np.moveaxis(buffer[:size].reshape(*patch, n), -1, 0)
-    return buffer[:size].reshape(n, *patch)
+        return batch.reshape(*patch, n).transpose(len(patch), *range(len(patch)))
+    return batch.reshape(n, *patch)
+
+
+def _batch_operand(memory: NDArray[Any], n: int, frame: Frame, feature: bool, part: Runs) -> Operand:
+    """The buffer as what patches are copied to."""
+    inner, step = (n, 1) if feature else (1, frame.features)
+    strides = tuple(inner * math.prod(frame.patch[k + 1 :]) for k in range(len(frame.patch)))
+    begins = part.sequence - part.sequence[0]
+    return Operand(memory, lambda _: begins if feature else begins * step, strides, step)
 
 
 class _Merged:
@@ -153,24 +159,25 @@ class _Merged:
             self.outputs, self.regions, self.states, results, strict=True
         ):
             reduction, frame = output.reduction, output.frame
-            check_sums(reduction, result, reduction.depth) if result.dtype.itemsize == 8 else None
+            check_sums(reduction, result)
             readable = strided_by_items(reduction.readable(result))
             source = stacked(
                 reduction.memory(readable[None]), runs.n, frame.n_batch, int(runs.sequence[0])
             )
-            mine = _on_axes(runs, self.frame, frame)
-            reduction.add(state, Deposit(region, source, mine, frame.patch, _by_feature(source, frame)))
+            feature = _by_feature(source, frame)
+            reduction.add(state, Deposit(region, source, self._mine(runs, frame), frame.patch, feature))
+
+    def _mine(self, runs: Runs, frame: Frame) -> Runs:
+        """Runs as positions on the axes of the result, whose channel axis may have come or gone."""
+        if frame.channel == self.frame.channel:
+            return runs
+        zeros = np.zeros(len(runs.lengths), dtype=np.int64)
+        return runs.on_axes(lambda at: exchanged(at, self.frame, frame, zeros), frame.along)
 
 
 def _by_feature(source: Operand, frame: Frame) -> bool:
     steps = [s for s, p in zip(source.strides, frame.patch, strict=True) if p > 1]
     return bool(steps) and source.along < min(steps)
-
-
-def _on_axes(runs: Runs, frame: Frame, result: Frame) -> Runs:
-    zeros = np.zeros(len(runs.lengths), dtype=np.int64)
-    at = exchanged(runs.at, frame, result, zeros)
-    return Runs(at, runs.lengths, runs.sequence, result.along)
 
 
 def _same_kinds(kinds: list[Kind], results: list[NDArray[Any]]) -> None:

@@ -102,9 +102,13 @@ class AxisGrid:
         """Whether every element is touched by a patch."""
         if self.start(0) > 0 or self.end < self.size:
             return False
-        if self.dilation == 1:
-            return self.longest_gap <= self.patch
-        return bool(self.coverage().all())
+        if self.dilation > 1:
+            return bool(self.coverage().all())
+        if self.longest_gap <= self.patch:
+            return True
+        # what lies between two patches is a hole unless it is all padding
+        begin, end = self.starts()[:-1] + self.extent, self.starts()[1:]
+        return not bool((np.maximum(begin, 0) < np.minimum(end, self.size)).any())
 
     def region(self, i: int) -> slice:
         """What of patch ``i`` lies in the image, as a slice that is safe to index with."""

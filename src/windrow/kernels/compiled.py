@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import functools
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 __all__ = ["compiled"]
+
+
+_CACHE_TROUBLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    ImportError,
+    AttributeError,
+    pickle.PickleError,
+)
 
 
 class compiled:
@@ -25,7 +36,7 @@ class compiled:
         dispatcher = self._dispatcher or self._compile(cache=True)
         try:
             dispatcher(*args)
-        except (OSError, EOFError, ValueError, ImportError, AttributeError):
+        except _CACHE_TROUBLE:
             # the loops raise none of these: they come from reading or writing the cache, before any loop has run
             self._compile(cache=False)(*args)
 

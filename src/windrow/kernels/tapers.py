@@ -24,7 +24,7 @@ def taper_along(name: Any, length: int) -> NDArray[np.float64]:
     """
     from scipy.signal import get_window
 
-    window = ("gaussian", max(length / 8, 0.5)) if name == "gaussian" else name
+    window = ("gaussian", length / 8) if name == "gaussian" else name
     try:
         weights = np.asarray(get_window(window, length + 2, fftbins=False)[1:-1], dtype=np.float64)
     except (ValueError, TypeError) as error:

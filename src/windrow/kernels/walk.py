@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from .flat import Flat, outer_sum
 
 __all__ = [
     "Operand",
+    "RunTable",
     "Runs",
     "feature_tables",
     "full_runs",
@@ -27,6 +29,7 @@ __all__ = [
     "line_tables",
     "placed",
     "runs_of",
+    "sample_table",
     "stacked",
 ]
 
@@ -44,6 +47,8 @@ class Runs:
     lengths: Vector
     sequence: Vector
     along: int
+    whole: Runs | None = None  # what these runs are a part of, so that tables are made once
+    part: slice | None = None
 
     @property
     def n(self) -> int:
@@ -93,9 +98,12 @@ class Runs:
         return Runs(tuple(at), end - begin, np.repeat(self.sequence, parts) + begin, self.along)
 
     def __getitem__(self, part: slice | NDArray[np.intp]) -> Runs:
-        return Runs(
-            tuple(a[part] for a in self.at), self.lengths[part], self.sequence[part], self.along
-        )
+        taken = tuple(a[part] for a in self.at), self.lengths[part], self.sequence[part], self.along
+        return Runs(*taken, self, part) if isinstance(part, slice) else Runs(*taken)
+
+    def on_axes(self, arrange: Callable[[Sequence[Vector]], Sequence[Vector]], along: int) -> Runs:
+        """The same runs with their positions on other axes."""
+        return Runs(tuple(arrange(self.at)), self.lengths, self.sequence, along)
 
 
 def full_runs(counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
@@ -126,6 +134,24 @@ def _sequenced(at: tuple[Vector, ...], lengths: Vector, along: int) -> Runs:
     return Runs(at, lengths, np.cumsum(lengths) - lengths, along)
 
 
+class RunTable:
+    """Where runs begin in an operand; for the parts of one whole, worked out once."""
+
+    __slots__ = ("_known", "place")
+
+    def __init__(self, place: Callable[[Runs], Vector]) -> None:
+        self.place = place
+        self._known: tuple[Runs, Vector] | None = None
+
+    def __call__(self, runs: Runs) -> Vector:
+        if runs.whole is None:
+            return self.place(runs)
+        known = self._known
+        if known is None or known[0] is not runs.whole:
+            self._known = known = runs.whole, self.place(runs.whole)
+        return known[1][runs.part]
+
+
 class Operand(NamedTuple):
     """Flat memory, how to find a run's first patch in it, the stride of each patch axis, and of a run."""
 
@@ -134,10 +160,13 @@ class Operand(NamedTuple):
     strides: tuple[int, ...]
     along: int
 
-    def samples(self, patch: Sequence[int]) -> Vector:
-        """Offset of every sample of a patch, in C order."""
-        steps = zip(patch, self.strides, strict=True)
-        return outer_sum([np.arange(p, dtype=np.int64) * s for p, s in steps])
+
+@lru_cache(maxsize=64)
+def sample_table(patch: tuple[int, ...], strides: tuple[int, ...], backwards: bool) -> Vector:
+    """Offset of every sample of a patch, in C order or backwards; shared, so not to be written to."""
+    steps = zip(patch, strides, strict=True)
+    table = outer_sum([np.arange(p, dtype=np.int64) * s for p, s in steps])
+    return np.ascontiguousarray(table[::-1]) if backwards else table
 
 
 def placed(
@@ -154,7 +183,7 @@ def placed(
     strides = tuple(axis.dilation * s for axis, s in zip(axes, array.strides, strict=True))
     return Operand(
         array.memory,
-        lambda runs: runs.offsets(places),
+        RunTable(lambda runs: runs.offsets(places)),
         strides,
         gap * array.strides[along],
     )
@@ -182,37 +211,35 @@ def gridded(array: Flat, ranges: Bounds, n_batch: int, along: int) -> Operand:
     places = [np.arange(*r, dtype=np.int64) * s for r, s in zip(ranges, array.strides, strict=False)]
     return Operand(
         array.memory,
-        lambda runs: runs.offsets(places),
+        RunTable(lambda runs: runs.offsets(places)),
         (0,) * n_batch + array.strides[n_grid:],
         array.strides[along],
     )
 
 
-def feature_tables(operands: Sequence[Operand], runs: Runs, patch: Sequence[int]) -> tuple[Any, ...]:
+def feature_tables(operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...]) -> tuple[Any, ...]:
     """Arguments for a loop over samples (last first), then runs, then the patches of a run."""
-    samples = tuple(np.ascontiguousarray(x.samples(patch)[::-1]) for x in operands)
-    tables = tuple(x.table(runs) for x in operands)
+    samples = (sample_table(patch, x.strides, True) for x in operands)
+    tables = (x.table(runs) for x in operands)
     return (*samples, *tables, runs.lengths, *(x.along for x in operands))
 
 
-def line_tables(operands: Sequence[Operand], runs: Runs, patch: Sequence[int]) -> tuple[Any, ...]:
+def line_tables(operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...]) -> tuple[Any, ...]:
     """Arguments for a loop over runs, their patches, the lines of a patch, then the samples of a line."""
-    length, steps, sizes, strides = _lines(operands, patch)
-    lines = tuple(
-        outer_sum([np.arange(p, dtype=np.int64) * s for p, s in zip(sizes, row, strict=True)])
-        for row in strides
-    )
-    tables = tuple(x.table(runs) for x in operands)
+    length, steps, sizes, strides = _lines(patch, tuple(x.strides for x in operands))
+    lines = (sample_table(sizes, row, False) for row in strides)
+    tables = (x.table(runs) for x in operands)
     return (*tables, runs.lengths, *(x.along for x in operands), *lines, length, *steps)
 
 
+@lru_cache(maxsize=64)
 def _lines(
-    operands: Sequence[Operand], patch: Sequence[int]
-) -> tuple[int, list[int], list[int], list[list[int]]]:
+    patch: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
+) -> tuple[int, tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """The longest line of samples that is evenly strided in every operand, and the axes left over."""
-    axes = [(p, [x.strides[k] for x in operands]) for k, p in enumerate(patch) if p > 1]
-    length, steps = axes.pop() if axes else (1, [1] * len(operands))
+    axes = [(p, tuple(row[k] for row in strides)) for k, p in enumerate(patch) if p > 1]
+    length, steps = axes.pop() if axes else (1, (1,) * len(strides))
     while axes and all(outer == length * inner for outer, inner in zip(axes[-1][1], steps, strict=True)):
         length *= axes.pop()[0]
-    sizes = [p for p, _ in axes]
-    return length, steps, sizes, [[row[k] for _, row in axes] for k in range(len(operands))]
+    sizes = tuple(p for p, _ in axes)
+    return length, steps, sizes, tuple(tuple(row[k] for _, row in axes) for k in range(len(strides)))

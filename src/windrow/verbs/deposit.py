@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..kernels.walk import Operand, Runs, feature_tables, line_tables, placed, s
 __all__ = ["Deposit", "Region", "constant_operand"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Region:
     """The part of the image that accumulators stand for: they begin at ``origin`` and take patches of ``ranges``."""
 
@@ -27,10 +27,16 @@ class Region:
     origin: tuple[int, ...]
     gap: int
     along: int
+    known: dict[int, tuple[NDArray[Any], Operand]] = field(default_factory=dict)
 
     def operand(self, array: NDArray[Any], bits: str | None = None) -> Operand:
-        """Accumulators of the region's shape as a target of the loops."""
-        return placed(flat(array, bits), self.axes, self.origin, self.ranges, self.gap, self.along)
+        """Accumulators of the region's shape as a target of the loops; the same ones are asked for again and again."""
+        kept = self.known.get(id(array))
+        if kept is None or kept[0] is not array:
+            memory = flat(array, bits)
+            made = placed(memory, self.axes, self.origin, self.ranges, self.gap, self.along)
+            self.known[id(array)] = kept = array, made
+        return kept[1]
 
     def rank(self, runs: Runs) -> NDArray[np.int64]:
         """Flat index of each run's first patch in the whole grid."""

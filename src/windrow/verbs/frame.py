@@ -97,8 +97,7 @@ class Frame:
     @cached_property
     def gap(self) -> int:
         """Distance between neighbouring patches of a run, in elements of the run axis."""
-        axis = self.axes[self.along]
-        return axis.step * axis.scale if not axis.even else axis.gap
+        return self.axes[self.along].gap
 
     def canonical(self, image: Any) -> Any:
         """The image with its axes in canonical order, a view."""

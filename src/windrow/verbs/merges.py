@@ -179,10 +179,13 @@ def _within(value: NDArray[Any], dtype: np.dtype[Any]) -> bool:
     return int(low) <= int(number) <= int(high)
 
 
-def check_sums(reduction: Reduction, patches: NDArray[Any], times: int) -> None:
-    """Refuse 64-bit integers whose sums might wrap when ``times`` of them meet."""
-    if not isinstance(reduction, Sum) or reduction.accumulator.kind not in "iu" or patches.dtype.itemsize < 8:
+def check_sums(reduction: Reduction, patches: NDArray[Any], times: int | None = None) -> None:
+    """Refuse 64-bit integers whose sums might wrap when ``times`` of them (by default, what the grid allows) meet."""
+    if patches.dtype.kind not in "iu" or patches.dtype.itemsize < 8:
         return
+    if not isinstance(reduction, Sum) or reduction.accumulator.kind not in "iu":
+        return
+    times = reduction.depth if times is None else times
     largest = max(int(patches.max()), -int(patches.min()))
     if largest * times > int(np.iinfo(reduction.accumulator).max):
         raise OverflowError(

@@ -71,10 +71,10 @@ class Reduction(ABC):
         """Where weights add up to 0, so that there is no value; None for nowhere."""
         return None
 
-    @property
+    @cached_property
     def depth(self) -> int:
-        """How often patches can meet in one element."""
-        return math.prod(int(axis.profile().max()) for axis in self.axes)
+        """How often patches can meet in one element (at least 1)."""
+        return max(1, math.prod(int(axis.profile().max()) for axis in self.axes))
 
     @property
     def itemsize(self) -> float:

@@ -103,7 +103,7 @@ def unpatchify(
     rule.check(frame, array.dtype)
     check_holes(frame, fill)
     reduction = rule.reduction(frame, array.dtype, whole=True)
-    check_sums(reduction, array, reduction.depth)
+    check_sums(reduction, array)
     target, view = new_output(out, frame, rule.result_dtype(array.dtype), array)
     tiling = Tiling(frame.axes, tile_lengths(frame, reduction))
     _merge(stack, rule, reduction, tiling, view, votes)
