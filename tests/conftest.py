@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+from collections.abc import Callable, Iterator
+from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 EXAMPLES = int(os.environ.get("WINDROW_EXAMPLES", "40"))
@@ -18,3 +23,27 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("windrow")
+
+# constants that keep small arrays in one tile, one block, one thread
+_SIZES = {
+    "windrow.engine.map": ("_LEAST", "_STATE"),
+    "windrow.verbs.extract": ("_LEAF", "_BLOCK"),
+    "windrow.verbs.unpatchify": ("_LEAF", "_STATE"),
+}
+
+
+@contextlib.contextmanager
+def _tiles_of(elements: int | None) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for module, names in _SIZES.items() if elements else ():
+            for name in names:
+                stack.enter_context(
+                    mock.patch.object(importlib.import_module(module), name, elements)
+                )
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiles_of() -> Callable[[int | None], contextlib.AbstractContextManager[None]]:
+    """Cut even small arrays into tiles of about as many elements (None: as windrow chooses)."""
+    return _tiles_of

@@ -57,16 +57,15 @@ def test_float16_weights_and_streams_without_overflow():
     image = np.full((20, 20), 60000, np.float16)
     assert (wr.map_patches(lambda b: b, image, 7, weights="hann") == 60000).all()
     patches = np.array([[0, 60000], [0, 60000]], np.float16)  # the square overflows
-    assert wr.unpatchify(patches, 3, merge="var").tolist() == [0, np.inf, 0]
+    with np.errstate(over="ignore"):
+        assert wr.unpatchify(patches, 3, merge="var").tolist() == [0, np.inf, 0]
     assert wr.unpatchify(patches, 3, merge="var", dtype=np.float64).tolist() == [0, 9e8, 0]
 
 
 # hann with zero end points blackens borders
 
 
-@pytest.mark.parametrize(
-    "name", ["hann", "hanning", "blackman", "bartlett", "triang", "cosine", "parzen"]
-)
+@pytest.mark.parametrize("name", ["hann", "blackman", "bartlett", "triang", "cosine", "parzen"])
 @pytest.mark.parametrize("patch", [1, 2, 3, 5])
 def test_no_weight_of_a_named_window_is_0(name, patch):
     image = np.linspace(1, 2, 49).reshape(7, 7)

@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import windrow as wr
@@ -20,6 +20,18 @@ AVERAGING = ("mean", "max", "min", "median", "first", "last", "center")
 WEIGHED = ("mean", "sum", "var", "vote")
 MERGES = ("mean", "sum", "var", "max", "min", "median", "vote", "first", "last", "center")
 COVERING = strategies.grids(covers=True)
+TILES = st.sampled_from([None, 1, 20, 200])  # elements of a tile; None: windrow's own choice
+# every dtype is a compilation of its own; WINDROW_EXAMPLES above the default draws from all
+FEW = [np.dtype(c) for c in ("f4", "u1", "f8", "i8", "?", "f2", "c8")]
+POOL = strategies.DTYPES if settings().max_examples > 40 else FEW
+
+
+def placed_images(*args, **options):
+    return strategies.placed(*args, pool=POOL, **options)
+
+
+def some_dtypes(kinds):
+    return strategies.dtypes(kinds, POOL)
 
 
 def kinds_for(merge):
@@ -43,7 +55,7 @@ def is_clear(shape, placed):
     if any(not -ndim <= a < ndim for a in axes):
         return True
     same_reading = nd == 1 and axes[0] % ndim == ndim - 1
-    return same_reading or tuple(shape[a] for a in axes) != placed.grid.counts
+    return same_reading or tuple(shape[a % ndim] for a in axes) != placed.grid.counts
 
 
 @st.composite
@@ -61,12 +73,13 @@ def merge_options(draw, merge, grid):
 # 1: merging what was cut gives the image back
 
 
-@given(strategies.placed(COVERING))
-def test_merging_the_cut_patches_restores_the_image(placed):
+@given(placed_images(COVERING), TILES)
+def test_merging_the_cut_patches_restores_the_image(tiles_of, placed, tile):
     image, grid = placed.image, placed.grid
     patches = wr.extract(image, grid, **placed.roles)
     assume(is_clear(patches.shape, placed))
-    back = wr.unpatchify(patches, grid, **placed.roles)
+    with tiles_of(tile):
+        back = wr.unpatchify(patches, grid, **placed.roles)
     wanted = image if image.dtype.kind in "fc" else image.astype(np.float64)
     assert_agrees(back, wanted, scale=scale_of(image), exact=image.dtype.itemsize < 8)
     kept = wr.unpatchify(patches, grid, dtype=image.dtype, **placed.roles)
@@ -78,7 +91,7 @@ def test_merging_the_view_restores_the_image(data):
     grid = data.draw(strategies.grids(pads=False, tails=("error", "drop", "shift"), covers=True))
     if not grid.regular:
         return
-    placed = data.draw(strategies.placed(st.just(grid), channels=False))
+    placed = data.draw(placed_images(st.just(grid), channels=False))
     view = wr.patchify(placed.image, grid, axes=placed.axes)
     back = wr.unpatchify(view, grid, axes=placed.axes, dtype=placed.image.dtype)
     assert_agrees(back, placed.image, scale=scale_of(placed.image))
@@ -86,7 +99,7 @@ def test_merging_the_view_restores_the_image(data):
 
 @given(st.data())
 def test_weighted_merging_restores_the_image(data):
-    placed = data.draw(strategies.placed(COVERING))
+    placed = data.draw(placed_images(COVERING))
     patches = wr.extract(placed.image, placed.grid, **placed.roles)
     assume(is_clear(patches.shape, placed))
     options = data.draw(merge_options("mean", placed.grid))
@@ -97,7 +110,7 @@ def test_weighted_merging_restores_the_image(data):
 @pytest.mark.parametrize("merge", ["max", "min", "median", "first", "last", "center"])
 @given(data=st.data())
 def test_choosing_merges_restore_the_image_exactly(merge, data):
-    placed = data.draw(strategies.placed(COVERING, kinds=kinds_for(merge)))
+    placed = data.draw(placed_images(COVERING, kinds=kinds_for(merge)))
     patches = wr.extract(placed.image, placed.grid, **placed.roles)
     assume(is_clear(patches.shape, placed))
     back = wr.unpatchify(
@@ -140,7 +153,7 @@ def test_a_constant_image_has_no_variance(data):
 @given(st.data())
 def test_cutting_and_sum_merging_are_adjoint(data):
     zeros_outside = strategies.grids(pad_modes=("constant",), pad_values=(0,))
-    placed = data.draw(strategies.placed(zeros_outside, kinds="ifc"))
+    placed = data.draw(placed_images(zeros_outside, kinds="ifc"))
     x = placed.image.astype(np.result_type(placed.image, np.float64), copy=False)
     patches = wr.extract(x, placed.grid, **placed.roles)
     assume(is_clear(patches.shape, placed))
@@ -199,17 +212,18 @@ def test_a_merger_counts_what_was_added(data):
 # 5: streamed, in memory, in any order, by any number of workers
 
 
-@given(strategies.placed(COVERING))
-def test_mapping_the_identity_gives_the_image(placed):
-    mapped = wr.map_patches(lambda batch: batch, placed.image, placed.grid, **placed.roles)
+@given(placed_images(COVERING), TILES)
+def test_mapping_the_identity_gives_the_image(tiles_of, placed, tile):
+    with tiles_of(tile):
+        mapped = wr.map_patches(lambda batch: batch, placed.image, placed.grid, **placed.roles)
     wanted = placed.image if placed.image.dtype.kind in "fc" else placed.image.astype(np.float64)
     assert_agrees(mapped, wanted, scale=scale_of(placed.image), exact=wanted.dtype.itemsize < 8)
 
 
 @pytest.mark.parametrize("merge", MERGES)
 @given(data=st.data())
-def test_streamed_is_in_memory(merge, data):
-    placed = data.draw(strategies.placed(kinds=kinds_for(merge).replace("b", "")))
+def test_streamed_is_in_memory(merge, tiles_of, data):
+    placed = data.draw(placed_images(kinds=kinds_for(merge).replace("b", "")))
     options = data.draw(merge_options(merge, placed.grid))
     options.pop("patch_weights", None)
     batch_bytes = data.draw(st.sampled_from([None, 1, 300, 5000]))
@@ -218,10 +232,11 @@ def test_streamed_is_in_memory(merge, data):
     def func(batch):
         return batch + batch  # stays in the dtype
 
-    streamed = wr.map_patches(
-        func, placed.image, placed.grid, merge=merge, fill=0, workers=workers,
-        batch_bytes=batch_bytes, **placed.roles, **options,
-    )  # fmt: skip
+    with tiles_of(data.draw(TILES)):
+        streamed = wr.map_patches(
+            func, placed.image, placed.grid, merge=merge, fill=0, workers=workers,
+            batch_bytes=batch_bytes, **placed.roles, **options,
+        )  # fmt: skip
     with np.errstate(over="ignore"):
         patches = func(wr.extract(placed.image, placed.grid, **placed.roles))
     assume(is_clear(patches.shape, placed))
@@ -231,18 +246,19 @@ def test_streamed_is_in_memory(merge, data):
 
 @pytest.mark.parametrize("merge", MERGES)
 @given(data=st.data())
-def test_the_number_of_workers_does_not_reach_the_bits(merge, data):
-    placed = data.draw(strategies.placed(kinds="f", nonfinite=merge not in ("var", "vote")))
+def test_the_number_of_workers_does_not_reach_the_bits(merge, tiles_of, data):
+    placed = data.draw(placed_images(kinds="f", nonfinite=merge not in ("var", "vote")))
     options = data.draw(merge_options(merge, placed.grid))
     options.pop("patch_weights", None)
     options["batch_bytes"] = data.draw(st.sampled_from([1, 200, 3000]))
-    results = [
-        wr.map_patches(
-            lambda batch: batch * batch.dtype.type(1.1), placed.image, placed.grid,
-            merge=merge, fill=-1, workers=workers, **placed.roles, **options,
-        )
-        for workers in (1, 2, 7)
-    ]  # fmt: skip
+    with tiles_of(data.draw(st.sampled_from([1, 20, 200]))):
+        results = [
+            wr.map_patches(
+                lambda batch: batch * batch.dtype.type(1.1), placed.image, placed.grid,
+                merge=merge, fill=-1, workers=workers, **placed.roles, **options,
+            )
+            for workers in (1, 2, 7)
+        ]  # fmt: skip
     assert_same_bits(results[1], results[0])
     assert_same_bits(results[2], results[0])
 
@@ -250,7 +266,7 @@ def test_the_number_of_workers_does_not_reach_the_bits(merge, data):
 @pytest.mark.parametrize("merge", MERGES)
 @given(data=st.data())
 def test_the_order_of_add_does_not_reach_the_bits(merge, data):
-    placed = data.draw(strategies.placed(kinds="biuf"))
+    placed = data.draw(placed_images(kinds="biuf"))
     grid, roles = placed.grid, placed.roles
     n_batch = len(placed.batch)
     patches = data.draw(
@@ -280,7 +296,7 @@ def test_the_order_of_add_does_not_reach_the_bits(merge, data):
 
 
 @given(st.data())
-def test_func_sees_every_selected_patch_exactly_once(data):
+def test_func_sees_every_selected_patch_exactly_once(tiles_of, data):
     grid = data.draw(strategies.grids(pads=False))
     where = data.draw(st.none() | strategies.wheres(grid))
     image = np.arange(1, np.prod(grid.shape) + 1, dtype=np.float64).reshape(grid.shape)
@@ -292,11 +308,12 @@ def test_func_sees_every_selected_patch_exactly_once(data):
             seen.extend(patch.tobytes() for patch in batch)
         return batch
 
-    wr.map_patches(
-        func, image, grid, where=where, fill=0,
-        workers=data.draw(st.sampled_from([1, 2, 7])),
-        batch_bytes=data.draw(st.sampled_from([None, 1, 500])),
-    )  # fmt: skip
+    with tiles_of(data.draw(TILES)):
+        wr.map_patches(
+            func, image, grid, where=where, fill=0,
+            workers=data.draw(st.sampled_from([1, 2, 7])),
+            batch_bytes=data.draw(st.sampled_from([None, 1, 500])),
+        )  # fmt: skip
     chosen = slow.extract(image, grid, indices=slow.select(grid, where))
     assert sorted(seen) == sorted(patch.tobytes() for patch in chosen)
 
@@ -305,11 +322,11 @@ def test_func_sees_every_selected_patch_exactly_once(data):
 
 
 @given(st.data())
-def test_extract_is_its_slow_twin(data):
-    placed = data.draw(strategies.placed(nonfinite=True))
+def test_extract_is_its_slow_twin(tiles_of, data):
+    placed = data.draw(placed_images(nonfinite=True))
     rows = data.draw(st.none() | strategies.indices(placed.grid))
     layout = data.draw(st.sampled_from(["patch", "feature"]))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"), tiles_of(data.draw(TILES)):
         fast = wr.extract(placed.image, placed.grid, indices=rows, layout=layout, **placed.roles)
         twin = slow.extract(placed.image, placed.grid, indices=rows, **placed.roles)
     computed = placed.grid.pad_mode in ("linear_ramp", "mean", "median")
@@ -326,7 +343,7 @@ def test_extract_is_its_slow_twin(data):
 @given(st.data())
 def test_patchify_is_its_slow_twin(data):
     grid = data.draw(strategies.grids(pads=False, tails=("error", "drop", "shift", "respace")))
-    placed = data.draw(strategies.placed(st.just(grid), channels=False))
+    placed = data.draw(placed_images(st.just(grid), channels=False))
     if not grid.regular:
         with pytest.raises(ValueError, match="extract"):
             wr.patchify(placed.image, grid, axes=placed.axes)
@@ -339,8 +356,8 @@ def test_patchify_is_its_slow_twin(data):
 
 @pytest.mark.parametrize("merge", MERGES)
 @given(data=st.data())
-def test_unpatchify_is_its_slow_twin(merge, data):
-    placed = data.draw(strategies.placed(kinds=kinds_for(merge)))
+def test_unpatchify_is_its_slow_twin(merge, tiles_of, data):
+    placed = data.draw(placed_images(kinds=kinds_for(merge)))
     grid, roles = placed.grid, placed.roles
     shape = slow.extract(placed.image, grid, **roles).shape
     assume(is_clear(shape, placed))
@@ -352,12 +369,27 @@ def test_unpatchify_is_its_slow_twin(merge, data):
         with pytest.raises(ValueError, match="fill"):
             wr.unpatchify(given_, grid, merge=merge, **roles, **options)
         return
-    fast = wr.unpatchify(given_, grid, merge=merge, fill=fill, **roles, **options)
+    with tiles_of(data.draw(TILES)):
+        fast = wr.unpatchify(given_, grid, merge=merge, fill=fill, **roles, **options)
     twin = slow.unpatchify(patches, grid, merge=merge, fill=fill, **roles, **options)
     unrounded = merge not in ("mean", "sum", "var") or (
         patches.dtype.kind in "biu" and not options and merge != "var"
     )
     assert_agrees(fast, twin, exact=unrounded, scale=scale_of(patches, merge))
+
+
+@pytest.mark.parametrize("dtype", strategies.DTYPES, ids=str)
+@pytest.mark.parametrize("merge", ["mean", "max", "last"])
+def test_every_dtype_merges_as_in_the_slow_twin(merge, dtype):
+    if dtype.kind == "c" and merge == "max":
+        return
+    rng = np.random.default_rng(0)
+    grid = wr.PatchGrid((6, 7), (3, 2), (1, 3))
+    values = rng.integers(0, 100, (grid.n_patches, 3, 2))
+    patches = (values % 2 if dtype.kind == "b" else values).astype(dtype)
+    expected = slow.unpatchify(patches, grid, merge=merge, fill=0)
+    assert_agrees(wr.unpatchify(patches, grid, merge=merge, fill=0), expected)
+    assert_agrees(wr.unpatchify(patches[::-1].copy()[::-1], grid, merge=merge, fill=0), expected)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +398,7 @@ def test_unpatchify_is_its_slow_twin(merge, data):
 @given(data=st.data())
 def test_nonfinite_values_merge_as_in_the_slow_twin(merge, data):
     grid = data.draw(strategies.grids())
-    dtype = data.draw(strategies.dtypes("f"))
+    dtype = data.draw(some_dtypes("f"))
     patches = data.draw(strategies.arrays((grid.n_patches, *grid.patch), dtype, nonfinite=True))
     with np.errstate(invalid="ignore"):
         fast = wr.unpatchify(patches, grid, merge=merge, fill=0)
@@ -392,9 +424,9 @@ def test_a_merger_is_the_slow_twin_for_nonfinite_values(data):
 def test_integers_round_half_to_even_and_saturate(merge, data):
     grid = data.draw(strategies.grids())
     patches = data.draw(
-        strategies.arrays((grid.n_patches, *grid.patch), data.draw(strategies.dtypes("iu")))
+        strategies.arrays((grid.n_patches, *grid.patch), data.draw(some_dtypes("iu")))
     )
-    target = data.draw(strategies.dtypes("iu"))
+    target = data.draw(some_dtypes("iu"))
     fast = wr.unpatchify(patches, grid, merge=merge, fill=0, dtype=target)
     twin = slow.unpatchify(patches, grid, merge=merge, fill=0, dtype=target)
     assert_agrees(fast, twin)
@@ -420,9 +452,9 @@ def test_weights_with_zeros_leave_holes_where_they_sum_to_nothing(data):
 
 @pytest.mark.parametrize("merge", ["mean", "sum", "max", "last", "vote", None])
 @given(data=st.data())
-def test_map_patches_is_its_slow_twin(merge, data):
+def test_map_patches_is_its_slow_twin(merge, tiles_of, data):
     kinds = kinds_for(merge).replace("b", "") if merge else "iufc"
-    placed = data.draw(strategies.placed(kinds=kinds))
+    placed = data.draw(placed_images(kinds=kinds))
     where = data.draw(st.none() | strategies.wheres(placed.grid))
     options = {"merge": merge, "where": where, "fill": 0, **placed.roles}
 
@@ -431,7 +463,7 @@ def test_map_patches_is_its_slow_twin(merge, data):
             return batch.reshape(len(batch), -1)[:, :2].copy()
         return batch[::-1][::-1] + batch.dtype.type(3)
 
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"), tiles_of(data.draw(TILES)):
         fast = wr.map_patches(
             func, placed.image, placed.grid, workers=data.draw(st.sampled_from([1, 2])),
             batch_bytes=data.draw(st.sampled_from([None, 1, 400])), **options,
@@ -441,7 +473,7 @@ def test_map_patches_is_its_slow_twin(merge, data):
 
 
 @given(st.data())
-def test_smaller_results_are_centred_as_in_the_slow_twin(data):
+def test_smaller_results_are_centred_as_in_the_slow_twin(tiles_of, data):
     grid = data.draw(strategies.grids())
     image = data.draw(strategies.arrays(grid.shape, np.float32))
     smaller = tuple(data.draw(st.integers(1, p)) for p in grid.patch)
@@ -451,14 +483,15 @@ def test_smaller_results_are_centred_as_in_the_slow_twin(data):
     def func(batch):
         return batch[(slice(None), *inner)] * np.float32(2)
 
-    fast = wr.map_patches(func, image, grid, fill=-1)
+    with tiles_of(data.draw(TILES)):
+        fast = wr.map_patches(func, image, grid, fill=-1)
     assert_agrees(fast, slow.map_patches(func, image, grid, fill=-1), scale=1e3)
     covered = fast != -1
     np.testing.assert_allclose(fast[covered], 2 * image[covered], rtol=1e-6)
 
 
 @given(st.data())
-def test_scaled_results_are_the_slow_twin(data):
+def test_scaled_results_are_the_slow_twin(tiles_of, data):
     grid = data.draw(strategies.grids(dilated=False, ndim=data.draw(st.integers(1, 2))))
     image = data.draw(strategies.arrays(grid.shape, np.float64))
     scale = data.draw(st.integers(2, 3))
@@ -468,7 +501,8 @@ def test_scaled_results_are_the_slow_twin(data):
             batch = batch.repeat(scale, axis)
         return batch
 
-    fast = wr.map_patches(func, image, grid, scale=scale, fill=0)
+    with tiles_of(data.draw(TILES)):
+        fast = wr.map_patches(func, image, grid, scale=scale, fill=0)
     assert_agrees(fast, slow.map_patches(func, image, grid, scale=scale, fill=0), scale=1e3)
 
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from benchmarks.calls import Run
 from benchmarks.cases import Array, Case, Pair
 from benchmarks.jobs import agree, inputs_of, rows_of
 from benchmarks.peers import BASELINE, JOBS, PEERS, Job, Peer, installed, missing, refusal
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 OTHERS = [peer for peer in PEERS if installed(peer) and peer is not BASELINE[peer.job]]
 

@@ -515,7 +515,7 @@ def test_center_takes_the_nearest_centre_and_ties_go_to_the_lower_index():
         [0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [2, 2, 2, 3, 3], [2, 2, 2, 3, 3],
     ]  # fmt: skip
     even = wr.unpatchify(np.array([[0] * 4, [1] * 4]), wr.PatchGrid(6, 4, 2), merge="center")
-    assert even.tolist() == [0, 0, 0, 0, 1, 1]  # centres at 2 and 4: element 3 is a tie
+    assert even.tolist() == [0, 0, 0, 1, 1, 1]  # middles at 1.5 and 3.5
 
 
 def test_nearest_is_euclidean():

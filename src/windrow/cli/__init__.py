@@ -14,6 +14,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from windrow.cli.commands import run
 
         return run(argv)
+    except KeyboardInterrupt:  # so early that the commands were not there yet
+        print("windrow: interrupted", file=sys.stderr)
+        return 130
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRAS:
             raise

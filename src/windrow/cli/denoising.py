@@ -6,7 +6,7 @@ the second one is a Wiener filter that takes the first one's result for the trut
 
 Sources: G. Yu and G. Sapiro, "DCT image denoising: a simple and effective image denoising
 algorithm", IPOL 2011 (sliding transform, colour decorrelation); N. Pierazzo, J.-M. Morel and
-G. Facciolo, "Multi-scale DCT image denoising", IPOL 2017 (weights that grow with sparsity, the
+G. Facciolo, "Multi-scale DCT denoising", IPOL 2017 (weights that grow with sparsity, the
 guided second pass).
 """
 

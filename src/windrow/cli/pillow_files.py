@@ -23,7 +23,8 @@ MODES: dict[str, tuple[Colour, int, bool, type]] = {
     "RGBA": ("rgb", 3, True, np.uint8),
     "CMYK": ("cmyk", 4, False, np.uint8),
 }
-OPAQUE = {"P": "RGB", "I": "I;16"}  # "I" is what older releases of Pillow call 16-bit PNGs
+# Pillow's mode -> what it becomes; "I" is what older releases of Pillow call 16-bit PNGs.
+OPAQUE = {mode: mode for mode in MODES} | {"P": "RGB", "I": "I;16"}
 TRANSPARENT = {"P": "RGBA", "L": "LA", "RGB": "RGBA"}
 ORIENTATION = 0x0112
 
@@ -88,11 +89,9 @@ def _header(path: Path, image: Image.Image) -> Header:
 def _mode(path: Path, image: Image.Image) -> str:
     """The mode the picture is to have, or a `ValueError` where it would lose depth or frames."""
     _refuse_lossy(path, image)
-    if "transparency" in image.info:
-        mode = TRANSPARENT.get(image.mode)
-    else:
-        mode = OPAQUE.get(image.mode, image.mode)
-    if mode not in MODES:
+    table = TRANSPARENT if "transparency" in image.info else OPAQUE
+    mode = table.get(image.mode)
+    if mode is None:
         raise PictureError(f"{path}: {image.format} of mode {image.mode} is not supported")
     return mode
 

@@ -1,4 +1,4 @@
-"""Where tasks run: threads of our own by default, in the caller's thread for one worker, or anything with ``submit``."""
+"""Where tasks run: our own threads, the caller's for one worker, or anything with ``submit``."""
 
 from __future__ import annotations
 
@@ -33,13 +33,16 @@ class Inline:
 
 
 class Threads:
-    """A few daemon threads: unlike those of a `ThreadPoolExecutor`, they never keep an interrupted program from ending."""
+    """A few daemon threads: unlike a `ThreadPoolExecutor`'s, they never keep an interrupted program alive."""
 
     def __init__(self, workers: int) -> None:
-        self._tasks: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
+        self._tasks: queue.SimpleQueue[
+            tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None
+        ]
         self._tasks = queue.SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._work, name=f"windrow-{k}", daemon=True) for k in range(workers)
+            threading.Thread(target=self._work, name=f"windrow-{k}", daemon=True)
+            for k in range(workers)
         ]
         for thread in self._threads:
             thread.start()

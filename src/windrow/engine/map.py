@@ -19,8 +19,7 @@ from ..kernels.parallel import cores
 from ..verbs.custom import Merge
 from ..verbs.extract import Layout, check_layout, check_pad_value
 from ..verbs.frame import Frame, frame_of
-from ..verbs.merges import MergeName, Rule, check_fill, check_holes, resolve_rule
-from ..kernels.tapers import resolve_weights
+from ..verbs.merges import MergeName, Rule, check_fill, resolve_rule
 from .executors import SupportsSubmit
 from .plan import Plan, readable
 from .selection import selected, touched
@@ -32,7 +31,7 @@ __all__ = ["map_patches", "plan"]
 _BATCH = 4 << 20  # bytes of a batch: it stays in cache, and a call of func is worth its overhead
 _STATE = 16 << 20  # bytes of a tile's accumulators
 _TILES = 16  # as many at least where the work is worth it, so that workers end together
-_LEAST = 1 << 22  # patch elements that make a tile worth its overhead
+_LEAST = 2  # batches that make a tile worth its overhead
 
 Array = NDArray[Any]
 
@@ -66,37 +65,43 @@ def map_patches(
     Parameters
     ----------
     func : callable
-        ``func(batch) -> result``. ``batch`` is an array ``(n, *patch)``, with the channel axis among the patch axes where the image has
-        it; a buffer that is used again, so write to it and return it, but copy what you keep. The result has one patch per patch: of the same
-        shape or smaller (it stands in the middle), of any dtype, with other channels, with none, or with a new last axis; or a tuple of such arrays, for
-        several images. Called exactly once per patch.
+        ``func(batch) -> result``. ``batch`` is an array ``(n, *patch)``, with the channel axis
+        among the patch axes where the image has it; a buffer that is used again, so write to it and
+        return it, but copy what you keep. The result has one patch per patch: of the same shape or
+        smaller (it stands in the middle), of any dtype, with other channels, with none, or with a
+        new last axis; or a tuple of such arrays, for several images. Called exactly once per patch.
     image : array_like
         An array, or anything with ``shape``, ``dtype`` and slice access.
     patch, step
         The shape of a patch and the elements between patches, or a `PatchGrid`.
     axes, channel_axis : optional
-        The patched axes (by default the last ones), and one that travels inside each patch. All others are batch axes.
+        The patched axes (by default the last ones), and one that travels inside each patch. All
+        others are batch axes.
     merge : str, Merge or None
-        As in `unpatchify`. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``, ``(n, k)`` gives ``(*counts, k)``.
+        As in `unpatchify`. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``,
+        ``(n, k)`` gives ``(*counts, k)``.
     weights : optional
         As in `unpatchify`, for the shape of the patches that ``func`` returns.
     where : array of bool, optional
         Of the image's shape (patches that touch a True) or of the counts (exactly those).
     finalize : callable, optional
-        ``finalize(slab) -> array`` reduces a finished piece of the image before it is written, for example ``lambda s: s.argmax(-1)``. It may drop or
-        resize the channel axis.
+        ``finalize(slab) -> array`` reduces a finished piece of the image before it is written, for
+        example ``lambda s: s.argmax(-1)``. It may drop or resize the channel axis.
     out : array or tuple of arrays, optional
-        Where to put the result: anything with ``shape``, ``dtype`` and slice assignment. Its dtype is the result's.
+        Where to put the result: anything with ``shape``, ``dtype`` and slice assignment. Its dtype
+        is the result's.
     dtype : dtype, optional
         Of the result. Integers are rounded half to even and saturated.
     fill : number, optional
-        What elements (or, with ``merge=None``, patches) hold that no selected patch touches; without it they are an error.
+        What elements (or, with ``merge=None``, patches) hold that no selected patch touches;
+        without it they are an error.
     layout : {"patch", "feature"}, optional
         How the batch lies in memory; by default the faster one for the step.
     batch_bytes : int, optional
         Size of a batch, 4 MiB by default.
     memory : int or str, optional
-        A budget beside the image, like ``"2GB"``; a job that cannot fit is refused before it starts.
+        A budget beside the image, like ``"2GB"``; a job that cannot fit is refused before it
+        starts.
     workers : int, optional
         How many threads; by default one per core. The result does not depend on it.
     executor : optional
@@ -115,12 +120,14 @@ def map_patches(
     Raises
     ------
     ValueError, TypeError, MemoryError
-        Before any work where it can be known then. An exception of ``func`` stops the run and is raised with the region in its notes.
+        Before any work where it can be known then. An exception of ``func`` stops the run and is
+        raised with the region in its notes.
 
     Notes
     -----
-    ``map_patches(lambda b: b, x, p) == x``. Each tile of the grid sums its patches in float64, by ascending index; each block of the image is the sum of
-    the few tiles that reach into it, in a fixed order: the same bits for any number of workers.
+    ``map_patches(lambda b: b, x, p) == x``. Each tile of the grid sums its patches in float64, by
+    ascending index; each block of the image is the sum of the few tiles that reach into it, in a
+    fixed order: the same bits for any number of workers.
 
     Examples
     --------
@@ -176,67 +183,89 @@ def plan(
     >>> p.n_patches, p.expanded_bytes
     (3844, 23387...)
     """
-    if not callable(func):
-        raise TypeError(f"func must be a function of a batch of patches, got {func!r}")
-    if resume:
-        raise ValueError("resume=True needs a result on disk; an array in memory has nothing to resume")
-    if executor is not None and not hasattr(executor, "submit"):
-        raise TypeError(f"executor must have a submit method, got {type(executor).__name__}")
+    _check_callers(func, executor, resume)
     source = as_source(image)
-    source_dtype = np.dtype(source.dtype)
-    if as_bits(source_dtype) is None:
-        raise TypeError(f"image must hold numbers, got dtype {source_dtype}")
+    held = np.dtype(source.dtype)
     frame = frame_of(tuple(source.shape), patch, step, axes=axes, channel_axis=channel_axis)
-    check_pad_value(frame, source_dtype)
-    scales = _scales(scale, frame)
+    check_pad_value(frame, held)
     wanted = _wanted_dtype(dtype, out)
-    rule = _rule(merge, weights, fill, None if finalize is not None else wanted)
+    rule = _rule(merge, weights, fill, finalize, wanted)
     mask = None if where is None else selected(where, frame)
-    _check_fill(frame, mask, rule, fill, wanted or source_dtype)
-    if rule is None and finalize is not None:
-        raise ValueError("finalize= reduces merged pieces: with merge=None let func return what you want")
-    if layout is not None:
-        check_layout(layout)
-    chosen = layout or _faster_layout(frame)
-    item = frame.features * source_dtype.itemsize
-    batch = max(1, as_count(batch_bytes or _BATCH, "batch_bytes") // item)
-    job = Job(func, frame, rule, source_dtype, chosen, batch, scales, mask is None)
+    _check_fill(frame, mask, rule, fill, wanted or held)
+    threads = cores() if workers is None else as_count(workers, "workers")
+    chosen = _faster_layout(frame) if layout is None else check_layout(layout)
+    batch = _batch_size(frame, held, batch_bytes)
+    job = Job(func, frame, rule, held, chosen, batch, _scales(scale, frame), mask is None)
+    tiling = Tiling(frame.axes, frame.counts)
+    budget = None if memory is None else as_bytes(memory)
     drawn = Plan(
-        job, source, Tiling(frame.axes, frame.counts), as_count(workers or cores(), "workers") if workers != 0 else as_count(0, "workers"),
-        executor, _state_bytes(job), out, finalize, mask, fill, wanted, progress,
-        None if memory is None else as_bytes(memory),
+        job, source, tiling, threads, executor, _state_bytes(job), out, finalize, mask, fill, wanted,
+        progress, budget,
     )  # fmt: skip
     return _fitted(drawn)
+
+
+def _check_callers(func: Any, executor: Any, resume: bool) -> None:
+    if not callable(func):
+        raise TypeError(f"func must be a function of a batch of patches, got {func!r}")
+    if executor is not None and not hasattr(executor, "submit"):
+        raise TypeError(f"executor must have a submit method, got {type(executor).__name__}")
+    if resume:
+        raise ValueError(
+            "resume=True needs a result on disk; an array in memory has nothing to resume"
+        )
+
+
+def _batch_size(frame: Frame, dtype: np.dtype[Any], batch_bytes: int | None) -> int:
+    """How many patches a batch holds, at least one."""
+    if as_bits(dtype) is None:
+        raise TypeError(f"image must hold numbers, got dtype {dtype}")
+    size = _BATCH if batch_bytes is None else as_count(batch_bytes, "batch_bytes")
+    return min(frame.n_patches, max(1, size // (frame.features * dtype.itemsize)))
 
 
 def _scales(scale: Any, frame: Frame) -> tuple[int, ...]:
     scales = as_per_axis(scale, frame.grid.ndim, "scale")
     if any(s > 1 and d > 1 for s, d in zip(scales, frame.grid.dilation, strict=True)):
-        raise ValueError("scale and dilation cannot be combined: samples of a dilated patch have no place between them")
+        raise ValueError(
+            "scale and dilation cannot be combined: samples of a dilated patch have no place between them"
+        )
     return scales
 
 
 def _wanted_dtype(dtype: Any, out: Any) -> np.dtype[Any] | None:
     if dtype is not None or out is None:
         return None if dtype is None else np.dtype(dtype)
-    first = out[0] if isinstance(out, tuple) else out
+    first: Any = out[0] if isinstance(out, tuple) else out
     if not all(hasattr(first, name) for name in ("shape", "dtype", "__setitem__")):
-        raise TypeError(f"out must have shape, dtype and slice assignment, got {type(first).__name__}")
-    return np.dtype(first.dtype)
+        raise TypeError(
+            f"out must have shape, dtype and slice assignment, got {type(first).__name__}"
+        )
+    found: np.dtype[Any] = np.dtype(first.dtype)
+    return found
 
 
-def _rule(merge: Any, weights: Any, fill: Any, dtype: np.dtype[Any] | None) -> Rule | None:
+def _rule(
+    merge: Any, weights: Any, fill: Any, finalize: Any, dtype: np.dtype[Any] | None
+) -> Rule | None:
+    if finalize is not None and not callable(finalize):
+        raise TypeError(f"finalize must be a function of a piece of the image, got {finalize!r}")
     if merge is None:
+        if finalize is not None:
+            raise ValueError(
+                "finalize= reduces merged pieces: with merge=None let func return what you want"
+            )
         if weights is not None:
-            raise ValueError("weights= goes with a merge; with merge=None results stand on the grid as they are")
+            raise ValueError(
+                "weights= goes with a merge; with merge=None results stand on the grid as they are"
+            )
         return None
-    rule = resolve_rule(merge, weights, False, fill, dtype)
-    if isinstance(weights, str) and weights != "trim":
-        resolve_weights(weights, (3,))  # an unknown name is refused before any work
-    return rule
+    return resolve_rule(merge, weights, False, fill, None if finalize is not None else dtype)
 
 
-def _check_fill(frame: Frame, mask: Any, rule: Rule | None, fill: Any, dtype: np.dtype[Any]) -> None:
+def _check_fill(
+    frame: Frame, mask: Any, rule: Rule | None, fill: Any, dtype: np.dtype[Any]
+) -> None:
     """Refuse now what would turn out to be uncovered; results of other shapes are checked when they are known."""
     if fill is not None:
         if rule is None:
@@ -244,11 +273,13 @@ def _check_fill(frame: Frame, mask: Any, rule: Rule | None, fill: Any, dtype: np
         return
     if rule is None:
         if mask is not None and not mask.all():
-            raise ValueError("where leaves patches out, and merge=None keeps a place for each: give fill= a value")
+            raise ValueError(
+                "where leaves patches out, and merge=None keeps a place for each: give fill= a value"
+            )
         return
     if mask is None:
-        return
-    if not touched(mask, frame.axes).all():
+        check_holes(frame, fill)
+    elif not touched(mask, frame.axes).all():
         raise ValueError(
             "where leaves elements of the image that no selected patch touches: give fill= a value for them"
         )
@@ -275,28 +306,34 @@ def _state_bytes(job: Job) -> float:
 
 def _fitted(drawn: Plan) -> Plan:
     """The plan with tiles, and where there is a budget, batches, that keep within it."""
-    frame = drawn.job.frame
-    share = max(_LEAST, frame.n_patches * frame.features / _TILES)
     state = float(_STATE)
     while True:
-        lengths = choose_lengths(
-            frame.axes,
-            lambda n: math.prod(n) * frame.features / share,
-            lambda n, state=state: span_size(frame.axes, n) * drawn.state_bytes / state,
-        )
-        fitted = replace(drawn, tiling=Tiling(frame.axes, lengths))
-        if drawn.memory is None or fitted.projected_bytes <= drawn.memory:
+        fitted = replace(drawn, tiling=Tiling(drawn.job.frame.axes, _lengths(drawn, state)))
+        budget = fitted.memory
+        if budget is None or fitted.projected_bytes <= budget:
             return fitted
-        if fitted.job.batch > 1 and fitted.batch_bytes * 8 * fitted.workers > drawn.memory:
+        if fitted.job.batch > 1 and fitted.batch_bytes * 8 * fitted.workers > budget:
             drawn = replace(drawn, job=replace(drawn.job, batch=max(1, drawn.job.batch // 2)))
-        elif max(lengths) > 1 and state > 1:
+        elif max(fitted.tiling.lengths) > 1 and state > 1:
             state /= 2
         else:
             raise MemoryError(
                 f"this needs at least {readable(fitted.projected_bytes)} beside the image"
-                f" ({readable(fitted.result_bytes)} of it the result), but memory={readable(drawn.memory)}:"
+                f" ({readable(fitted.result_bytes)} of it the result), but memory={readable(budget)}:"
                 " allow more, use fewer workers, or give out= an array on disk"
             )
+
+
+def _lengths(drawn: Plan, state: float) -> tuple[int, ...]:
+    """Patches per tile: enough tiles to share out, none with more than ``state`` bytes of accumulators."""
+    frame = drawn.job.frame
+    least = _LEAST * drawn.job.batch * frame.features
+    share = max(least, frame.n_patches * frame.features / _TILES)
+    return choose_lengths(
+        frame.axes,
+        lambda n: math.prod(n) * frame.features / share,
+        lambda n: span_size(frame.axes, n) * drawn.state_bytes / state,
+    )
 
 
 def as_bytes(size: int | str) -> int:
@@ -305,7 +342,9 @@ def as_bytes(size: int | str) -> int:
         return as_count(size, "memory")
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kKMGT]?)(i?)[bB]?\s*", size)
     if not found:
-        raise ValueError(f"memory must be a number of bytes, like 2_000_000_000 or '2GB', got {size!r}")
+        raise ValueError(
+            f"memory must be a number of bytes, like 2_000_000_000 or '2GB', got {size!r}"
+        )
     number, unit, binary = found.groups()
     power = " kMGT".index(unit.replace("K", "k")) if unit else 0
     return as_count(int(float(number) * (1024 if binary else 1000) ** power), "memory")

@@ -39,7 +39,9 @@ def as_results(value: Any, n: int) -> list[NDArray[Any]]:
         array = np.asarray(item)
         which = f"result {k} of func" if isinstance(value, tuple) else "what func returned"
         if item is None or array.dtype == object:
-            raise TypeError(f"{which} must be an array of one result per patch, got {type(item).__name__}")
+            raise TypeError(
+                f"{which} must be an array of one result per patch, got {type(item).__name__}"
+            )
         if array.ndim < 1 or array.shape[0] != n:
             raise ValueError(
                 f"{which} must have {n} entries on its first axis, one per patch, got shape {array.shape}"
@@ -75,8 +77,8 @@ def _result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:
         sizes, channels = kind.shape[:at] + kind.shape[at + 1 :], kind.shape[at]
     else:
         raise ValueError(
-            f"func must return patches (n, {', '.join('p' * n)}) with or without a channel axis, got (n, *{kind.shape});"
-            " for results that are no patches, say merge=None"
+            f"func must return patches (n, {', '.join('p' * n)}) with or without a channel axis,"
+            f" got (n, *{kind.shape}); for results that are no patches, say merge=None"
         )
     largest = tuple(p * s for p, s in zip(frame.grid.patch, scale, strict=True))
     if any(q > p or q < 1 for q, p in zip(sizes, largest, strict=True)) or 0 in kind.shape:

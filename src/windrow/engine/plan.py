@@ -24,8 +24,9 @@ __all__ = ["Plan", "readable"]
 class Plan:
     """What `map_patches` will do: print it, ask it, `run` it (once or again).
 
-    ``projected_bytes`` counts what is held at once beside the image: the result, accumulators of tiles that wait for their neighbours,
-    batches; not what ``func`` itself allocates. ``expanded_bytes`` is what the matrix of all patches would have taken.
+    ``projected_bytes`` counts what is held at once beside the image: the result, accumulators of
+    tiles that wait for their neighbours, batches; not what ``func`` itself allocates.
+    ``expanded_bytes`` is what the matrix of all patches would have taken.
     """
 
     job: Job
@@ -103,6 +104,9 @@ class Plan:
         scales = math.prod(self.job.scale)
         return math.prod(frame.shape) * scales * dtype.itemsize
 
+    def _shown(self, per_axis: tuple[int, ...]) -> list[int]:
+        return [n for k, n in enumerate(per_axis) if k != self.job.frame.channel]
+
     def __str__(self) -> str:
         counts = " x ".join(f"{n:,}" for n in self.grid.counts)
         lines = {
@@ -110,7 +114,7 @@ class Plan:
             "expanded": f"{readable(self.expanded_bytes)} that are never held",
             "held": f"{readable(self.projected_bytes)} beside the image"
             + (f", of {readable(self.memory)} allowed" if self.memory else ""),
-            "tiles": f"{len(self.tiling):,} of {'x'.join(map(str, self.tiling.lengths))} patches",
+            "tiles": f"{len(self.tiling):,} of {'x'.join(map(str, self._shown(self.tiling.lengths)))} patches",
             "batches": f"{self.job.batch:,} patches, {readable(self.batch_bytes)}, {self.job.layout} layout",
             "workers": str(self.workers) if self.executor is None else type(self.executor).__name__,
         }

@@ -22,7 +22,9 @@ def reporting(progress: Any) -> Iterator[Report | None]:
         with _bar() as report:
             yield report
     else:
-        raise TypeError(f"progress must be True, a function of (done, total), or None, got {progress!r}")
+        raise TypeError(
+            f"progress must be True, a function of (done, total), or None, got {progress!r}"
+        )
 
 
 @contextmanager

@@ -70,7 +70,9 @@ class Run:
         oldest = min(at_work, default=number)
         return len(at_work) <= self.plan.workers and number - oldest < self.plan.window
 
-    def _take(self, finished: queue.SimpleQueue[tuple[int, Any]], at_work: set[int], local: bool) -> None:
+    def _take(
+        self, finished: queue.SimpleQueue[tuple[int, Any]], at_work: set[int], local: bool
+    ) -> None:
         try:
             number, future = finished.get(timeout=_POLL)
         except queue.Empty:
@@ -146,5 +148,7 @@ def _size(tile: Tile, mask: NDArray[np.bool_] | None) -> int:
 def _outs(out: Any, n: int) -> tuple[Any, ...]:
     outs = out if isinstance(out, tuple) else (out,) if out is not None or n == 1 else (None,) * n
     if len(outs) != n:
-        raise ValueError(f"func returns {n} results, so out must be a tuple of {n} arrays, got {len(outs)}")
+        raise ValueError(
+            f"func returns {n} results, so out must be a tuple of {n} arrays, got {len(outs)}"
+        )
     return outs

@@ -19,12 +19,15 @@ Mask = NDArray[np.bool_]
 def selected(where: Any, frame: Frame) -> Mask:
     """``where`` as one truth value per patch, of the frame's counts.
 
-    A mask of the counts says exactly which patches; a mask of the image selects the patches that touch a True. Either
-    has the patched axes, or the batch axes and the patched ones. Where both shapes are the same, it is read as counts.
+    A mask of the counts says exactly which patches; a mask of the image selects the patches that
+    touch a True. Either has the patched axes, or the batch axes and the patched ones. Where both
+    shapes are the same, it is read as counts.
     """
     mask = np.asarray(where)
     if mask.dtype != bool:
-        raise TypeError(f"where must be boolean, got dtype {mask.dtype}: compare it with something, where=labels > 0")
+        raise TypeError(
+            f"where must be boolean, got dtype {mask.dtype}: compare it with something, where=labels > 0"
+        )
     grid, batch = frame.grid, frame.batch_shape
     if mask.shape in (grid.counts, (*batch, *grid.counts)):
         chosen = mask

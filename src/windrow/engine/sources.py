@@ -44,11 +44,15 @@ def as_source(image: Any) -> Any:
     ):
         return as_array(image)
     if 0 in tuple(image.shape) or not len(image.shape):
-        raise ValueError(f"image must have at least one axis and one element, got shape {image.shape}")
+        raise ValueError(
+            f"image must have at least one axis and one element, got shape {image.shape}"
+        )
     return image
 
 
 def read_tile(source: Any, frame: Frame, bounds: Bounds) -> NDArray[Any]:
     """The block of ``bounds`` (canonical axes), padded where it lies outside the image."""
-    turned = frame.canonical(source) if isinstance(source, np.ndarray) else _Turned(source, frame.order)
+    turned = (
+        frame.canonical(source) if isinstance(source, np.ndarray) else _Turned(source, frame.order)
+    )
     return read_block(turned, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value)

@@ -45,7 +45,9 @@ class Target(ABC):
             if self.out is None:
                 self.out = np.empty(shape, dtype=dtype)
             elif not self._fits and tuple(self.out.shape) != shape:
-                raise ValueError(f"out must have the result's shape {shape}, got {tuple(self.out.shape)}")
+                raise ValueError(
+                    f"out must have the result's shape {shape}, got {tuple(self.out.shape)}"
+                )
             self._fits = True
             return self.out
 
@@ -74,7 +76,9 @@ class Listed(Target):
 class Merged(Target):
     """An image that pieces merge into, written a block at a time."""
 
-    def __init__(self, plan: Plan, kind: Kind, out: Sink | None, cancelled: threading.Event) -> None:
+    def __init__(
+        self, plan: Plan, kind: Kind, out: Sink | None, cancelled: threading.Event
+    ) -> None:
         super().__init__(plan, kind, out)
         self.cancelled = cancelled
         output, rule = plan.job.output(kind), plan.job.rule
@@ -86,7 +90,9 @@ class Merged(Target):
             mask = touched(self._without_channel(plan.mask), self.frame.axes)
         dtype = output.dtype if plan.finalize is None else rule.natural_dtype(kind.dtype)
         tiling = Tiling(self.frame.axes, lengths)
-        self.assembly = Assembly(tiling, self.frame, rule, output.reduction, dtype, self.write, mask)
+        self.assembly = Assembly(
+            tiling, self.frame, rule, output.reduction, dtype, self.write, mask
+        )
 
     def _without_channel(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         old, new = self.plan.job.frame.channel, self.frame.channel
@@ -96,7 +102,8 @@ class Merged(Target):
     def deliver(self, tile: Tile, state: State | None) -> None:
         frame = self.plan.job.frame
         mine = Tile(
-            exchanged(tile.index, frame, self.frame, 0), exchanged(tile.ranges, frame, self.frame, (0, 1))
+            exchanged(tile.index, frame, self.frame, 0),
+            exchanged(tile.ranges, frame, self.frame, (0, 1)),
         )
         for block in self.assembly.deliver(mine, state):
             if not self.cancelled.is_set():

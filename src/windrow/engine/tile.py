@@ -78,13 +78,18 @@ def run_tile(
         if cancelled is not None and cancelled.is_set():
             raise Cancelled
         try:
-            results = as_results(job.func(batch), part.n)
+            value = job.func(batch)
+        except Exception as error:
+            error.add_note(f"windrow: in func, {_where(job.frame, tile, part)}")
+            raise
+        try:
+            results = as_results(value, part.n)
             if merged is None:
                 kinds = [kind_of(r) for r in results]
-                merged = _Listed(job, tile, runs, kinds) if job.rule is None else _Merged(job, tile, kinds)
+                merged = _Listed(runs, kinds) if job.rule is None else _Merged(job, tile, kinds)
             merged.take(results, part)
         except Exception as error:
-            error.add_note(_where(job.frame, tile, part))
+            error.add_note(f"windrow: with what func returned {_where(job.frame, tile, part)}")
             raise
         if progress is not None:
             progress(part.n)
@@ -124,14 +129,18 @@ def _batches(
         yield part, batch
 
 
-def _batch_view(buffer: NDArray[Any], n: int, patch: tuple[int, ...], feature: bool) -> NDArray[Any]:
+def _batch_view(
+    buffer: NDArray[Any], n: int, patch: tuple[int, ...], feature: bool
+) -> NDArray[Any]:
     batch = buffer[: n * math.prod(patch)]
     if feature:
         return batch.reshape(*patch, n).transpose(len(patch), *range(len(patch)))
     return batch.reshape(n, *patch)
 
 
-def _batch_operand(memory: NDArray[Any], n: int, frame: Frame, feature: bool, part: Runs) -> Operand:
+def _batch_operand(
+    memory: NDArray[Any], n: int, frame: Frame, feature: bool, part: Runs
+) -> Operand:
     """The buffer as what patches are copied to."""
     inner, step = (n, 1) if feature else (1, frame.features)
     strides = tuple(inner * math.prod(frame.patch[k + 1 :]) for k in range(len(frame.patch)))
@@ -165,7 +174,9 @@ class _Merged:
                 reduction.memory(readable[None]), runs.n, frame.n_batch, int(runs.sequence[0])
             )
             feature = _by_feature(source, frame)
-            reduction.add(state, Deposit(region, source, self._mine(runs, frame), frame.patch, feature))
+            reduction.add(
+                state, Deposit(region, source, self._mine(runs, frame), frame.patch, feature)
+            )
 
     def _mine(self, runs: Runs, frame: Frame) -> Runs:
         """Runs as positions on the axes of the result, whose channel axis may have come or gone."""
@@ -195,7 +206,7 @@ def _said(kinds: list[Kind]) -> str:
 class _Listed:
     """Results that stand on the grid: one entry per patch of the tile."""
 
-    def __init__(self, job: Job, tile: Tile, runs: Runs, kinds: list[Kind]) -> None:
+    def __init__(self, runs: Runs, kinds: list[Kind]) -> None:
         self.kinds = kinds
         self.states: list[State] = [(np.empty((runs.n, *k.shape), dtype=k.dtype),) for k in kinds]
 
@@ -207,14 +218,14 @@ class _Listed:
 
 
 def _where(frame: Frame, tile: Tile, runs: Runs) -> str:
-    """A note for an exception: which patches, and the region of the image they span."""
-    first, last = (
-        tuple(int(a[k]) + begin for a, (begin, _) in zip(runs.at, tile.ranges, strict=True))
-        for k in (0, -1)
-    )
-    corners = list(zip(first, last, strict=True))
+    """Which patches a batch holds, and the region of the image they span."""
+    firsts = [a + begin for a, (begin, _) in zip(runs.at, tile.ranges, strict=True)]
+    lasts = list(firsts)
+    lasts[runs.along] = lasts[runs.along] + runs.lengths - 1
     region = ", ".join(
-        f"{max(0, axis.start(min(c)))}:{min(axis.size, axis.start(max(c)) + axis.extent)}"
-        for axis, c in zip(frame.axes, corners, strict=True)
+        f"{max(0, axis.start(int(f.min())))}:{min(axis.size, axis.start(int(n.max())) + axis.extent)}"
+        for axis, f, n in zip(frame.axes, firsts, lasts, strict=True)
     )
-    return f"windrow: in func, on a batch of {runs.n} patches from {first} to {last}, image region [{region}]"
+    first = tuple(int(f[0]) for f in firsts)
+    last = tuple(int(n[-1]) for n in lasts)
+    return f"for {runs.n} patches from {first} to {last}, image region [{region}]"

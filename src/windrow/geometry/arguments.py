@@ -11,7 +11,9 @@ __all__ = ["as_axis", "as_count", "as_per_axis", "as_pad", "as_shape", "is_many"
 
 def is_many(value: Any) -> bool:
     """Whether ``value`` is a collection of numbers and not one number (or a word)."""
-    return hasattr(value, "__iter__") and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+    return (
+        hasattr(value, "__iter__") and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+    )
 
 
 def as_count(value: Any, name: str, least: int = 1) -> int:
@@ -63,7 +65,9 @@ def as_pad(pad: Any, ndim: int) -> tuple[tuple[int, int], ...] | str:
     """``pad`` as one ``(before, after)`` pair per axis, or ``"same"``."""
     if isinstance(pad, str):
         if pad != "same":
-            raise ValueError(f"pad must be an int, one per axis, (before, after) pairs or 'same', got {pad!r}")
+            raise ValueError(
+                f"pad must be an int, one per axis, (before, after) pairs or 'same', got {pad!r}"
+            )
         return pad
     if not is_many(pad):
         return ((as_count(pad, "pad", 0),) * 2,) * ndim

@@ -123,7 +123,8 @@ class AxisGrid:
         high = self.first_reaching(element + 1)
         i = np.arange(low, high, dtype=np.int64)
         lag = element - self.starts(low, high)
-        return i[(lag >= 0) & (lag % self.dilation == 0) & (lag < self.extent)]
+        hit: NDArray[np.bool_] = (lag >= 0) & (lag % self.dilation == 0) & (lag < self.extent)
+        return i[hit]
 
     def first_reaching(self, position: int) -> int:
         """Smallest patch index whose start is at or behind ``position`` (count when none is)."""
@@ -184,7 +185,13 @@ class AxisGrid:
 
 
 def resolve_axis(
-    size: int, patch: int, step: int, dilation: int, tail: str, pad: tuple[int, int] | str, axis: int
+    size: int,
+    patch: int,
+    step: int,
+    dilation: int,
+    tail: str,
+    pad: tuple[int, int] | str,
+    axis: int,
 ) -> AxisGrid:
     """The closed form of one axis from what the caller asked for."""
     extent = (patch - 1) * dilation + 1

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 __all__ = ["MAPPED_MODES", "PAD_MODES", "PadMode", "Segment", "mapped", "segments"]
 
 PadMode = Literal[
-    "constant", "edge", "linear_ramp", "maximum", "mean", "median", "minimum", "reflect", "symmetric", "wrap"
+    "constant",
+    "edge",
+    "linear_ramp",
+    "maximum",
+    "mean",
+    "median",
+    "minimum",
+    "reflect",
+    "symmetric",
+    "wrap",
 ]
 PAD_MODES: tuple[str, ...] = get_args(PadMode)
 MAPPED_MODES = frozenset({"edge", "reflect", "symmetric", "wrap"})
@@ -21,8 +30,9 @@ MAPPED_MODES = frozenset({"edge", "reflect", "symmetric", "wrap"})
 class Segment:
     """A stretch of one axis: positions ``begin`` to ``end``, read from ``source`` elements of the image.
 
-    ``source`` is a slice with step 1, -1 (mirrored) or, for one element repeated, a slice of length 1.
-    ``outside`` says on which side of the image the stretch lies (-1, 0, 1) where it has values of its own.
+    ``source`` is a slice with step 1, -1 (mirrored) or, for one element repeated, a slice of length
+    1. ``outside`` says on which side of the image the stretch lies (-1, 0, 1) where it has values
+    of its own.
     """
 
     begin: int
@@ -35,7 +45,8 @@ class Segment:
 def mapped(position: NDArray[np.int64], size: int, mode: str) -> NDArray[np.int64]:
     """The image element that each position shows, for the modes that repeat the image.
 
-    ``reflect`` has the period ``2 * size - 2``, ``symmetric`` ``2 * size``, ``wrap`` ``size``, as in ``np.pad``.
+    ``reflect`` has the period ``2 * size - 2``, ``symmetric`` ``2 * size``, ``wrap`` ``size``, as
+    in ``np.pad``.
     """
     if mode == "edge":
         return position.clip(0, size - 1)
@@ -51,16 +62,27 @@ def segments(begin: int, end: int, size: int, mode: str) -> list[Segment]:
     """Positions ``begin`` to ``end`` of an axis of ``size`` elements as stretches, in order.
 
     Modes that repeat the image give stretches of the image, mirrored where they run backwards. All
-    others give at most one stretch before (``outside=-1``) and one behind (``outside=1``) the image, whose values
-    are computed from ``source``: an edge element for ``linear_ramp``, the whole axis for statistics.
+    others give at most one stretch before (``outside=-1``) and one behind (``outside=1``) the
+    image, whose values are computed from ``source``: an edge element for ``linear_ramp``, the whole
+    axis for statistics.
     """
-    inner = [Segment(max(begin, 0), min(end, size), slice(max(begin, 0), min(end, size)))] if begin < size and end > 0 else []
+    inner = (
+        [Segment(max(begin, 0), min(end, size), slice(max(begin, 0), min(end, size)))]
+        if begin < size and end > 0
+        else []
+    )
     if begin >= 0 and end <= size:
         return inner
     if mode in MAPPED_MODES:
         return _runs(begin, end, size, mode)
-    before = [Segment(begin, min(end, 0), _evidence(mode, 0, size), outside=-1)] if begin < 0 else []
-    after = [Segment(max(begin, size), end, _evidence(mode, size - 1, size), outside=1)] if end > size else []
+    before = (
+        [Segment(begin, min(end, 0), _evidence(mode, 0, size), outside=-1)] if begin < 0 else []
+    )
+    after = (
+        [Segment(max(begin, size), end, _evidence(mode, size - 1, size), outside=1)]
+        if end > size
+        else []
+    )
     return before + inner + after
 
 
@@ -81,6 +103,8 @@ def _runs(begin: int, end: int, size: int, mode: str) -> list[Segment]:
         while stop < len(source) and slope[stop - 1] == direction:
             stop += 1
         low, high = sorted((int(source[at]), int(source[stop - 1])))
-        found.append(Segment(begin + at, begin + stop, slice(low, high + 1), reverse=direction == -1))
+        found.append(
+            Segment(begin + at, begin + stop, slice(low, high + 1), reverse=direction == -1)
+        )
         at = stop
     return found

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .arguments import as_count, as_pad, as_per_axis, as_shape
+from .arguments import as_pad, as_per_axis, as_shape
 from .axis import TAILS, AxisGrid, Tail, resolve_axis
 from .boundary import MAPPED_MODES, PAD_MODES, PadMode, mapped
 from .sketch import sketch_html
@@ -38,8 +38,8 @@ class PatchGrid:
         Elements between neighbouring samples of a patch.
     tail : {"shift", "respace", "pad", "drop", "error"}
         What happens where the step does not divide: the last patch moves back to end at the edge
-        (``shift``), all starts are spread evenly (``respace``), the image is extended past its end (``pad``), the
-        rest stays uncovered (``drop``), or a `ValueError` is raised (``error``).
+        (``shift``), all starts are spread evenly (``respace``), the image is extended past its end
+        (``pad``), the rest stays uncovered (``drop``), or a `ValueError` is raised (``error``).
     pad : int, one int or ``(before, after)`` per axis, or "same"
         Elements added around the image. ``"same"`` centres a patch on every ``step``-th element.
     pad_mode : str
@@ -108,7 +108,7 @@ class PatchGrid:
     @cached_property
     def axis_grids(self) -> tuple[AxisGrid, ...]:
         """One `AxisGrid` per axis: the closed forms everything else is a product of."""
-        pads = (self.pad,) * self.ndim if isinstance(self.pad, str) else self.pad
+        pads: Sequence[Any] = (self.pad,) * self.ndim if isinstance(self.pad, str) else self.pad
         rows = zip(self.shape, self.patch, self.step, self.dilation, pads, strict=True)
         return tuple(
             resolve_axis(size, patch, step, dilation, self.tail, pad, axis)
@@ -137,7 +137,9 @@ class PatchGrid:
         if (overlap is None) == (fraction is None):
             raise TypeError("from_overlap needs overlap= or fraction=, and not both")
         if "step" in options:
-            raise TypeError("from_overlap computes the step: leave step= out, or use PatchGrid itself")
+            raise TypeError(
+                "from_overlap computes the step: leave step= out, or use PatchGrid itself"
+            )
         n = len(as_shape(shape))
         sizes = as_per_axis(patch, n, "patch")
         dilations = as_per_axis(options.get("dilation", 1), n, "dilation")
@@ -145,11 +147,14 @@ class PatchGrid:
             shared = as_per_axis(overlap, n, "overlap", least=0)
         else:
             shared = tuple(
-                p - max(1, round(p * (1 - f))) for p, f in zip(sizes, _fractions(fraction, n), strict=True)
+                p - max(1, round(p * (1 - f)))
+                for p, f in zip(sizes, _fractions(fraction, n), strict=True)
             )
         for p, o in zip(sizes, shared, strict=True):
             if o >= p:
-                raise ValueError(f"overlap must be smaller than the patch, got overlap={o} for patch={p}")
+                raise ValueError(
+                    f"overlap must be smaller than the patch, got overlap={o} for patch={p}"
+                )
         steps = [(p - o) * d for p, o, d in zip(sizes, shared, dilations, strict=True)]
         return cls(shape, patch, steps, **options)
 
@@ -285,7 +290,8 @@ class PatchGrid:
     def centers(self, array: ArrayLike) -> NDArray[Any]:
         """The values of an image-shaped array at the patch centres, of shape ``(..., *counts)``.
 
-        This is how a label image becomes the targets of the patch matrix. The centre is sample ``patch // 2``.
+        This is how a label image becomes the targets of the patch matrix. The centre is sample
+        ``patch // 2``.
 
         Raises `ValueError` when a centre lies in the padding, where there is no label.
 
@@ -304,15 +310,16 @@ class PatchGrid:
                     f"patch centres on axis {k} run from {at[0]} to {at[-1]}, outside the {axis.size} elements"
                     " of the array: use less padding, or pad='same'"
                 )
-        result: NDArray[Any] = values[(..., *np.ix_(*places))]
+        where: tuple[Any, ...] = (..., *np.ix_(*places))
+        result: NDArray[Any] = values[where]
         return result
 
     def flat_indices(self, rows: ArrayLike | None = None) -> NDArray[np.int64]:
         """Indices into ``image.ravel()`` of each patch's samples: an int64 array ``(rows, features)``.
 
         ``rows`` are flat patch indices, all by default: then the result has the size of the
-        expanded matrix in int64. Padding that repeats the image is followed; other padding has no index and is
-        a `ValueError`.
+        expanded matrix in int64. Padding that repeats the image is followed; other padding has no
+        index and is a `ValueError`.
 
         >>> PatchGrid((3, 3), 2).flat_indices()
         array([[0, 1, 3, 4],
@@ -384,9 +391,17 @@ class PatchGrid:
         return cls(data["shape"], data["patch"], data["step"], **options, pad_value=value)
 
     def __repr__(self) -> str:
-        defaults = {"dilation": (1,) * self.ndim, "tail": "shift", "pad": ((0, 0),) * self.ndim}
+        defaults: dict[str, Any] = {
+            "dilation": (1,) * self.ndim,
+            "tail": "shift",
+            "pad": ((0, 0),) * self.ndim,
+        }
         defaults |= {"pad_mode": "constant", "pad_value": 0}
-        extra = [f"{k}={_short(getattr(self, k))!r}" for k, v in defaults.items() if getattr(self, k) != v]
+        extra = [
+            f"{k}={_short(getattr(self, k))!r}"
+            for k, v in defaults.items()
+            if getattr(self, k) != v
+        ]
         head = f"{self.shape}, {_short(self.patch)}, step={_short(self.step)}"
         return f"PatchGrid({', '.join([head, *extra])})"
 
@@ -400,7 +415,11 @@ def _rebuild(data: dict[str, Any]) -> PatchGrid:
 
 def _short(value: Any) -> Any:
     """One value instead of a tuple of equal ones."""
-    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 and not isinstance(value[0], tuple) else value
+    return (
+        value[0]
+        if isinstance(value, tuple) and len(set(value)) == 1 and not isinstance(value[0], tuple)
+        else value
+    )
 
 
 def _check_choice(value: Any, choices: Sequence[str], name: str) -> None:
@@ -418,5 +437,7 @@ def _as_scalar(value: Any) -> Any:
 def _fractions(fraction: Any, ndim: int) -> tuple[float, ...]:
     values = tuple(fraction) if isinstance(fraction, Sequence | np.ndarray) else (fraction,) * ndim
     if len(values) != ndim or any(not 0 <= float(f) < 1 for f in values):
-        raise ValueError(f"fraction must be at least 0 and below 1, one or one per axis, got {fraction!r}")
+        raise ValueError(
+            f"fraction must be at least 0 and below 1, one or one per axis, got {fraction!r}"
+        )
     return tuple(float(f) for f in values)

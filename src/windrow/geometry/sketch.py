@@ -29,7 +29,11 @@ def sketch_html(axes: Sequence[AxisGrid], title: str) -> str:
         f"<td style='text-align:left;padding:2px 8px'>{value}</td></tr>"
         for name, value in rows.items()
     )
-    drawn = f"<div style='font-size:85%;opacity:.7'>last two of {len(axes)} axes</div>" if len(axes) > 2 else ""
+    drawn = (
+        f"<div style='font-size:85%;opacity:.7'>last two of {len(axes)} axes</div>"
+        if len(axes) > 2
+        else ""
+    )
     return (
         "<div style='display:flex;gap:24px;align-items:center;flex-wrap:wrap'>"
         f"<div><code>{html.escape(title)}</code><table style='margin-top:6px'>{cells}</table></div>"
@@ -75,7 +79,11 @@ def _shading(across: AxisGrid, down: AxisGrid, box: object) -> list[str]:
     for y, h, m in ys:
         for x, w, n in xs:
             shade = m * n / most if most else 0
-            style = f"fill='#2b7bba' fill-opacity='{0.12 + 0.6 * shade:.2f}'" if shade else "fill='#f6c9c1'"
+            style = (
+                f"fill='#2b7bba' fill-opacity='{0.12 + 0.6 * shade:.2f}'"
+                if shade
+                else "fill='#f6c9c1'"
+            )
             cells.append(box(x, y, w, h, style))
     return cells
 

@@ -95,8 +95,9 @@ Cost = Callable[[tuple[int, ...]], float]
 def choose_lengths(axes: Sequence[AxisGrid], wish: Cost, limit: Cost) -> tuple[int, ...]:
     """Patches per tile along each axis, with ``wish(lengths) <= 1`` if it can be and ``limit(lengths) <= 1`` if at all.
 
-    Axes are halved from the front, so that tiles stay as wide as memory rows. For the wish, no tile becomes
-    thinner than half its halo: thinner ones mostly repeat their neighbours' elements. For the limit they do.
+    Axes are halved from the front, so that tiles stay as wide as memory rows. For the wish, no tile
+    becomes thinner than half its halo: thinner ones mostly repeat their neighbours' elements. For
+    the limit they do.
     """
     lengths = [axis.count for axis in axes]
     thick = [-(-axis.extent // (2 * max(1, axis.longest_gap))) for axis in axes]

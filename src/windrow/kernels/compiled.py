@@ -37,7 +37,8 @@ class compiled:
         try:
             dispatcher(*args)
         except _CACHE_TROUBLE:
-            # the loops raise none of these: they come from reading or writing the cache, before any loop has run
+            # the loops raise none of these: they come from reading or writing the cache, before any
+            # loop has run
             self._compile(cache=False)(*args)
 
     def _compile(self, cache: bool) -> Callable[..., None]:

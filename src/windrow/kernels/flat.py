@@ -50,12 +50,16 @@ def native(array: NDArray[Any]) -> NDArray[Any]:
 def flat(array: NDArray[Any], bits: str | None = None) -> Flat:
     """``array`` as flat memory, never a copy; with ``bits``, elements are seen as that type.
 
-    Its strides must pass `strided_by_items`. The memory is typed writeable, so that kernels need no second
-    version for read-only arrays; they never write to what they read.
+    Its strides must pass `strided_by_items`. The memory is typed writeable, so that kernels need no
+    second version for read-only arrays; they never write to what they read.
     """
     item = array.itemsize
-    steps = tuple(s // item if n > 1 else 0 for s, n in zip(array.strides, array.shape, strict=True))
-    length = sum((n - 1) * s for n, s in zip(array.shape, steps, strict=True)) + 1 if array.size else 0
+    steps = tuple(
+        s // item if n > 1 else 0 for s, n in zip(array.strides, array.shape, strict=True)
+    )
+    length = (
+        sum((n - 1) * s for n, s in zip(array.shape, steps, strict=True)) + 1 if array.size else 0
+    )
     address = array.__array_interface__["data"][0]
     return Flat(np.asarray(_Alias(array, address, length, bits or array.dtype.str)), steps)
 
@@ -70,8 +74,5 @@ def outer_sum(vectors: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """All sums of one element of each vector, flattened in C order."""
     total = np.zeros(1, dtype=np.int64)
     for vector in vectors:
-        if len(vector) == 1:
-            total = total + vector[0]
-        else:
-            total = (total[:, None] + vector).ravel()
+        total = (total[:, None] + vector).ravel()
     return total

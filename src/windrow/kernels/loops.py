@@ -1,18 +1,23 @@
 """The loops. Each goes over runs of patches and the samples of a patch, in one of two orders.
 
-*Feature order*: for each sample (the last first), for each run, a line over the patches of the run. *Patch order*: for each
-run, for each of its patches, lines of neighbouring samples. In both, the contributions to one element arrive by ascending
-patch index, so sums have the same bits.
+*Feature order*: for each sample (the last first), for each run, a line over the patches of the run.
+*Patch order*: for each run, for each of its patches, lines of neighbouring samples. In both, the
+contributions to one element arrive by ascending patch index, so sums have the same bits.
 
-Of every operand a loop knows where the first patch of each run lies (``_runs``), how far its neighbour is (``_along``), and where
-samples (``_samples``) or lines of samples (``_lines``) lie in a patch. Slices make indices start at 0, which spares the check
-for negative ones (measured: 3x); steps known to be 1 are loops of their own (measured: 2x).
+Of every operand a loop knows where the first patch of each run lies (``_runs``), how far its
+neighbour is (``_along``), and where samples (``_samples``) or lines of samples (``_lines``) lie in
+a patch. Slices make indices start at 0, which spares the check for negative ones (measured: 3x);
+steps known to be 1 are loops of their own (measured: 2x).
 """
 
 from __future__ import annotations
 
-# mypy: disable-error-code="no-untyped-def"
+from typing import Any
+
 from .compiled import compiled
+
+# The loops are typed when they are compiled.
+# mypy: disable-error-code="no-untyped-def"
 
 __all__ = [
     "add_by_feature",
@@ -28,36 +33,36 @@ __all__ = [
 ]
 
 
-def copy_by_feature(dst, src, *tables):
+def copy_by_feature(dst: Any, src: Any, *args: Any) -> None:
     """Copy samples, one line over the patches of each run at a time."""
-    *tables, dst_along, src_along = tables
+    *tables, dst_along, src_along = args
     if dst_along == src_along == 1:
         _copy_by_feature(dst, src, *tables)
     else:
         _copy_by_feature_strided(dst, src, *tables, dst_along, src_along)
 
 
-def copy_by_patch(dst, src, *tables):
+def copy_by_patch(dst: Any, src: Any, *args: Any) -> None:
     """Copy patches, one line of neighbouring samples at a time."""
-    *tables, dst_step, src_step = tables
+    *tables, dst_step, src_step = args
     if dst_step == src_step == 1:
         _copy_by_patch(dst, src, *tables)
     else:
         _copy_by_patch_strided(dst, src, *tables, dst_step, src_step)
 
 
-def add_by_feature(dst, src, *tables_and_weights):
+def add_by_feature(dst: Any, src: Any, *args: Any) -> None:
     """Add samples, weighted by ``taper`` (per sample, last first) and ``votes`` (per patch)."""
-    *tables, dst_along, src_along, taper, votes, first = tables_and_weights
+    *tables, dst_along, src_along, taper, votes, first = args
     if dst_along == src_along == 1:
         _add_by_feature(dst, src, *tables, taper, votes, first)
     else:
         _add_by_feature_strided(dst, src, *tables, dst_along, src_along, taper, votes, first)
 
 
-def add_by_patch(dst, src, *tables_and_weights):
+def add_by_patch(dst: Any, src: Any, *args: Any) -> None:
     """Add patches, weighted by ``taper`` (per sample) and ``votes`` (per patch)."""
-    *tables, dst_step, src_step, taper, votes, first = tables_and_weights
+    *tables, dst_step, src_step, taper, votes, first = args
     if dst_step == src_step == 1:
         _add_by_patch(dst, src, *tables, taper, votes, first)
     else:

@@ -42,7 +42,11 @@ def read_block(
     begin, end = bounds[axis]
     parts = []
     for segment in segments(begin, end, shape[axis], mode):
-        evidence = (*bounds[:axis], (segment.source.start, segment.source.stop), *bounds[axis + 1 :])
+        evidence = (
+            *bounds[:axis],
+            (segment.source.start, segment.source.stop),
+            *bounds[axis + 1 :],
+        )
         part = read_block(source, evidence, margins, mode, value)
         if segment.outside and mode == "linear_ramp":
             parts.append(_ramp(part, segment, axis, shape[axis], margins[axis], value))
@@ -51,9 +55,7 @@ def read_block(
     return np.concatenate(parts, axis=axis)
 
 
-def _filled(
-    part: NDArray[Any], segment: Segment, axis: int, mode: str, value: Any
-) -> NDArray[Any]:
+def _filled(part: NDArray[Any], segment: Segment, axis: int, mode: str, value: Any) -> NDArray[Any]:
     """What stands in ``segment``, given the elements of the image it depends on."""
     shape = (*part.shape[:axis], segment.end - segment.begin, *part.shape[axis + 1 :])
     if not segment.outside:
@@ -78,7 +80,12 @@ def _ramp(
 
 def _statistic(part: NDArray[Any], axis: int, mode: str) -> NDArray[Any]:
     """The statistic that ``np.pad`` takes over the whole axis, in the image's dtype."""
-    functions = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}
+    functions: dict[str, Any] = {
+        "maximum": np.max,
+        "minimum": np.min,
+        "mean": np.mean,
+        "median": np.median,
+    }
     found = functions[mode](part, axis=axis, keepdims=True)
     if part.dtype.kind in "iu":
         found = np.round(found)

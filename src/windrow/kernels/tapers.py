@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Taper", "taper_along", "resolve_weights"]
+__all__ = ["Taper", "taper_along", "check_weight_values", "resolve_weights"]
 
 Taper = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
 
@@ -16,8 +16,9 @@ Taper = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
 def taper_along(name: Any, length: int) -> NDArray[np.float64]:
     """A window of `scipy.signal.get_window` as ``length`` positive weights, symmetric.
 
-    It is sampled at ``length + 2`` points of which the ends are left out, so windows that
-    end in zeros (hann, triang, blackman) keep every sample. Plain ``"gaussian"`` has a standard deviation of ``length / 8``.
+    It is sampled at ``length + 2`` points of which the ends are left out, so windows that end in
+    zeros (hann, triang, blackman) keep every sample. Plain ``"gaussian"`` has a standard deviation
+    of ``length / 8``.
 
     >>> taper_along("hann", 3)
     array([0.5, 1. , 0.5])
@@ -33,7 +34,9 @@ def taper_along(name: Any, length: int) -> NDArray[np.float64]:
             " name one such as 'hann', give ('kaiser', 14.0), one array per axis, or an array of the patch's shape"
         ) from None
     if not weights.min() > 0:
-        raise ValueError(f"weights={name!r} has samples that are not positive and cannot weigh a merge: use 'hann'")
+        raise ValueError(
+            f"weights={name!r} has samples that are not positive and cannot weigh a merge: use 'hann'"
+        )
     return weights
 
 
@@ -65,6 +68,10 @@ def _checked(weights: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float6
             f"weights have shape {weights.shape}, but the patch that is merged has shape {shape}:"
             " give that shape, one 1-D array per axis, or a window's name"
         )
+    return _positive(weights)
+
+
+def _positive(weights: NDArray[Any]) -> NDArray[np.float64]:
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"weights must be real numbers, got dtype {weights.dtype}")
     values = weights.astype(np.float64)
@@ -73,3 +80,16 @@ def _checked(weights: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float6
     if not values.any():
         raise ValueError("weights are all 0, so nothing would be merged")
     return values
+
+
+def check_weight_values(weights: Any) -> None:
+    """Raise what is wrong with weights of whatever shape: unknown names, numbers that cannot weigh."""
+    if isinstance(weights, str) or _is_parametrized_name(weights):
+        taper_along(weights, 3)
+    elif isinstance(weights, np.ndarray):
+        _positive(weights)
+    elif isinstance(weights, Sequence):
+        for vector in weights:
+            _positive(np.asarray(vector))
+    elif weights is not None:
+        raise TypeError(f"weights must be a name, arrays or None, got {type(weights).__name__}")

@@ -1,15 +1,16 @@
 """Which patches, in which order, and where their samples lie: tables for the loops of `loops`.
 
-An operand (an image block, a batch, an accumulator) is flat memory, with where each patch lies in it
-and a stride per axis of the patch. `Runs` are stretches of patches that follow each other along one axis with an
-even step; they are all that kernels know of a selection, be it a whole tile, a mask, or a list of indices.
+An operand (an image block, a batch, an accumulator) is flat memory, with where each patch lies in
+it and a stride per axis of the patch. `Runs` are stretches of patches that follow each other along
+one axis with an even step; they are all that kernels know of a selection, be it a whole tile, a
+mask, or a list of indices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ __all__ = [
 Vector = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Runs:
     """Runs of patches: the position of each run's first patch per axis, and how many follow along ``along``.
 
@@ -50,7 +51,7 @@ class Runs:
     whole: Runs | None = None  # what these runs are a part of, so that tables are made once
     part: slice | None = None
 
-    @property
+    @cached_property
     def n(self) -> int:
         return int(self.lengths.sum())
 
@@ -114,7 +115,7 @@ def full_runs(counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
     axes[along] = begins
     at = np.meshgrid(*axes, indexing="ij")
     rows = at[0].size // len(begins)
-    inner = int(np.prod([n for n in counts[along + 1 :]], dtype=np.int64))
+    inner = int(np.prod(list(counts[along + 1 :]), dtype=np.int64))
     assert inner == 1, "axes behind the run axis hold one patch"
     return _sequenced(tuple(a.ravel() for a in at), np.tile(lengths, rows), along)
 
@@ -124,7 +125,11 @@ def runs_of(rows: Vector, counts: Sequence[int], breaks: Sequence[int], along: i
     at = np.unravel_index(rows, tuple(counts))
     here = at[along]
     new = np.ones(len(rows), dtype=bool)
-    new[1:] = (np.diff(rows) != 1) | (here[1:] == 0) | np.isin(here[1:], np.asarray(breaks, dtype=np.int64))
+    new[1:] = (
+        (np.diff(rows) != 1)
+        | (here[1:] == 0)
+        | np.isin(here[1:], np.asarray(breaks, dtype=np.int64))
+    )
     begins = np.flatnonzero(new)
     lengths = np.diff(np.append(begins, len(rows)))
     return _sequenced(tuple(a[begins].astype(np.int64) for a in at), lengths, along)
@@ -170,11 +175,17 @@ def sample_table(patch: tuple[int, ...], strides: tuple[int, ...], backwards: bo
 
 
 def placed(
-    array: Flat, axes: Sequence[AxisGrid], origin: Sequence[int], ranges: Bounds, gap: int, along: int
+    array: Flat,
+    axes: Sequence[AxisGrid],
+    origin: Sequence[int],
+    ranges: Bounds,
+    gap: int,
+    along: int,
 ) -> Operand:
     """An operand in which patches lie where the grid says: an image block or an accumulator.
 
-    Element ``origin`` of the image is the array's first; ``ranges`` are the patches that positions count from.
+    Element ``origin`` of the image is the array's first; ``ranges`` are the patches that positions
+    count from.
     """
     places = [
         (axis.starts(*between) - o) * s
@@ -192,7 +203,8 @@ def placed(
 def stacked(array: Flat, per_image: int, n_batch: int, first: int = 0) -> Operand:
     """An operand in which patches lie one after the other: axes ``(images, n, *patch)``.
 
-    ``first`` is the place in the sequence of the array's first patch; ``n_batch`` the batch axes a patch has none of.
+    ``first`` is the place in the sequence of the array's first patch; ``n_batch`` the batch axes a
+    patch has none of.
     """
     image, patch, *samples = array.strides
 
@@ -208,7 +220,9 @@ def stacked(array: Flat, per_image: int, n_batch: int, first: int = 0) -> Operan
 def gridded(array: Flat, ranges: Bounds, n_batch: int, along: int) -> Operand:
     """An operand whose first axes are the grid's counts, and whose last ones a patch without batch axes."""
     n_grid = len(ranges)
-    places = [np.arange(*r, dtype=np.int64) * s for r, s in zip(ranges, array.strides, strict=False)]
+    places = [
+        np.arange(*r, dtype=np.int64) * s for r, s in zip(ranges, array.strides, strict=False)
+    ]
     return Operand(
         array.memory,
         RunTable(lambda runs: runs.offsets(places)),
@@ -217,7 +231,9 @@ def gridded(array: Flat, ranges: Bounds, n_batch: int, along: int) -> Operand:
     )
 
 
-def feature_tables(operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...]) -> tuple[Any, ...]:
+def feature_tables(
+    operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...]
+) -> tuple[Any, ...]:
     """Arguments for a loop over samples (last first), then runs, then the patches of a run."""
     samples = (sample_table(patch, x.strides, True) for x in operands)
     tables = (x.table(runs) for x in operands)
@@ -239,7 +255,14 @@ def _lines(
     """The longest line of samples that is evenly strided in every operand, and the axes left over."""
     axes = [(p, tuple(row[k] for row in strides)) for k, p in enumerate(patch) if p > 1]
     length, steps = axes.pop() if axes else (1, (1,) * len(strides))
-    while axes and all(outer == length * inner for outer, inner in zip(axes[-1][1], steps, strict=True)):
+    while axes and all(
+        outer == length * inner for outer, inner in zip(axes[-1][1], steps, strict=True)
+    ):
         length *= axes.pop()[0]
     sizes = tuple(p for p, _ in axes)
-    return length, steps, sizes, tuple(tuple(row[k] for _, row in axes) for k in range(len(strides)))
+    return (
+        length,
+        steps,
+        sizes,
+        tuple(tuple(row[k] for _, row in axes) for k in range(len(strides))),
+    )

@@ -402,7 +402,6 @@ def _merged(
     corners = list(_numbered(grid))
     for row, i in enumerate(chosen):
         corner = tuple(c * scale for c in corners[i])
-        centre = _element(corner, tuple(p * scale // 2 for p in grid.patch), grid.dilation)
         for position in np.ndindex(*patch):
             inner = tuple(
                 (p * scale - q) // 2 + x
@@ -412,7 +411,8 @@ def _merged(
             if not _inside(element, shape):
                 continue
             weight = float(tapers[position]) * factors[row]
-            distance = sum((e - c) ** 2 for e, c in zip(element, centre, strict=True))
+            rows = zip(position, patch, grid.dilation, strict=True)
+            distance = sum(((2 * x - (q - 1)) * d) ** 2 for x, q, d in rows)  # twice, so whole
             for channel in np.ndindex(*channels):
                 value = values[(row, *position, *channel)].item()
                 meeting = _Meeting(i, value, weight, distance)

@@ -97,9 +97,11 @@ class Placed:
         return tuple(n for a, n in enumerate(self.image.shape) if a not in taken)
 
 
-def dtypes(kinds: str = "biufc") -> st.SearchStrategy[np.dtype[Any]]:
-    """A NumPy dtype whose `kind` is one of `kinds`."""
-    return st.sampled_from([dtype for dtype in DTYPES if dtype.kind in kinds])
+def dtypes(
+    kinds: str = "biufc", pool: Sequence[np.dtype[Any]] = DTYPES
+) -> st.SearchStrategy[np.dtype[Any]]:
+    """A NumPy dtype of `pool` whose `kind` is one of `kinds`."""
+    return st.sampled_from([dtype for dtype in pool if dtype.kind in kinds])
 
 
 @st.composite
@@ -189,7 +191,8 @@ def arrays(
         low, high = max(int(info.min), -(2**40)), min(int(info.max), 2**40)
         few = draw(st.booleans())  # few values make ties
         return rng.integers(max(low, -2) if few else low, 3 if few else high, shape).astype(dtype)
-    values = rng.uniform(-1e3, 1e3, shape)
+    most = 8 if dtype == np.float16 else 1e3  # sums and squares of float16 stay finite
+    values = rng.uniform(-most, most, shape)
     if dtype.kind == "c":
         return (values + 1j * rng.uniform(-1e3, 1e3, shape)).astype(dtype)
     if nonfinite:
@@ -221,6 +224,7 @@ def placed(
     grid: st.SearchStrategy[PatchGrid] | None = None,
     *,
     kinds: str = "biufc",
+    pool: Sequence[np.dtype[Any]] = DTYPES,
     nonfinite: bool = False,
     channels: bool = True,
     batch: bool = True,
@@ -239,7 +243,7 @@ def placed(
     patched = last if default else tuple(sorted(draw(st.permutations(free))[:nd]))
     sizes = dict(zip(patched, chosen.shape, strict=True))
     shape = [sizes.get(a, draw(st.integers(1, 3))) for a in range(ndim)]
-    image = draw(arrays(shape, draw(dtypes(kinds)), nonfinite=nonfinite))
+    image = draw(arrays(shape, draw(dtypes(kinds, pool)), nonfinite=nonfinite))
     negative = draw(st.booleans())
     axes = None if patched == last and draw(st.booleans()) else patched
     if negative:

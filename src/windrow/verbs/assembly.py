@@ -1,7 +1,7 @@
 """From pieces to blocks: tiles deliver their accumulators, finished blocks are written once.
 
-A block of the output is the sum of the pieces of the few tiles that reach into it, in C order of the tiles, whoever delivered them
-first; so the bits do not depend on the number of workers.
+A block of the output is the sum of the pieces of the few tiles that reach into it, in C order of
+the tiles, whoever delivered them first; so the bits do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ Write = Callable[[Bounds, NDArray[Any]], None]
 class Assembly:
     """Collects pieces of one output and hands finished blocks to ``write(bounds, values)``, each once.
 
-    ``touched`` is a boolean image (canonical axes) where only some patches take part. Bounds and values are in canonical axes.
+    ``touched`` is a boolean image (canonical axes) where only some patches take part. Bounds and
+    values are in canonical axes.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Assembly:
 
     def deliver(self, tile: Tile, state: State | None) -> list[Index]:
         """Take a tile's piece (None from a tile without patches); return the blocks that can now be flushed."""
-        served = list(itertools.product(*(s[t] for s, t in zip(self.serves, tile.index, strict=True))))
+        served = list(
+            itertools.product(*(s[t] for s, t in zip(self.serves, tile.index, strict=True)))
+        )
         with self.lock:
             self.pieces[tile.index] = tile.span(self.frame.axes), state
             self.owed[tile.index] = len(served)
@@ -102,7 +105,9 @@ class Assembly:
         """The block's state: its own tile's piece, then in C order what other tiles have in it."""
         with self.lock:
             found = {owner: self.pieces[owner] for owner in owners}
-        pieces = {owner: (span, state) for owner, (span, state) in found.items() if state is not None}
+        pieces = {
+            owner: (span, state) for owner, (span, state) in found.items() if state is not None
+        }
         if own in pieces and _contains(pieces[own][0], bounds):
             mine = _part(*pieces.pop(own), bounds)
             if not pieces:
@@ -113,7 +118,9 @@ class Assembly:
         for span, state in pieces.values():
             shared = _overlap(span, bounds)
             if shared is not None:
-                whole = self.reduction.join(whole, _places(bounds, shared), _part(span, state, shared))
+                whole = self.reduction.join(
+                    whole, _places(bounds, shared), _part(span, state, shared)
+                )
         return whole
 
     def _holes(self, state: State, bounds: Bounds) -> NDArray[np.bool_] | None:

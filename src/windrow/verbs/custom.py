@@ -23,10 +23,11 @@ class Merge:
     Parameters
     ----------
     init : ``init(shape, dtype) -> tuple of arrays``
-        The state before anything was added: arrays of that shape (more axes may follow), for patches of that dtype.
+        The state before anything was added: arrays of that shape (more axes may follow), for
+        patches of that dtype.
     accumulate : ``accumulate(state, values, weights)``
-        Adds one patch in place: ``state`` are views of the state where the patch lies, ``values`` the patch, ``weights`` an
-        array of its shape or None.
+        Adds one patch in place: ``state`` are views of the state where the patch lies, ``values``
+        the patch, ``weights`` an array of its shape or None.
     combine : ``combine(state, other)``
         Adds another state of the same region, in place.
     finalize : ``finalize(state) -> array``
@@ -84,7 +85,7 @@ class Custom(Reduction):
     def add(self, state: State, deposit: Deposit) -> None:
         region = deposit.region
         patches = deposit.gathered()
-        taper, votes, first = deposit.all_weights(self.taper)
+        taper, votes, _ = deposit.all_weights(self.taper)
         weighted = self.taper is not None or deposit.patch_weights is not None
         each = deposit.runs.each()
         for k, at in enumerate(zip(*each.at, strict=True)):
@@ -93,7 +94,11 @@ class Custom(Reduction):
             place = tuple(
                 slice(s, s + a.extent, a.dilation) for s, a in zip(starts, region.axes, strict=True)
             )
-            weights = votes[each.sequence[k] - deposit.first] * taper.reshape(self.patch) if weighted else None
+            weights = (
+                votes[each.sequence[k] - deposit.first] * taper.reshape(self.patch)
+                if weighted
+                else None
+            )
             self.merge.accumulate(tuple(a[place] for a in state), patches[k], weights)
 
     def combine(self, states: Sequence[State]) -> State:

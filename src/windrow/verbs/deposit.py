@@ -49,7 +49,8 @@ class Region:
 class Deposit:
     """Patches (``runs`` of ``source``) to be merged into accumulators over ``region``.
 
-    ``patch_weights`` are one number per patch in the order of the runs' sequence, from ``first`` on.
+    ``patch_weights`` are one number per patch in the order of the runs' sequence, from ``first``
+    on.
     """
 
     region: Region

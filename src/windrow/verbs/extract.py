@@ -14,10 +14,26 @@ from ..geometry.tiles import Bounds, Tiling, choose_lengths, span_size
 from ..kernels.flat import Flat, as_bits, flat, strided_by_items
 from ..kernels.parallel import each_in_parallel
 from ..kernels.read import read_block
-from ..kernels.walk import Operand, Runs, feature_tables, full_runs, line_tables, placed, runs_of, stacked
+from ..kernels.walk import (
+    Operand,
+    Runs,
+    feature_tables,
+    full_runs,
+    line_tables,
+    placed,
+    runs_of,
+    stacked,
+)
 from .frame import Frame, as_array, frame_of
 
-__all__ = ["check_layout", "check_pad_value", "copy_patches", "extract", "selected_runs", "whole_runs"]
+__all__ = [
+    "check_layout",
+    "check_pad_value",
+    "copy_patches",
+    "extract",
+    "selected_runs",
+    "whole_runs",
+]
 
 Layout = Literal["patch", "feature"]
 _LEAF = 1 << 20  # elements below which a second thread costs more than it brings
@@ -48,10 +64,11 @@ def extract(
     channel_axis : int, optional
         An axis that travels inside each patch. All other axes are batch axes.
     indices : array_like of int, optional
-        Which patches, as flat indices in any order, repeats allowed; the same for every image of a batch. All by default.
+        Which patches, as flat indices in any order, repeats allowed; the same for every image of a
+        batch. All by default.
     layout : {"patch", "feature"}
-        ``"patch"`` is C contiguous. ``"feature"`` has the same shape with the patch index fastest in memory:
-        faster at small steps, and as a matrix the transpose of a contiguous one.
+        ``"patch"`` is C contiguous. ``"feature"`` has the same shape with the patch index fastest
+        in memory: faster at small steps, and as a matrix the transpose of a contiguous one.
     out : ndarray, optional
         Where to put the patches: an array of the result's shape and dtype, in any layout.
 
@@ -81,16 +98,21 @@ def extract(
     rows = None if indices is None else frame.grid.as_rows(indices)
     per_image = frame.grid.n_patches if rows is None else len(rows)
     shape = (*frame.batch_shape, per_image, *frame.patch_shape)
-    target = _new_array(shape, frame, array.dtype, layout) if out is None else _checked_out(out, shape, array)
+    target = (
+        _new_array(shape, frame, array.dtype, layout)
+        if out is None
+        else _checked_out(out, shape, array)
+    )
     if target.size:
         runs = whole_runs(frame) if rows is None else selected_runs(frame, rows)
         _fill(target, frame.canonical(array), frame, runs, per_image)
     return target
 
 
-def check_layout(layout: Any) -> None:
-    if layout not in ("patch", "feature"):
+def check_layout(layout: Any) -> str:
+    if not isinstance(layout, str) or layout not in ("patch", "feature"):
         raise ValueError(f"layout must be 'patch' or 'feature', got {layout!r}")
+    return layout
 
 
 def check_pad_value(frame: Frame, dtype: np.dtype[Any]) -> None:
@@ -107,7 +129,8 @@ def check_pad_value(frame: Frame, dtype: np.dtype[Any]) -> None:
         fits = False
     if not fits:
         raise ValueError(
-            f"pad_value={value!r} cannot be held by the image's dtype {dtype}: choose another value or convert the image"
+            f"pad_value={value!r} cannot be held by the image's dtype {dtype}:"
+            " choose another value or convert the image"
         )
 
 
@@ -123,7 +146,9 @@ def selected_runs(frame: Frame, rows: NDArray[np.int64]) -> Runs:
     return runs_of(every, frame.counts, frame.breaks(0, frame.counts[frame.along]), frame.along)
 
 
-def _new_array(shape: tuple[int, ...], frame: Frame, dtype: np.dtype[Any], layout: str) -> NDArray[Any]:
+def _new_array(
+    shape: tuple[int, ...], frame: Frame, dtype: np.dtype[Any], layout: str
+) -> NDArray[Any]:
     if layout == "patch":
         return np.empty(shape, dtype=dtype)
     at = frame.n_batch
@@ -140,12 +165,14 @@ def _checked_out(out: Any, shape: tuple[int, ...], array: NDArray[Any]) -> NDArr
         )
     if not out.flags.writeable:
         raise ValueError("out is read-only")
-    if np.may_share_memory(out, array) and np.shares_memory(out, array, max_work=10**6):
+    if np.may_share_memory(out, array) and np.shares_memory(out, array):
         raise ValueError("out shares memory with the image: give another array")
     return out
 
 
-def _fill(target: NDArray[Any], image: NDArray[Any], frame: Frame, runs: Runs, per_image: int) -> None:
+def _fill(
+    target: NDArray[Any], image: NDArray[Any], frame: Frame, runs: Runs, per_image: int
+) -> None:
     stack = target.reshape(-1, per_image, *frame.patch_shape)
     if not np.shares_memory(stack, target) or as_bits(target.dtype) is None:
         whole = np.empty(stack.shape, dtype=target.dtype)  # a layout that no strides can stack
@@ -162,7 +189,9 @@ def _fill_stack(
         _fill_objects(stack, image, frame, runs)
         return
     goal = stacked(flat(stack, as_bits(stack.dtype)), per_image, frame.n_batch)
-    feature = abs(goal.along) < min((abs(s) for s, p in zip(goal.strides, frame.patch, strict=True) if p > 1), default=1)
+    feature = abs(goal.along) < min(
+        (abs(s) for s, p in zip(goal.strides, frame.patch, strict=True) if p > 1), default=1
+    )
     for part, bounds in _readable(frame, runs):
         block = image if bounds is None else read_block(
             image, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value
@@ -172,7 +201,12 @@ def _fill_stack(
 
 
 def copy_patches(
-    goal: Operand, block: NDArray[Any], origin: Sequence[int], frame: Frame, runs: Runs, feature: bool
+    goal: Operand,
+    block: NDArray[Any],
+    origin: Sequence[int],
+    frame: Frame,
+    runs: Runs,
+    feature: bool,
 ) -> None:
     """Copy ``runs`` of patches from a block of the image, on several threads where there is much to do."""
     from ..kernels.loops import copy_by_feature, copy_by_patch

@@ -40,8 +40,9 @@ def recognise(
             return found
     beside = " and the channel axis among the patch axes" if channel_axis is not None else ""
     raise ValueError(
-        f"patches of shape {patches.shape} do not fit {grid!r}: expected (..., *{grid.counts}, ..., *{grid.patch}) as from"
-        f" patchify, (*batch, {grid.n_patches}, *{grid.patch}){beside} as from extract,"
+        f"patches of shape {patches.shape} do not fit {grid!r}: expected"
+        f" (..., *{grid.counts}, ..., *{grid.patch}) as from patchify,"
+        f" (*batch, {grid.n_patches}, *{grid.patch}){beside} as from extract,"
         f" or rows (*batch, {grid.n_patches}, {grid.features})"
     )
 
@@ -92,7 +93,9 @@ def _fitting(patches: NDArray[Any], sizes: Any, patch: Any, step: Any) -> PatchG
     return grid if held % grid.n_patches == 0 and patches.size % grid.features == 0 else None
 
 
-def _as_view(patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any) -> PatchStack | None:
+def _as_view(
+    patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any
+) -> PatchStack | None:
     ndim = patches.ndim - grid.ndim
     if ndim < grid.ndim + (channel_axis is not None) or patches.shape[ndim:] != grid.patch:
         return None
@@ -108,7 +111,9 @@ def _as_view(patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: An
         sizes[a] = n
     frame = frame_of(tuple(sizes), grid, axes=axes, channel_axis=channel_axis)
     view = patches.transpose(*frame.order, *range(ndim, patches.ndim))
-    if frame.channel is not None:  # among the counts it becomes 1, among the patch axes all channels
+    if (
+        frame.channel is not None
+    ):  # among the counts it becomes 1, among the patch axes all channels
         view = np.moveaxis(view, frame.channel, ndim - 1 + frame.channel - frame.n_batch)
         view = np.expand_dims(view, frame.channel)
     return PatchStack(frame, view)
@@ -146,7 +151,9 @@ def _frame_of_stack(
     return frame_of(tuple(sizes), grid, axes=axes, channel_axis=channel_axis)
 
 
-def _as_rows(patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any) -> PatchStack | None:
+def _as_rows(
+    patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any
+) -> PatchStack | None:
     for whole in _unflattened(patches, grid, axes, channel_axis):
         found = _as_extracted(whole, grid, axes, channel_axis)
         if found is not None:

@@ -15,17 +15,26 @@ from ..geometry import AxisGrid, PatchGrid
 from ..geometry.arguments import as_axis, as_shape, is_many
 from ..geometry.tiles import Bounds
 
-__all__ = ["Frame", "as_array", "exchanged", "frame_of", "patch_ndim", "patched_axes", "refuse_both", "whole_axis"]
+__all__ = [
+    "Frame",
+    "as_array",
+    "exchanged",
+    "frame_of",
+    "patch_ndim",
+    "patched_axes",
+    "refuse_both",
+    "whole_axis",
+]
 
 
 @dataclass(frozen=True)
 class Frame:
     """How a grid lies in an image.
 
-    In canonical order the batch axes come first, then the patched axes as ``axes`` named them, with the
-    channel axis among them where it stands in the image. Every canonical axis has an `AxisGrid`: a batch axis is cut into
-    patches of one element, a channel axis into one patch that holds all channels, so nothing below needs to know
-    of either.
+    In canonical order the batch axes come first, then the patched axes as ``axes`` named them, with
+    the channel axis among them where it stands in the image. Every canonical axis has an
+    `AxisGrid`: a batch axis is cut into patches of one element, a channel axis into one patch that
+    holds all channels, so nothing below needs to know of either.
     """
 
     grid: PatchGrid
@@ -166,7 +175,9 @@ def frame_of(
     return _arranged(shape, grid, places, channel)
 
 
-def _arranged(shape: tuple[int, ...], grid: PatchGrid, places: Sequence[int], channel: int | None) -> Frame:
+def _arranged(
+    shape: tuple[int, ...], grid: PatchGrid, places: Sequence[int], channel: int | None
+) -> Frame:
     batch = [a for a in range(len(shape)) if a not in places and a != channel]
     order, axes, position = list(places), list(grid.axis_grids), None
     if channel is not None:
@@ -180,9 +191,13 @@ def _arranged(shape: tuple[int, ...], grid: PatchGrid, places: Sequence[int], ch
 
 def refuse_both(step: Any, options: dict[str, Any]) -> None:
     """A grid says everything, so a step beside it is a mistake."""
-    given = ["step"] * (not (isinstance(step, int) and step == 1)) + [k for k, v in options.items() if v != 1]
+    given = ["step"] * (not (isinstance(step, int) and step == 1)) + [
+        k for k, v in options.items() if v != 1
+    ]
     if given:
-        raise TypeError(f"give a PatchGrid or patch with {' and '.join(given)}, not both: the grid already says it")
+        raise TypeError(
+            f"give a PatchGrid or patch with {' and '.join(given)}, not both: the grid already says it"
+        )
 
 
 def patch_ndim(patch: Any, ndim: int, axes: Any, channel: int | None) -> int:
@@ -221,7 +236,9 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
         )
     array = np.asarray(image)
     if array.ndim == 0 or array.size == 0:
-        raise ValueError(f"{name} must have at least one axis and one element, got shape {array.shape}")
+        raise ValueError(
+            f"{name} must have at least one axis and one element, got shape {array.shape}"
+        )
     return array
 
 

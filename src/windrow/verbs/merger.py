@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.tiles import Bounds
-from ..kernels.flat import flat, strided_by_items
+from ..kernels.flat import strided_by_items
 from ..kernels.walk import stacked
 from .custom import Merge
 from .deposit import Deposit, Region, constant_operand
@@ -37,8 +37,9 @@ class Merger:
 
     Notes
     -----
-    The order of `add` does not reach the result: sums are kept in double-double, which is exact as long as the values that
-    meet in one element span less than 2^40 in magnitude. A patch added twice counts twice. `add` may be called from several threads.
+    The order of `add` does not reach the result: sums are kept in double-double, which is exact as
+    long as the values that meet in one element span less than 2^40 in magnitude. A patch added
+    twice counts twice. `add` may be called from several threads.
 
     Examples
     --------
@@ -65,7 +66,9 @@ class Merger:
         dtype: DTypeLike | None = None,
     ) -> None:
         if not isinstance(grid, PatchGrid):
-            raise TypeError(f"grid must be a PatchGrid, got {type(grid).__name__}: PatchGrid(image.shape, patch)")
+            raise TypeError(
+                f"grid must be a PatchGrid, got {type(grid).__name__}: PatchGrid(image.shape, patch)"
+            )
         self.grid = grid
         self._rule = resolve_rule(merge, weights, False, fill, dtype)
         self._places = axes, channel_axis
@@ -76,11 +79,13 @@ class Merger:
         region, shape = _whole_region(self._counting)
         self._count_region, self._counts = region, self._counter.init(shape)
 
-    def add(self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None = None) -> None:
+    def add(
+        self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None = None
+    ) -> None:
         """Merge patches ``(*batch, n, *patch)`` that stand at flat ``indices`` of the grid.
 
-        ``patch_weights`` are ``n`` numbers, in every call or in none. What does not fit raises a `ValueError`, `TypeError` or
-        `IndexError`, and nothing has been added then.
+        ``patch_weights`` are ``n`` numbers, in every call or in none. What does not fit raises a
+        `ValueError`, `TypeError` or `IndexError`, and nothing has been added then.
         """
         rows = self.grid.as_rows(indices)
         if not len(rows):
@@ -120,7 +125,8 @@ class Merger:
     def result(self) -> NDArray[Any]:
         """The image merged so far; more patches can be added afterwards.
 
-        Raises `ValueError` when an element has no patch yet (or weights of 0) and there is no ``fill``.
+        Raises `ValueError` when an element has no patch yet (or weights of 0) and there is no
+        ``fill``.
         """
         if self._target is None:
             raise ValueError("nothing was merged: add() patches before asking for the result()")
@@ -133,12 +139,19 @@ class _Target:
     """The accumulators of a `Merger`, made when the first patches tell dtype, channels and batch."""
 
     def __init__(
-        self, frame: Frame, dtype: np.dtype[Any], reduction: Reduction, result: np.dtype[Any], weighted: bool
+        self,
+        frame: Frame,
+        dtype: np.dtype[Any],
+        reduction: Reduction,
+        result: np.dtype[Any],
+        weighted: bool,
     ) -> None:
         self.frame, self.dtype, self.reduction = frame, dtype, reduction
         self.result_dtype, self.weighted = result, weighted
         self.region, shape = _whole_region(frame)
-        self.state = reduction.init_deep(shape, 1) if isinstance(reduction, Slots) else reduction.init(shape)
+        self.state = (
+            reduction.init_deep(shape, 1) if isinstance(reduction, Slots) else reduction.init(shape)
+        )
 
     def check(self, frame: Frame, dtype: np.dtype[Any], weighted: bool) -> None:
         if (frame.shape, frame.order) != (self.frame.shape, self.frame.order):
@@ -146,12 +159,18 @@ class _Target:
                 f"these patches belong to an image of shape {frame.shape}, the first ones to {self.frame.shape}"
             )
         if dtype != self.dtype:
-            raise TypeError(f"these patches have dtype {dtype}, the first ones {self.dtype}: convert them")
+            raise TypeError(
+                f"these patches have dtype {dtype}, the first ones {self.dtype}: convert them"
+            )
         if weighted != self.weighted:
             raise ValueError("give patch_weights in every add() or in none")
 
     def add(
-        self, stack: NDArray[Any], rows: NDArray[np.int64], votes: NDArray[np.float64] | None, most: int
+        self,
+        stack: NDArray[Any],
+        rows: NDArray[np.int64],
+        votes: NDArray[np.float64] | None,
+        most: int,
     ) -> None:
         if isinstance(self.reduction, Slots):
             self.state = grown(self.state, most)
@@ -168,7 +187,9 @@ class _Target:
         state = tuple(a[place] for a in self.state)
         bounds: Bounds = tuple((0, n) for n in frame.shape)
         values = self.reduction.finalize(state, bounds, self.result_dtype)
-        grid_axes = [n if k >= frame.n_batch and k != frame.channel else 1 for k, n in enumerate(frame.shape)]
+        grid_axes = [
+            n if k >= frame.n_batch and k != frame.channel else 1 for k, n in enumerate(frame.shape)
+        ]
         holes = np.broadcast_to(~covered.reshape(grid_axes), frame.shape)
         empty = self.reduction.empty(state)
         holes = holes if empty is None else holes | empty
@@ -193,7 +214,9 @@ def _inside(frame: Frame, region: Region) -> tuple[slice, ...]:
 def _checked(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
     votes = np.asarray(patch_weights)
     if votes.shape != (n,) or votes.dtype.kind not in "biuf":
-        raise ValueError(f"patch_weights must be {n} real numbers, got shape {votes.shape}, dtype {votes.dtype}")
+        raise ValueError(
+            f"patch_weights must be {n} real numbers, got shape {votes.shape}, dtype {votes.dtype}"
+        )
     votes = votes.astype(np.float64)
     if not (np.isfinite(votes).all() and (votes >= 0).all()):
         raise ValueError("patch_weights must be finite and not negative")

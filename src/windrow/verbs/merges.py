@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..geometry.tiles import Bounds
-from ..kernels.tapers import Taper, resolve_weights
+from ..kernels.tapers import Taper, check_weight_values, resolve_weights
 from .custom import Custom, Merge
 from .frame import Frame
 from .reductions import Claim, Extremum, Mean, Reduction, Sum
@@ -19,9 +19,7 @@ from .sorted_reductions import Moments, Slots
 
 __all__ = ["MERGES", "MergeName", "Rule", "cast", "check_holes", "check_sums", "resolve_rule"]
 
-MergeName = Literal[
-    "mean", "sum", "max", "min", "median", "var", "vote", "first", "last", "center"
-]
+MergeName = Literal["mean", "sum", "max", "min", "median", "var", "vote", "first", "last", "center"]
 MERGES: tuple[str, ...] = get_args(MergeName)
 _WEIGHTED = frozenset({"mean", "sum", "var", "vote"})
 _KEEPS_DTYPE = frozenset({"max", "min", "vote", "first", "last", "center"})
@@ -63,28 +61,45 @@ class Rule:
         if dtype.kind not in "biufc":
             raise TypeError(f"patches must hold numbers to be merged, got dtype {dtype}")
         if dtype.kind == "c" and self.merge in _REAL_ONLY:
-            raise TypeError(f"merge={self.merge!r} needs an order, which complex numbers have not: merge real and imaginary parts apart")
+            raise TypeError(
+                f"merge={self.merge!r} needs an order, which complex numbers have not:"
+                " merge real and imaginary parts apart"
+            )
         if self.dtype is not None and self.dtype.kind not in "biufc":
             raise TypeError(f"dtype must be a number's, got {self.dtype}")
         if self.natural_dtype(dtype).kind == "c" and self.result_dtype(dtype).kind != "c":
-            raise TypeError(f"dtype={self.dtype} cannot hold complex results: use complex64 or complex128")
-        if self.trims:
-            if self.merge not in ("mean", "sum"):
-                raise ValueError(f"weights='trim' goes with merge 'mean' or 'sum', got merge={self.merge!r}")
-        elif (self.weights is not None or self.patch_weights) and self.merge not in _WEIGHTED:
-            raise ValueError(
-                f"merge={self.merge!r} takes no weights: leave out weights= and patch_weights=,"
-                f" or merge by one of {', '.join(sorted(_WEIGHTED))}"
+            raise TypeError(
+                f"dtype={self.dtype} cannot hold complex results: use complex64 or complex128"
             )
         if self.fill is not None:
             check_fill(self.fill, self.result_dtype(dtype))
         resolve_weights(None if self.trims else self.weights, self._merged_patch(frame))
 
+    def check_weights(self) -> None:
+        """Raise what is wrong with the weights whatever the patches will be."""
+        if self.trims:
+            if self.merge not in ("mean", "sum"):
+                raise ValueError(
+                    f"weights='trim' goes with merge 'mean' or 'sum', got merge={self.merge!r}"
+                )
+            return
+        weighted = self.weights is not None or self.patch_weights
+        if weighted and isinstance(self.merge, str) and self.merge not in _WEIGHTED:
+            raise ValueError(
+                f"merge={self.merge!r} takes no weights: leave out weights= and patch_weights=,"
+                f" or merge by one of {', '.join(sorted(_WEIGHTED))}"
+            )
+        check_weight_values(self.weights)
+
     @staticmethod
     def _merged_patch(frame: Frame) -> tuple[int, ...]:
-        return tuple(p for k, p in enumerate(frame.patch) if k >= frame.n_batch and k != frame.channel)
+        return tuple(
+            p for k, p in enumerate(frame.patch) if k >= frame.n_batch and k != frame.channel
+        )
 
-    def reduction(self, frame: Frame, dtype: np.dtype[Any], whole: bool, exact: bool = False) -> Reduction:
+    def reduction(
+        self, frame: Frame, dtype: np.dtype[Any], whole: bool, exact: bool = False
+    ) -> Reduction:
         """The reduction for patches of ``dtype``; ``whole`` when every patch of the grid takes part once."""
         taper = resolve_weights(None if self.trims else self.weights, self._merged_patch(frame))
         flat_taper = _flattened(taper, frame)
@@ -113,8 +128,12 @@ def resolve_rule(
 ) -> Rule:
     """A `Rule` from what the caller gave."""
     if not isinstance(merge, Merge) and merge not in MERGES:
-        raise ValueError(f"merge must be one of {', '.join(MERGES)} or a windrow.Merge, got {merge!r}")
-    return Rule(merge, weights, patch_weights, fill, None if dtype is None else np.dtype(dtype))
+        raise ValueError(
+            f"merge must be one of {', '.join(MERGES)} or a windrow.Merge, got {merge!r}"
+        )
+    rule = Rule(merge, weights, patch_weights, fill, None if dtype is None else np.dtype(dtype))
+    rule.check_weights()
+    return rule
 
 
 def _flattened(taper: Taper | None, frame: Frame) -> NDArray[np.float64] | None:
@@ -168,7 +187,9 @@ def check_fill(fill: Any, dtype: np.dtype[Any]) -> None:
             fits = bool(np.isfinite(value)) and _within(value, dtype)
     fits = fits and not (value.dtype.kind == "c" and dtype.kind != "c")
     if not fits:
-        raise ValueError(f"fill={fill!r} cannot be held by the result's dtype {dtype}: give another fill= or dtype=")
+        raise ValueError(
+            f"fill={fill!r} cannot be held by the result's dtype {dtype}: give another fill= or dtype="
+        )
 
 
 def _within(value: NDArray[Any], dtype: np.dtype[Any]) -> bool:
@@ -202,7 +223,9 @@ def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return values.astype(dtype)
     if values.dtype.kind == "f":
         if not np.isfinite(values).all() and np.isnan(values).any():
-            raise ValueError(f"the merge has NaN where dtype={dtype} has none: choose a float dtype=, or fill=")
+            raise ValueError(
+                f"the merge has NaN where dtype={dtype} has none: choose a float dtype=, or fill="
+            )
         values = np.rint(values)
     if dtype.kind == "b":
         return values >= 1
@@ -216,7 +239,9 @@ def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return found
 
 
-def apply_fill(values: NDArray[Any], holes: NDArray[np.bool_] | None, fill: Any, where: Bounds) -> NDArray[Any]:
+def apply_fill(
+    values: NDArray[Any], holes: NDArray[np.bool_] | None, fill: Any, where: Bounds
+) -> NDArray[Any]:
     """``values`` with ``fill`` in the holes; holes without a fill are an error."""
     if holes is None or not holes.any():
         return values

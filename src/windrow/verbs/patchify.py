@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_per_axis
-from .frame import patch_ndim, as_array, patched_axes, refuse_both
+from .frame import as_array, patch_ndim, patched_axes, refuse_both
 
 __all__ = ["patchify"]
 
@@ -32,7 +32,8 @@ def patchify(
     image : array_like
         Any N-D array of any dtype, however strided.
     patch : int, sequence of int, or PatchGrid
-        The shape of a patch, or a whole grid. With a shape, what the step leaves over at the end of an axis is dropped.
+        The shape of a patch, or a whole grid. With a shape, what the step leaves over at the end of
+        an axis is dropped.
     step, dilation : int or sequence of int
         Elements between patches, and between the samples of a patch.
     axes : int or sequence of int, optional
@@ -44,13 +45,15 @@ def patchify(
     -------
     ndarray
         The view: counts stand where the axes stood, the patch axes come last, as in
-        `numpy.lib.stride_tricks.sliding_window_view`. An image ``(a, b, X, Y)`` with a 2-D patch gives ``(a, b, nX, nY, x, y)``.
-        It is much larger than the memory behind it: ``reshape``, ``@``, ``std`` and pickling expand it; see `extract` and `map_patches`.
+        `numpy.lib.stride_tricks.sliding_window_view`. An image ``(a, b, X, Y)`` with a 2-D patch
+        gives ``(a, b, nX, nY, x, y)``. It is much larger than the memory behind it: ``reshape``,
+        ``@``, ``std`` and pickling expand it; see `extract` and `map_patches`.
 
     Raises
     ------
     ValueError
-        When the patch does not fit, or no strides can express the grid (padding, a shifted last patch); `extract` can.
+        When the patch does not fit, or no strides can express the grid (padding, a shifted last
+        patch); `extract` can.
 
     Examples
     --------
@@ -61,7 +64,9 @@ def patchify(
     """
     array = as_array(image)
     if writeable and not array.flags.writeable:
-        raise ValueError("image is read-only, so its view cannot be writeable: leave writeable=False, or copy it")
+        raise ValueError(
+            "image is read-only, so its view cannot be writeable: leave writeable=False, or copy it"
+        )
     if isinstance(patch, PatchGrid):
         refuse_both(step, {"dilation": dilation})
         places, rows = _grid_rows(array, patch, axes)
@@ -128,7 +133,9 @@ def _dropped_rows(
     return rows
 
 
-def _grid_rows(array: NDArray[Any], grid: PatchGrid, axes: Any) -> tuple[tuple[int, ...], Sequence[Row]]:
+def _grid_rows(
+    array: NDArray[Any], grid: PatchGrid, axes: Any
+) -> tuple[tuple[int, ...], Sequence[Row]]:
     places = patched_axes(array.ndim, grid.ndim, axes, None)
     sizes = tuple(array.shape[a] for a in places)
     if sizes != grid.shape:

@@ -1,7 +1,8 @@
 """What a merge does: accumulate, combine, finalize, once for memory, streams and clusters.
 
-A state is a tuple of arrays whose first axes are those of a region of the image. `Reduction.add` puts patches
-into it, `combine` joins the states that pieces of the same block have, in a fixed order, `finalize` makes values of it.
+A state is a tuple of arrays whose first axes are those of a region of the image. `Reduction.add`
+puts patches into it, `combine` joins the states that pieces of the same block have, in a fixed
+order, `finalize` makes values of it.
 """
 
 from __future__ import annotations
@@ -132,7 +133,10 @@ class Sum(Reduction):
         return total
 
     def total(self, state: State) -> NDArray[Any]:
-        return state[0] + state[1] if self.compensated else state[0]
+        if not self.compensated:
+            return state[0]
+        # past the finite numbers there is nothing to make up for: inf - inf has left NaN in the rest
+        return np.where(np.isfinite(state[0]), state[0] + state[1], state[0])
 
     def finalize(self, state: State, bounds: Bounds, dtype: np.dtype[Any]) -> NDArray[Any]:
         return self.total(state)
@@ -253,14 +257,17 @@ class Claim(Reduction):
             for k, axis in enumerate(self.axes):
                 if axis.count > 1:
                     middle = (2 * np.arange(axis.patch) - (axis.patch - 1)) * axis.dilation
-                    total = total + (middle**2).reshape([-1 if j == k else 1 for j in range(len(self.axes))])
+                    total = total + (middle**2).reshape(
+                        [-1 if j == k else 1 for j in range(len(self.axes))]
+                    )
         return np.ascontiguousarray(np.broadcast_to(total, self.patch)).ravel()
 
     def add(self, state: State, deposit: Deposit) -> None:
         from ..kernels.loops import claim
 
         value, distance, owner = (
-            deposit.region.operand(a, as_bits(a.dtype) if k == 0 else None) for k, a in enumerate(state)
+            deposit.region.operand(a, as_bits(a.dtype) if k == 0 else None)
+            for k, a in enumerate(state)
         )
         memories = (value.memory, distance.memory, owner.memory, deposit.source.memory)
         ranking = deposit.region.rank(deposit.runs), -1 if self.by == "last" else 1

@@ -21,8 +21,8 @@ __all__ = ["Moments", "Slots", "grown"]
 class Slots(Reduction):
     """Median or majority vote: every value an element receives is kept until the end.
 
-    The state takes as many values per element as patches can meet there, so it is as large as the expanded patches of
-    its region; the engine makes tiles small enough for that.
+    The state takes as many values per element as patches can meet there, so it is as large as the
+    expanded patches of its region; the engine makes tiles small enough for that.
     """
 
     vote: bool = False
@@ -107,7 +107,8 @@ def _median(values: NDArray[Any], used: NDArray[np.int64], free: NDArray[np.bool
     high = np.take_along_axis(ordered, used[..., None] // 2 % values.shape[-1], axis=-1)[..., 0]
     low, high = low.astype(np.float64), high.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        # halves first, so that large values do not overflow; equal ones (infinite too) stay as they are
+        # halves first, so that large values do not overflow; equal ones (infinite too) stay as they
+        # are
         middle = np.where(low == high, low, low / 2 + high / 2)
     if real:
         middle = np.where((np.isnan(values) & ~free).any(axis=-1), np.nan, middle)
@@ -160,7 +161,8 @@ class Moments(Reduction):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             n = weight + weight_low
             mean = (total + total_low) / n
-            # sum of w (x - mean)^2 = square - mean (2 total - mean n), the large parts cancelling exactly
+            # sum of w (x - mean)^2 = square - mean (2 total - mean n), the large parts cancelling
+            # exactly
             p, p_low = _two_product(mean, 2 * total)
             q, q_low = _two_product(mean, mean)
             r, r_low = _two_product(q, n)

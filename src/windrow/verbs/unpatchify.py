@@ -47,18 +47,20 @@ def unpatchify(
     Parameters
     ----------
     patches : array_like
-        What `patchify` or `extract` gives, ``(..., *counts, ..., *patch)`` or ``(*batch, n, *patch)``, or matrix rows
-        ``(*batch, n, features)``; in any memory layout, never copied as a whole.
+        What `patchify` or `extract` gives, ``(..., *counts, ..., *patch)`` or ``(*batch, n,
+        *patch)``, or matrix rows ``(*batch, n, features)``; in any memory layout, never copied as a
+        whole.
     shape : int, sequence of int, or PatchGrid
-        The grid the patches stand on; or the sizes of the patched axes, for the grid that the shorthand of `patchify` makes
-        with this ``step``.
+        The grid the patches stand on; or the sizes of the patched axes, for the grid that the
+        shorthand of `patchify` makes with this ``step``.
     axes, channel_axis : optional
         Where the patched axes and the channel axis stand in the image.
     merge : str or Merge
-        ``mean``, ``sum``, ``max``, ``min``, ``median``, ``var``, ``vote``, ``first``, ``last``, ``center``, or a `Merge`.
+        ``mean``, ``sum``, ``max``, ``min``, ``median``, ``var``, ``vote``, ``first``, ``last``,
+        ``center``, or a `Merge`.
     weights : optional
-        One weight per sample: a window's name (``"hann"``, ``"gaussian"``, ``("kaiser", 14.0)``), one 1-D array per axis, an array of
-        the patch's shape, or ``"trim"``. None weighs all alike.
+        One weight per sample: a window's name (``"hann"``, ``"gaussian"``, ``("kaiser", 14.0)``),
+        one 1-D array per axis, an array of the patch's shape, or ``"trim"``. None weighs all alike.
     patch_weights : array_like, optional
         One weight per patch, as many as ``n_patches`` (or one set per image of the batch).
     fill : number, optional
@@ -71,7 +73,8 @@ def unpatchify(
     Returns
     -------
     ndarray
-        The image. Floats keep their dtype and are summed in float64; integers are summed exactly, their mean is float64.
+        The image. Floats keep their dtype and are summed in float64; integers are summed exactly,
+        their mean is float64.
 
     Raises
     ------
@@ -80,8 +83,8 @@ def unpatchify(
 
     Notes
     -----
-    ``unpatchify(patchify(x, p), x.shape) == x`` wherever the grid covers. Sums run in a fixed order, so the result
-    does not depend on the number of cores.
+    ``unpatchify(patchify(x, p), x.shape) == x`` wherever the grid covers. Sums run in a fixed
+    order, so the result does not depend on the number of cores.
 
     Examples
     --------
@@ -137,7 +140,9 @@ def new_output(
     elif not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
     elif out.shape != shape or out.dtype != dtype:
-        raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
+        raise ValueError(
+            f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}"
+        )
     elif not out.flags.writeable:
         raise ValueError("out is read-only")
     elif np.may_share_memory(out, source):
@@ -181,7 +186,11 @@ def _merge(
 
 
 def _deposits(
-    stack: PatchStack, reduction: Reduction, tile: Tile, region: Any, votes: NDArray[np.float64] | None
+    stack: PatchStack,
+    reduction: Reduction,
+    tile: Tile,
+    region: Any,
+    votes: NDArray[np.float64] | None,
 ) -> list[Deposit]:
     """The patches of a tile as deposits: one where memory can be read as it is."""
     frame = stack.frame
