@@ -23,7 +23,7 @@ from benchmarks.probes import ask, import_seconds
 from benchmarks.report import digits, duration, machine, print_table, write_json
 from benchmarks.timing import Task, Timing, interleave
 
-__all__ = ["Figure", "PARTS", "Part", "main"]
+__all__ = ["PARTS", "Figure", "Part", "main"]
 
 MB = 1_000_000
 COPIED = "numpy.ascontiguousarray, in bands"

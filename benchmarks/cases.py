@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Case", "FULL", "Layout", "Pair", "SMALL"]
+__all__ = ["FULL", "SMALL", "Array", "Case", "Layout", "Pair"]
 
 Array = NDArray[Any]
 Layout = Literal["patch", "feature"]

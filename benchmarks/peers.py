@@ -12,10 +12,10 @@ from benchmarks.cases import Case, Layout
 __all__ = [
     "BASELINE",
     "JOBS",
-    "Job",
     "PEERS",
-    "Peer",
     "STEPS",
+    "Job",
+    "Peer",
     "Steps",
     "installed",
     "missing",

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["as_axis", "as_count", "as_per_axis", "as_pad", "as_shape", "is_many"]
+__all__ = ["as_axis", "as_count", "as_pad", "as_per_axis", "as_shape", "is_many"]
 
 
 def is_many(value: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AxisGrid", "Tail", "TAILS", "resolve_axis"]
+__all__ = ["TAILS", "AxisGrid", "Tail", "resolve_axis"]
 
 Tail = Literal["shift", "respace", "pad", "drop", "error"]
 TAILS: tuple[str, ...] = get_args(Tail)

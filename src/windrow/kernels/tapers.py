@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Taper", "taper_along", "check_weight_values", "resolve_weights"]
+__all__ = ["Taper", "check_weight_values", "resolve_weights", "taper_along"]
 
 Taper = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
 
