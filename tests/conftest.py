@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 
-EXAMPLES = int(os.environ.get("WINDROW_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("WINDROW_EXAMPLES", "30"))
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 settings.register_profile(

