@@ -40,6 +40,8 @@ def as_bits(dtype: np.dtype[Any]) -> str | None:
 
 def native(array: NDArray[Any]) -> NDArray[Any]:
     """``array`` in a dtype the arithmetic kernels know: float16 as float32, extended as double, native order."""
+    if array.dtype.isnative and array.dtype.char in "fdFDbBhHiIlLqQ":
+        return array
     dtype = array.dtype.newbyteorder("=")
     known = {"e": "f4", "g": "f8", "G": "c16", "?": "u1"}.get(dtype.char)
     if dtype.char == "?":
@@ -55,19 +57,20 @@ def flat(array: NDArray[Any], bits: str | None = None) -> Flat:
     """
     item = array.itemsize
     steps = tuple(
-        s // item if n > 1 else 0 for s, n in zip(array.strides, array.shape, strict=True)
+        [s // item if n > 1 else 0 for s, n in zip(array.strides, array.shape, strict=True)]
     )
-    length = (
-        sum((n - 1) * s for n, s in zip(array.shape, steps, strict=True)) + 1 if array.size else 0
-    )
-    address = array.__array_interface__["data"][0]
-    return Flat(np.asarray(_Alias(array, address, length, bits or array.dtype.str)), steps)
+    length = 1 if array.size else 0
+    for n, s in zip(array.shape, steps, strict=True):
+        length += (n - 1) * s * (array.size > 0)
+    alias = _Alias(array, array.ctypes.data, length, bits or array.dtype.str)
+    return Flat(np.asarray(alias), steps)
 
 
 def strided_by_items(array: NDArray[Any]) -> NDArray[Any]:
     """``array`` itself, or a copy where kernels cannot follow its strides: negative, or between elements."""
-    followed = all(s >= 0 and s % array.itemsize == 0 for s in array.strides)
-    return array if followed else np.ascontiguousarray(array)
+    if array.flags.forc or all(s >= 0 and s % array.itemsize == 0 for s in array.strides):
+        return array
+    return np.ascontiguousarray(array)
 
 
 def outer_sum(vectors: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -235,17 +235,24 @@ def feature_tables(
     operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...]
 ) -> tuple[Any, ...]:
     """Arguments for a loop over samples (last first), then runs, then the patches of a run."""
-    samples = (sample_table(patch, x.strides, True) for x in operands)
-    tables = (x.table(runs) for x in operands)
-    return (*samples, *tables, runs.lengths, *(x.along for x in operands))
+    a, b = operands
+    return (
+        sample_table(patch, a.strides, True),
+        sample_table(patch, b.strides, True),
+        a.table(runs),
+        b.table(runs),
+        runs.lengths,
+        a.along,
+        b.along,
+    )
 
 
 def line_tables(operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...]) -> tuple[Any, ...]:
     """Arguments for a loop over runs, their patches, the lines of a patch, then the samples of a line."""
-    length, steps, sizes, strides = _lines(patch, tuple(x.strides for x in operands))
+    a, b = operands
+    length, steps, sizes, strides = _lines(patch, (a.strides, b.strides))
     lines = (sample_table(sizes, row, False) for row in strides)
-    tables = (x.table(runs) for x in operands)
-    return (*tables, runs.lengths, *(x.along for x in operands), *lines, length, *steps)
+    return (a.table(runs), b.table(runs), runs.lengths, a.along, b.along, *lines, length, *steps)
 
 
 @lru_cache(maxsize=64)
