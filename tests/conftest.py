@@ -24,22 +24,21 @@ settings.register_profile(
 )
 settings.load_profile("windrow")
 
-# constants that keep small arrays in one tile, one block, one thread
+# what keeps small arrays in one tile, one block, one thread: elements, bytes, batches
 _SIZES = {
-    "windrow.engine.map": ("_LEAST", "_STATE"),
-    "windrow.verbs.extract": ("_LEAF", "_BLOCK"),
-    "windrow.verbs.unpatchify": ("_LEAF", "_STATE"),
+    "windrow.engine.map": {"_STATE": 8, "_LEAST": 0},
+    "windrow.verbs.extract": {"_LEAF": 1, "_BLOCK": 8},
+    "windrow.verbs.unpatchify": {"_LEAF": 1, "_STATE": 8},
 }
 
 
 @contextlib.contextmanager
 def _tiles_of(elements: int | None) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        for module, names in _SIZES.items() if elements else ():
-            for name in names:
-                stack.enter_context(
-                    mock.patch.object(importlib.import_module(module), name, elements)
-                )
+        for name, sizes in _SIZES.items() if elements else ():
+            module = importlib.import_module(name)
+            changed = {key: elements * each for key, each in sizes.items()}
+            stack.enter_context(mock.patch.multiple(module, **changed))
         yield
 
 

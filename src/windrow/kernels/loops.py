@@ -52,9 +52,9 @@ def copy_by_patch(dst: Any, src: Any, *args: Any) -> None:
 
 
 def add_by_feature(dst: Any, src: Any, *args: Any) -> None:
-    """Add samples, weighted by ``taper`` (per sample, last first) and ``votes`` (per patch)."""
+    """Add samples, weighted by ``taper`` (per sample, last first) and ``votes`` (per patch), or neither."""
     *tables, dst_along, src_along, taper, votes, first = args
-    if dst_along == src_along == 1 and taper is None and votes is None:
+    if dst_along == src_along == 1 and taper is None:
         _add_unweighted(dst, src, *tables)
     elif dst_along == src_along == 1:
         _add_by_feature(dst, src, *tables, taper, votes, first)
@@ -63,7 +63,7 @@ def add_by_feature(dst: Any, src: Any, *args: Any) -> None:
 
 
 def add_by_patch(dst: Any, src: Any, *args: Any) -> None:
-    """Add patches, weighted by ``taper`` (per sample) and ``votes`` (per patch)."""
+    """Add patches, weighted by ``taper`` (per sample) and ``votes`` (per patch), or neither."""
     *tables, dst_step, src_step, taper, votes, first = args
     if dst_step == src_step == 1:
         _add_by_patch(dst, src, *tables, taper, votes, first)
@@ -176,20 +176,10 @@ def _add_by_feature(
             n = lengths[r]
             d = dst[dst_samples[f] + dst_runs[r] :][:n]
             s = src[src_samples[f] + src_runs[r] :][:n]
-            if votes is not None:
-                v = votes[first[r] :][:n]
-                u = 1.0
-                if taper is not None:
-                    u = taper[f]
-                for k in range(n):
-                    d[k] += s[k] * (u * v[k])
-            elif taper is not None:
-                u = taper[f]
-                for k in range(n):
-                    d[k] += s[k] * u
-            else:
-                for k in range(n):
-                    d[k] += s[k]
+            v = votes[first[r] :][:n]
+            u = taper[f]
+            for k in range(n):
+                d[k] += s[k] * (u * v[k])
 
 
 @compiled
@@ -202,17 +192,11 @@ def _add_by_feature_strided(
             n = lengths[r]
             d = dst[dst_samples[f] + dst_runs[r] :][: (n - 1) * dst_along + 1]
             s = src[src_samples[f] + src_runs[r] :][: (n - 1) * src_along + 1]
-            if votes is not None:
+            if taper is not None:
                 v = votes[first[r] :][:n]
-                u = 1.0
-                if taper is not None:
-                    u = taper[f]
-                for k in range(n):
-                    d[k * dst_along] += s[k * src_along] * (u * v[k])
-            elif taper is not None:
                 u = taper[f]
                 for k in range(n):
-                    d[k * dst_along] += s[k * src_along] * u
+                    d[k * dst_along] += s[k * src_along] * (u * v[k])
             else:
                 for k in range(n):
                     d[k * dst_along] += s[k * src_along]
@@ -227,19 +211,14 @@ def _add_by_patch(
         for k in range(lengths[r]):
             at = dst_runs[r] + k * dst_along
             of = src_runs[r] + k * src_along
-            u = 1.0
-            if votes is not None:
-                u = votes[first[r] + k]
             for m in range(dst_lines.size):
                 d = dst[at + dst_lines[m] :][:length]
                 s = src[of + src_lines[m] :][:length]
                 if taper is not None:
                     v = taper[m * length :][:length]
+                    u = votes[first[r] + k]
                     for j in range(length):
                         d[j] += s[j] * (u * v[j])
-                elif votes is not None:
-                    for j in range(length):
-                        d[j] += s[j] * u
                 else:
                     for j in range(length):
                         d[j] += s[j]
@@ -254,19 +233,14 @@ def _add_by_patch_strided(
         for k in range(lengths[r]):
             at = dst_runs[r] + k * dst_along
             of = src_runs[r] + k * src_along
-            u = 1.0
-            if votes is not None:
-                u = votes[first[r] + k]
             for m in range(dst_lines.size):
                 d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
                 s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
                 if taper is not None:
                     v = taper[m * length :][:length]
+                    u = votes[first[r] + k]
                     for j in range(length):
                         d[j * dst_step] += s[j * src_step] * (u * v[j])
-                elif votes is not None:
-                    for j in range(length):
-                        d[j * dst_step] += s[j * src_step] * u
                 else:
                     for j in range(length):
                         d[j * dst_step] += s[j * src_step]

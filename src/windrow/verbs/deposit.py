@@ -70,20 +70,20 @@ class Deposit:
         return feature_tables((target, source or self.source), self.runs, self.patch)
 
     def weights(self, taper: NDArray[np.float64] | None) -> tuple[Any, ...]:
-        """``taper, votes, first`` as loops take them: None for what weighs nothing."""
-        if self.feature and taper is not None:
-            taper = np.ascontiguousarray(taper[::-1])
-        return taper, self.patch_weights, self.runs.sequence - self.first
+        """``taper, votes, first`` as loops take them: both weights, or None for both."""
+        if taper is None and self.patch_weights is None:
+            return None, None, self.runs.sequence - self.first
+        taper, votes, first = self.all_weights(taper)
+        return np.ascontiguousarray(taper[::-1]) if self.feature else taper, votes, first
 
     def all_weights(self, taper: NDArray[np.float64] | None) -> tuple[Any, ...]:
         """``taper, votes, first`` with ones for what weighs nothing, in patch order."""
-        first = self.runs.sequence - self.first
-        votes = self.patch_weights
-        return (
-            np.ones(math.prod(self.patch)) if taper is None else taper,
-            np.ones(int((first + self.runs.lengths).max())) if votes is None else votes,
-            first,
-        )
+        first, votes = self.runs.sequence - self.first, self.patch_weights
+        if taper is None:
+            taper = np.ones(math.prod(self.patch))
+        if votes is None:
+            votes = np.ones(int((first + self.runs.lengths).max()))
+        return taper, votes, first
 
     def gathered(self) -> NDArray[Any]:
         """The patches as a contiguous array ``(n, *patch)`` of the memory's type."""

@@ -148,7 +148,7 @@ def _flattened(taper: Taper | None, frame: Frame) -> NDArray[np.float64] | None:
         whole = taper
     if frame.channel is not None:
         whole = np.expand_dims(whole, frame.channel - frame.n_batch)
-    return np.broadcast_to(whole, frame.patch_shape).ravel()
+    return np.broadcast_to(whole, frame.patch_shape).flatten()
 
 
 def _profiles(taper: Taper | None, frame: Frame) -> tuple[NDArray[np.float64], ...] | None:
