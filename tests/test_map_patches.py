@@ -562,17 +562,17 @@ wr.map_patches(func, np.zeros((2000, 2000)), 5, workers={workers}, batch_bytes=2
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_stops_within_a_second_or_so(workers):
     code = textwrap.dedent(INTERRUPTED).format(workers=workers)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout.readline() == "called\n"
-        time.sleep(0.3)
-        begin = time.perf_counter()
-        os.kill(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
-    finally:
-        process.kill()
+    command = [sys.executable, "-c", code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert "called" in process.stdout.readline()
+            time.sleep(0.3)
+            begin = time.perf_counter()
+            os.kill(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert time.perf_counter() - begin < 2.5
     assert "KeyboardInterrupt" in errors
     assert process.returncode != 0

@@ -508,6 +508,23 @@ def test_votes_by_hand():
     assert heavy.tolist() == [3, 1, 1, 9, 0]
 
 
+def test_values_in_the_padding_reach_no_median_and_no_vote():
+    grid = wr.PatchGrid((1, 1), (1, 3), pad=((0, 0), (3, 1)))  # more patches meet beside the image
+    patches = np.arange(1.0, 10.0).reshape(3, 1, 3)
+    assert wr.unpatchify(patches, grid, merge="median").tolist() == [[7]]  # of 6 and 8
+    assert wr.unpatchify(patches, grid, merge="vote").tolist() == [[6]]
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (6, 5), (4, 7)])
+def test_two_patches_closer_than_the_step(shape):
+    image = np.arange(float(np.prod(shape))).reshape(shape)
+    grid = wr.PatchGrid(shape, 3, 3)
+    for layout in ("patch", "feature"):
+        patches = wr.extract(image, grid, layout=layout)
+        assert_agrees(patches, slow.extract(image, grid), exact=True)
+        assert_agrees(wr.unpatchify(patches, grid), image)
+
+
 def test_center_takes_the_nearest_centre_and_ties_go_to_the_lower_index():
     grid = wr.PatchGrid((5, 5), 3, 2)
     patches = np.broadcast_to(np.arange(4)[:, None, None], (4, 3, 3))

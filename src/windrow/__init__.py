@@ -2,6 +2,7 @@
 
 from .engine import Plan, map_patches, plan
 from .geometry import PatchGrid
+from .matrix import PatchMatrix, masked_patchify
 from .verbs.custom import Merge
 from .verbs.extract import extract
 from .verbs.merger import Merger
@@ -13,9 +14,11 @@ __all__ = [
     "Merge",
     "Merger",
     "PatchGrid",
+    "PatchMatrix",
     "Plan",
     "extract",
     "map_patches",
+    "masked_patchify",
     "patchify",
     "plan",
     "unpatchify",

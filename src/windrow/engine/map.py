@@ -20,9 +20,9 @@ from ..verbs.custom import Merge
 from ..verbs.extract import Layout, check_layout, check_pad_value
 from ..verbs.frame import Frame, frame_of
 from ..verbs.merges import MergeName, Rule, check_fill, check_holes, resolve_rule
+from ..verbs.selection import selected, touched
 from .executors import SupportsSubmit
 from .plan import Plan, readable
-from .selection import selected, touched
 from .sources import Sink, as_source
 from .tile import Job
 

@@ -15,9 +15,9 @@ from ..verbs.assembly import Assembly
 from ..verbs.frame import exchanged
 from ..verbs.merges import cast
 from ..verbs.reductions import State
+from ..verbs.selection import touched
 from .outputs import Kind
 from .plan import Plan
-from .selection import touched
 from .sources import Sink
 
 __all__ = ["Target", "make_target"]
@@ -35,12 +35,25 @@ class Target(ABC):
         self.plan, self.kind, self.out = plan, kind, out
         self._fits = False
         self._making = threading.Lock()
+        self._writing = threading.Lock()
 
     @abstractmethod
     def deliver(self, tile: Tile, state: State | None) -> None:
         """Take what a tile has made; None for a tile of which no patch was selected."""
 
-    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    def put(self, shape: tuple[int, ...], place: tuple[slice, ...], values: NDArray[Any]) -> None:
+        """Write ``values`` to a result of ``shape``; to anything but an array, one at a time.
+
+        Blocks need not follow the chunks of a store, and a chunk must not have two writers.
+        """
+        target = self._array(shape, values.dtype)
+        if isinstance(target, np.ndarray):
+            target[place] = values
+        else:
+            with self._writing:
+                target[place] = values
+
+    def _array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         with self._making:
             if self.out is None:
                 self.out = np.empty(shape, dtype=dtype)
@@ -69,8 +82,8 @@ class Listed(Target):
             values = np.full((*counts, *inner), self.plan.fill, dtype=dtype)
             if state is not None:
                 values[mask.reshape(counts)] = cast(state[0], dtype)
-        whole = self.array((*(frame.counts[k] for k in kept), *inner), dtype)
-        whole[tuple(slice(*tile.ranges[k]) for k in kept)] = values
+        place = tuple(slice(*tile.ranges[k]) for k in kept)
+        self.put((*(frame.counts[k] for k in kept), *inner), place, values)
 
 
 class Merged(Target):
@@ -120,7 +133,7 @@ class Merged(Target):
             channel = None if frame.channel is None else frame.order[frame.channel]
             slab = _finalized(self.plan.finalize, slab, place, shape, channel)
             slab = slab if self.plan.dtype is None else cast(slab, self.plan.dtype)
-        self.array(tuple(shape), slab.dtype)[tuple(place)] = slab
+        self.put(tuple(shape), tuple(place), slab)
 
 
 def _finalized(

@@ -142,15 +142,24 @@ class AxisGrid:
 
         Without weights these are counts, exact integers in float64. O(patch * count).
         """
+        total, margin = self._profile(weights)
+        return total[margin : margin + self.size]
+
+    @property
+    def most(self) -> int:
+        """How many patches meet at most in one position, padding included."""
+        return int(self._profile(None)[0].max())
+
+    def _profile(self, weights: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], int]:
+        """The profile with the padding that patches reach into, and how much lies before the image."""
         margin = max(0, -self.start(0))
-        end = max(self.size, self.end)
-        total = np.zeros(margin + end)
+        total = np.zeros(margin + max(self.size, self.end))
         starts = self.starts() + margin
         taper = np.ones(self.patch) if weights is None else weights
         for a in range(self.patch):
             # within one sample offset no start repeats, so plain fancy addition is exact
             total[starts + a * self.dilation] += taper[a]
-        return total[margin : margin + self.size]
+        return total, margin
 
     def coverage(self) -> NDArray[np.int64]:
         """How many patches touch each element."""

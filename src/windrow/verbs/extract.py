@@ -31,6 +31,7 @@ __all__ = [
     "check_pad_value",
     "copy_patches",
     "extract",
+    "fill_stack",
     "selected_runs",
     "whole_runs",
 ]
@@ -176,13 +177,13 @@ def _fill(
     stack = target.reshape(-1, per_image, *frame.patch_shape)
     if not np.shares_memory(stack, target) or as_bits(target.dtype) is None:
         whole = np.empty(stack.shape, dtype=target.dtype)  # a layout that no strides can stack
-        _fill_stack(whole, image, frame, runs, per_image)
+        fill_stack(whole, image, frame, runs, per_image)
         target[...] = whole.reshape(target.shape)
     else:
-        _fill_stack(stack, image, frame, runs, per_image)
+        fill_stack(stack, image, frame, runs, per_image)
 
 
-def _fill_stack(
+def fill_stack(
     stack: NDArray[Any], image: NDArray[Any], frame: Frame, runs: Runs, per_image: int
 ) -> None:
     if as_bits(image.dtype) is None:

@@ -74,8 +74,8 @@ class Reduction(ABC):
 
     @cached_property
     def depth(self) -> int:
-        """How often patches can meet in one element (at least 1)."""
-        return max(1, math.prod(int(axis.profile().max()) for axis in self.axes))
+        """How often patches can meet in one position, padding included."""
+        return math.prod(axis.most for axis in self.axes)
 
     @property
     def itemsize(self) -> float:

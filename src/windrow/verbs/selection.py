@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
-from ..verbs.frame import Frame
+from .frame import Frame
 
 __all__ = ["selected", "touched"]
 

@@ -1,0 +1,166 @@
+"""Sums over rows and over features, one axis after the other, without cutting a patch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..geometry import AxisGrid
+from ..geometry.tiles import Bounds
+from .boxes import Area, areas_of
+from .parts import Array
+from .table import BLOCK, Table
+
+__all__ = ["column_sums", "row_squares", "shift_of"]
+
+
+def shift_of(table: Table) -> tuple[Any, Array]:
+    """A constant near the image's mean, one per channel, to take out before squaring.
+
+    Returns it as something that broadcasts against canonical blocks, and as one number per feature.
+    0 where rows are centred or scaled, or the image holds NaN or infinity. Whole numbers for
+    integers, so that nothing is rounded.
+    """
+    frame = table.stack.parts[0].frame
+    shape = [1] * len(frame.axes)
+    if frame.channel is not None:
+        shape[frame.channel] = frame.axes[frame.channel].size
+    total: Array = np.zeros(shape, table.work)
+    for part in table.stack.parts if table.plain else ():
+        others = tuple(k for k in range(len(shape)) if k != part.frame.channel)
+        total += part.image.sum(axis=others, dtype=table.work, keepdims=True)
+    size = sum(part.image.size for part in table.stack.parts) / math.prod(shape)
+    shift = np.rint(total / size) if table.stack.dtype.kind in "biu" else total / size
+    if not np.isfinite(shift).all():
+        shift = np.zeros_like(total)
+    return shift, np.broadcast_to(shift, frame.patch).ravel()
+
+
+def column_sums(table: Table, shift: Any, squares: bool = False) -> tuple[Array, Array]:
+    """Sums of ``y`` and of ``|y|**2`` over all rows, per feature, for ``y = x - shift``.
+
+    Where the selection has gaps, or rows are centred or scaled, it is streamed.
+    """
+    areas = areas_of(table) if table.plain else []
+    if not areas:
+        return _streamed(table, shift)
+    found = [_area_sums(area, shift, table.work, squares) for area in areas]
+    return sum(s for s, _ in found), sum(q for _, q in found)
+
+
+def _streamed(table: Table, shift: Any) -> tuple[Array, Array]:
+    features = np.broadcast_to(shift, table.stack.parts[0].frame.patch).reshape(-1, 1)
+    total = np.zeros(table.features, table.work)
+    squares = np.zeros(table.features)
+    for _, columns in table.blocks(BLOCK, table.work):
+        columns -= features
+        total += columns.sum(axis=1)
+        squares += np.einsum("ij,ij->i", columns, columns.conj()).real
+    return total, squares
+
+
+def _area_sums(area: Area, shift: Any, dtype: Any, squares: bool) -> tuple[Array, Array]:
+    """Sums of an area as products with one matrix per axis, bands of the image at a time."""
+    axes = area.part.frame.axes
+    weights = [_touched(axis, *r) for axis, r in zip(axes, area.ranges, strict=True)]
+    total = np.zeros([axis.patch for axis in axes], dtype)
+    square = np.zeros(total.shape)
+    for k, bounds in _bands(axes, area.ranges):
+        values = np.subtract(area.part.read(bounds), shift, dtype=dtype)
+        first = axes[k].start(area.ranges[k][0])
+        here = list(weights)
+        here[k] = weights[k][:, bounds[k][0] - first : bounds[k][1] - first]
+        total += _contracted(values, here)
+        if squares:
+            square += _contracted((values * values.conj()).real, here)
+    return total.ravel(), square.ravel()
+
+
+def _contracted(values: Array, weights: list[Array]) -> Array:
+    for k, matrix in reversed(list(enumerate(weights))):
+        values = np.moveaxis(np.tensordot(matrix, values, (1, k)), 0, k)
+    return values
+
+
+def _touched(axis: AxisGrid, begin: int, end: int) -> Array:
+    """How often sample ``a`` of a patch falls on each element, ``(patch, span)``."""
+    starts = axis.starts(begin, end) - axis.start(begin)
+    counts = np.zeros((axis.patch, int(starts[-1]) + axis.extent))
+    for a in range(axis.patch):
+        counts[a, starts + a * axis.dilation] = 1
+    return counts
+
+
+def _bands(axes: tuple[AxisGrid, ...], ranges: Bounds) -> Iterator[tuple[int, Bounds]]:
+    """The elements of an area in bands across its longest axis."""
+    spans = [
+        (a.start(b), a.start(e - 1) + a.extent) for a, (b, e) in zip(axes, ranges, strict=True)
+    ]
+    sizes = [end - begin for begin, end in spans]
+    k = int(np.argmax(sizes))
+    thick = max(1, BLOCK // (8 * math.prod(sizes) // sizes[k]))
+    for begin in range(*spans[k], thick):
+        yield k, (*spans[:k], (begin, min(begin + thick, spans[k][1])), *spans[k + 1 :])
+
+
+def row_squares(table: Table) -> Array | None:
+    """Sum of ``|x|**2`` of each row, None where the selection has gaps: windows one axis after the other."""
+    areas = areas_of(table) if table.plain else []
+    if not areas:
+        return None
+    out = np.empty(table.n_rows)
+    for area in areas:
+        target = out[area.begin : area.begin + area.n_rows].reshape(area.counts)
+        longest = int(np.argmax(area.counts))
+        halo = math.prod(
+            a.longest_gap * n + a.extent
+            for a, n in zip(area.part.frame.axes, area.counts, strict=True)
+        )
+        thick = max(1, 4 * BLOCK // 8 * area.counts[longest] // halo)
+        for begin in range(0, area.counts[longest], thick):
+            part = slice(begin, begin + thick)
+            ranges = list(area.ranges)
+            origin = ranges[longest][0]
+            ranges[longest] = (origin + begin, min(origin + begin + thick, ranges[longest][1]))
+            target[(*[slice(None)] * longest, part)] = _windows(area, tuple(ranges))
+    return out
+
+
+def _windows(area: Area, ranges: Bounds) -> Array:
+    axes = area.part.frame.axes
+    bounds = tuple(
+        (a.start(b), a.start(e - 1) + a.extent) for a, (b, e) in zip(axes, ranges, strict=True)
+    )
+    values = area.part.read(bounds)
+    real = np.asarray(values.real, np.float64)
+    sums = np.square(real)
+    if values.dtype.kind == "c":
+        sums += np.square(np.asarray(values.imag, np.float64))
+    for k, (axis, (begin, end)) in enumerate(zip(axes, ranges, strict=True)):
+        starts = axis.starts(begin, end) - axis.start(begin)
+        sums = _moving_sum(sums, axis.patch, axis.dilation, k)
+        if len(starts) < sums.shape[k]:
+            sums = sums.take(starts, axis=k)
+    return sums
+
+
+def _moving_sum(values: Array, patch: int, dilation: int, axis: int) -> Array:
+    """Sums of ``patch`` elements, by sums of 1, 2, 4, ... of them: no difference, so no cancellation."""
+    n = values.shape[axis] - (patch - 1) * dilation
+    before = (slice(None),) * axis
+    total: Any = 0
+    done, width, power = 0, 1, values
+    while done < patch:
+        if (patch - done) & width:
+            total = total + power[(*before, slice(done * dilation, done * dilation + n))]
+            done += width
+        if done < patch:
+            power = (
+                power[(*before, slice(None, -width * dilation))]
+                + power[(*before, slice(width * dilation, None))]
+            )
+            width *= 2
+    return np.asarray(total)
