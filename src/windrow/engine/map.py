@@ -28,7 +28,7 @@ from .tile import Job
 
 __all__ = ["map_patches", "plan"]
 
-_BATCH = 4 << 20  # bytes of a batch: it stays in cache, and a call of func is worth its overhead
+_BATCH = 8 << 20  # bytes of a batch: near enough to stay in cache, and worth a call of func
 _STATE = 16 << 20  # bytes of a tile's accumulators
 _TILES = 16  # as many at least where the work is worth it, so that workers end together
 _LEAST = 2  # batches that make a tile worth its overhead
@@ -98,7 +98,7 @@ def map_patches(
     layout : {"patch", "feature"}, optional
         How the batch lies in memory; by default the faster one for the step.
     batch_bytes : int, optional
-        Size of a batch, 4 MiB by default.
+        Size of a batch, 8 MiB by default.
     memory : int or str, optional
         A budget beside the image, like ``"2GB"``; a job that cannot fit is refused before it
         starts.

@@ -19,9 +19,9 @@ from ..kernels.walk import (
     feature_tables,
     full_runs,
     line_tables,
+    listed,
     placed,
     runs_of,
-    stacked,
 )
 from ..verbs.deposit import Deposit
 from ..verbs.frame import Frame, exchanged
@@ -118,13 +118,14 @@ def _batches(
     )
     parts = runs.split(job.batch)
     buffer = np.empty(max(p.n for p in parts) * frame.features, dtype=block.dtype)
-    memory = flat(buffer, as_bits(buffer.dtype)).memory
     feature = job.layout == "feature"
     kernel, tables = (copy_by_feature, feature_tables) if feature else (copy_by_patch, line_tables)
+    made: dict[int, tuple[NDArray[Any], Operand]] = {}  # few sizes come again and again
     for part in parts:
-        n = part.n
-        batch = _batch_view(buffer, n, frame.patch_shape, feature)
-        goal = _batch_operand(memory, n, frame, feature, part)
+        if part.n not in made:
+            view = _batch_view(buffer, part.n, frame.patch_shape, feature)
+            made[part.n] = view, listed(flat(view, as_bits(view.dtype)), frame.n_batch)
+        batch, goal = made[part.n]
         kernel(goal.memory, source.memory, *tables((goal, source), part, frame.patch))
         yield part, batch
 
@@ -136,16 +137,6 @@ def _batch_view(
     if feature:
         return batch.reshape(*patch, n).transpose(len(patch), *range(len(patch)))
     return batch.reshape(n, *patch)
-
-
-def _batch_operand(
-    memory: NDArray[Any], n: int, frame: Frame, feature: bool, part: Runs
-) -> Operand:
-    """The buffer as what patches are copied to."""
-    inner, step = (n, 1) if feature else (1, frame.features)
-    strides = tuple(inner * math.prod(frame.patch[k + 1 :]) for k in range(len(frame.patch)))
-    begins = part.sequence - part.sequence[0]
-    return Operand(memory, lambda _: begins if feature else begins * step, strides, step)
 
 
 class _Merged:
@@ -170,9 +161,7 @@ class _Merged:
             reduction, frame = output.reduction, output.frame
             check_sums(reduction, result)
             readable = strided_by_items(reduction.readable(result))
-            source = stacked(
-                reduction.memory(readable[None]), runs.n, frame.n_batch, int(runs.sequence[0])
-            )
+            source = listed(reduction.memory(readable), frame.n_batch)
             feature = _by_feature(source, frame)
             reduction.add(
                 state, Deposit(region, source, self._mine(runs, frame), frame.patch, feature)

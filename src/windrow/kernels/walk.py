@@ -28,6 +28,7 @@ __all__ = [
     "full_runs",
     "gridded",
     "line_tables",
+    "listed",
     "placed",
     "runs_of",
     "sample_table",
@@ -54,6 +55,11 @@ class Runs:
     @cached_property
     def n(self) -> int:
         return int(self.lengths.sum())
+
+    @cached_property
+    def begins(self) -> Vector:
+        """How many of these patches come before each run."""
+        return self.sequence - self.sequence[0]
 
     def offsets(self, places: Sequence[Vector]) -> Vector:
         """Offset of each run's first patch, given where patches lie along each axis."""
@@ -215,6 +221,17 @@ def stacked(array: Flat, per_image: int, n_batch: int, first: int = 0) -> Operan
         return at // per_image * image + at % per_image * patch
 
     return Operand(array.memory, table, (0,) * n_batch + tuple(samples), patch)
+
+
+def listed(array: Flat, n_batch: int) -> Operand:
+    """An operand that holds the patches of just these runs, one after the other: axes ``(n, *patch)``."""
+    step, *samples = array.strides
+    table = _begins if step == 1 else lambda runs: runs.begins * step
+    return Operand(array.memory, table, (0,) * n_batch + tuple(samples), step)
+
+
+def _begins(runs: Runs) -> Vector:
+    return runs.begins
 
 
 def gridded(array: Flat, ranges: Bounds, n_batch: int, along: int) -> Operand:

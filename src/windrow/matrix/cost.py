@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from .boxes import Area, Box, areas_of
+from .lags import lag_points
 from .parts import Part
 from .spectra import plan_of
 from .table import Table
@@ -129,7 +130,7 @@ def _fft(box: Box, columns: int) -> float:
 def _lags(box: Box) -> float:
     if not box.lag_axes:
         return math.inf
-    plan = plan_of(box, True, 2, 1 << 20)
+    plan = plan_of(box, True, 2, lag_points(box))
     blocks = math.prod(-(-n // m) for n, m in zip(box.counts, plan.lengths, strict=True))
     flat = math.prod(n for k, n in enumerate(plan.lengths) if k not in box.lag_axes)
     points = plan.points * flat

@@ -51,8 +51,7 @@ def _rows(table: Table, rows: Any) -> Table | Array:
     if isinstance(rows, slice):
         return table[rows]
     at = as_index(rows, table.n_rows, "row")
-    found = _orthogonal(table, at, slice(None))
-    return found
+    return _orthogonal(table, at, slice(None))
 
 
 def as_index(value: Any, size: int, name: str) -> NDArray[np.int64]:

@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 
 from ..geometry.tiles import Bounds
+from . import spectra
 from .boxes import Box
 from .parts import Array
 from .spectra import NotFinite, Plan, in_lanes, plan_of, tiles
 
-__all__ = ["lag_gram"]
+__all__ = ["lag_gram", "lag_points"]
 
 _ACCUMULATOR = 1 << 22  # complex numbers that spectra of all pairs of phases may take
 _FACE_BYTES = 16_000_000  # of a block of patches on a face
@@ -81,10 +82,15 @@ def _cut(n: int, length: int) -> list[tuple[int, int]]:
     return [r for (r,) in tiles((n,), (length,))]
 
 
+def lag_points(box: Box) -> int:
+    """Points of an FFT: spectra of all pairs of phases must fit."""
+    return min(4 * spectra.MOST_POINTS, max(1 << 12, _ACCUMULATOR // box.depth**2))
+
+
 def _lag_plan(box: Box, dtype: Any, strips: tuple[int, ...]) -> Plan:
     from scipy.fft import next_fast_len
 
-    points = min(1 << 20, max(1 << 12, _ACCUMULATOR // box.depth**2))
+    points = lag_points(box)
     plan = plan_of(box, np.dtype(dtype).kind != "c", 2, points)
     shape = [
         int(next_fast_len(3 * box.lags[k], plan.real)) if k in strips else n

@@ -48,6 +48,8 @@ class Part:
     def cut(self, rows: NDArray[np.int64], out: Array) -> None:
         """The patches of ``rows`` as the columns of ``out``, ``(features, n)``."""
         frame = self.frame
+        if not len(rows):
+            return
         runs = runs_of(rows, frame.counts, self.breaks, frame.along)
         columns = out.reshape(*frame.patch_shape, len(rows))
         stack = np.moveaxis(columns, -1, 0)[None]

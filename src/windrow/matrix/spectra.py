@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..geometry.tiles import Bounds
 from ..kernels.parallel import cores, each_in_parallel
@@ -19,7 +18,7 @@ from .parts import Array
 
 __all__ = ["NotFinite", "Plan", "adjoint", "correlate", "in_lanes", "plan_of", "tiles"]
 
-_POINTS = 1 << 18  # points of an FFT: 2 MB of float64, measured fastest
+MOST_POINTS = 1 << 18  # points of an FFT: 2 MB of float64, measured fastest
 
 
 class NotFinite(ValueError):
@@ -59,9 +58,10 @@ class Plan:
         return found
 
 
-def plan_of(box: Box, real: bool, halo: int = 1, points: int = _POINTS) -> Plan:
+def plan_of(box: Box, real: bool, halo: int = 1, points: int | None = None) -> Plan:
     """The blocks that cost least per result; a block reads ``halo`` times ``lags - 1`` more than it gives."""
     axes = box.lag_axes
+    points = MOST_POINTS if points is None else points
     side = points ** (1 / max(1, len(axes)))
     shape = tuple(
         _length(box.counts[k], halo * (box.lags[k] - 1), int(side), real and k == axes[-1])

@@ -1,0 +1,326 @@
+"""Law 7: a PatchMatrix equals the explicit matrix under every operation it offers."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import windrow as wr
+from windrow.matrix import cost, spectra
+from windrow.testing import slow, strategies
+
+POOL = [np.dtype(c) for c in ("f4", "u1", "f8", "i8", "?", "f2", "c8", "c16")]
+WAYS = {
+    "chosen": {},
+    "blocks": {"FFT": 1e9, "PASS": 1e9},
+    "boxes": {"CUT": 1e9, "CALL": 0.0},
+}
+ways = st.sampled_from(sorted(WAYS))
+
+
+@contextlib.contextmanager
+def by(way, points=None):
+    """Compute in one way, whatever it is estimated to take; FFTs of at most about so many points."""
+    with contextlib.ExitStack() as stack:
+        for name, value in WAYS[way].items():
+            stack.enter_context(mock.patch.object(cost, name, value))
+        if points:
+            stack.enter_context(mock.patch.object(spectra, "MOST_POINTS", points))
+        yield
+
+
+def standardised(rows, center, scale):
+    """Rows less their mean, over their norm, in two passes; equal elements are exactly 0."""
+    rows = rows.astype(np.complex128 if rows.dtype.kind == "c" else np.float64)
+    if center:
+        rows = rows - rows[:, :1]
+        rows = rows - rows.mean(axis=1, keepdims=True)
+    if scale:
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = rows / np.where(norms > 0, norms, 1)
+    return rows
+
+
+@st.composite
+def matrices(draw, pool=POOL, transforms=True, selections=True, grid=None, kinds="biufc"):
+    """A PatchMatrix and its explicit twin in float64."""
+    placed = draw(strategies.placed(grid, pool=pool, kinds=kinds))
+    center = transforms and draw(st.sampled_from([False, False, True]))
+    scale = transforms and draw(st.sampled_from([False, False, True]))
+    where = None
+    if selections and draw(st.sampled_from([False, False, True])):
+        where = draw(strategies.wheres(placed.grid))
+    explicit = wr.extract(placed.image, placed.grid, **placed.roles)
+    explicit = explicit.reshape(-1, *explicit.shape[len(placed.batch) + 1 :])
+    explicit = explicit.reshape(len(explicit), -1)
+    rows = np.arange(len(explicit))
+    if where is not None:
+        one = slow.select(placed.grid, where)
+        n = placed.grid.n_patches
+        rows = np.concatenate([np.add(one, k * n) for k in range(math.prod(placed.batch))])
+    X = wr.PatchMatrix(
+        placed.image, placed.grid, **placed.roles, where=where, center=center, scale=scale
+    )
+    dtype = placed.image.dtype
+    E = explicit[rows]
+    if center or scale:
+        E = standardised(E, center, scale)
+        dtype = dtype if dtype.kind in "fc" else np.dtype(np.float64)
+    if selections and draw(st.sampled_from([False, False, True])):
+        a, b = sorted(draw(st.tuples(*[st.integers(0, len(E))] * 2)))
+        part = slice(a, max(b, a + 1), draw(st.sampled_from([None, None, 2])))
+        if len(E[part]):
+            X, E = X[part], E[part]
+    return X, E, dtype
+
+
+def agree(actual, expected, size=None, rtol=1e-10):
+    """Equal shape, and values to rounding, which is relative to ``size``: the sum of magnitudes."""
+    expected = np.asarray(expected)
+    assert np.shape(actual) == expected.shape
+    assert np.asarray(actual).dtype == expected.dtype
+    size = np.abs(expected).max(initial=0) if size is None else np.max(size, initial=0)
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=1e-12 * size)
+
+
+def working(E):
+    return E.astype(np.complex128 if E.dtype.kind == "c" else np.float64)
+
+
+def random(shape, seed, complexity=False):
+    rng = np.random.default_rng(seed)
+    found = rng.standard_normal(shape)
+    return found + 1j * rng.standard_normal(shape) if complexity else found
+
+
+@given(matrices())
+def test_attributes(case):
+    X, E, dtype = case
+    assert (X.shape, X.ndim, X.size, len(X)) == (E.shape, 2, E.size, len(E))
+    assert X.dtype == dtype
+    assert X.nbytes == E.size * dtype.itemsize
+    assert (X.T.shape, X.T.T is X, len(X.T)) == (E.T.shape, True, E.shape[1])
+    assert len(repr(X)) < 300
+    assert repr(X.shape[0]) in X._repr_html_()
+
+
+@given(matrices(), st.data())
+def test_rows_and_features(case, data):
+    X, E, dtype = case
+    E = E.astype(dtype)
+    rtol = 0 if dtype.kind not in "fc" else {2: 2e-3, 4: 1e-5, 8: 1e-5}.get(dtype.itemsize, 1e-11)
+    if dtype.kind == "f" and dtype.itemsize == 8:
+        rtol = 1e-11
+
+    def same(actual, expected):
+        assert np.asarray(actual).dtype == dtype
+        assert np.shape(actual) == np.shape(expected)
+        np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol)
+
+    n, f = E.shape
+    rows = data.draw(st.lists(st.integers(-n, n - 1), max_size=9))
+    cols = data.draw(st.lists(st.integers(-f, f - 1), max_size=5))
+    mask = np.random.default_rng(len(rows)).random(n) < 0.5
+    part = data.draw(st.slices(n))
+    same(np.asarray(X), E)
+    same(X[rows], E[np.asarray(rows, int)])
+    same(X[mask], E[mask])
+    same(X[n - 1], E[n - 1])
+    same(X[-1, :], E[-1])
+    assert X[part].shape == E[part].shape
+    same(np.asarray(X[part]), E[part])
+    same(X[:, cols], E[:, np.asarray(cols, int)])
+    same(X[part, cols], E[part][:, np.asarray(cols, int)])
+    same(X[:, f - 1], E[:, f - 1])
+    same(X[:, ::2], E[:, ::2])
+    same(X[rows, ::2], E[np.asarray(rows, int), ::2])
+    same(X[n - 1, 0], E[n - 1, 0])
+    k = min(len(rows), len(cols))
+    same(X[rows[:k], cols[:k]], E[np.asarray(rows[:k], int), np.asarray(cols[:k], int)])
+    if rows and cols:
+        same(X[np.ix_(rows, cols)], E[np.ix_(rows, cols)])
+    assert isinstance(X[:], wr.PatchMatrix)
+    assert isinstance(X[...], wr.PatchMatrix)
+
+
+@given(matrices(), st.integers(1, 5000))
+def test_blocks_are_all_rows_in_order(case, nbytes):
+    X, E, dtype = case
+    found = np.empty(E.shape, dtype)
+    end = 0
+    for rows, block in X.blocks(nbytes):
+        assert rows.start == end
+        assert block.T.flags.c_contiguous
+        found[rows], end = block, rows.stop
+    assert end == len(E)
+    np.testing.assert_allclose(
+        found, E.astype(dtype), rtol=3e-3 if dtype.itemsize < 8 else 1e-11, atol=1e-5
+    )
+    for row, expected in zip(X, found, strict=True):
+        np.testing.assert_allclose(row, expected, rtol=1e-6, atol=1e-6)
+
+
+@given(matrices(), ways, st.integers(1, 3), st.booleans(), st.sampled_from([None, 64]))
+def test_products(case, way, k, complexity, points):
+    X, E, _ = case
+    E = working(E)
+    V = random((E.shape[1], k), 1, complexity)
+    U = random((E.shape[0], k), 2, complexity)
+    with by(way, points):
+        agree(X @ V, E @ V, np.abs(E).max() * np.abs(V).sum())
+        agree(X @ V[:, 0], E @ V[:, 0], np.abs(E).max() * np.abs(V).sum())
+        agree(V.T @ X.T, V.T @ E.T, np.abs(E).max() * np.abs(V).sum())
+        agree(X.T @ U, E.T @ U, np.abs(E).max() * np.abs(U).sum())
+        agree(U.T @ X, U.T @ E, np.abs(E).max() * np.abs(U).sum())
+        agree(U[:, 0] @ X, U[:, 0] @ E, np.abs(E).max() * np.abs(U).sum())
+        agree(np.dot(X, V), E @ V, np.abs(E).max() * np.abs(V).sum())
+        agree(np.matmul(U.T, X), U.T @ E, np.abs(E).max() * np.abs(U).sum())
+
+
+@given(matrices(), ways, st.sampled_from([None, 64]))
+def test_gram_and_covariance(case, way, points):
+    X, E, _ = case
+    E = working(E)
+    size = np.abs(E).max(initial=0) ** 2 * len(E)
+    with by(way, points):
+        agree(X.gram(), E.conj().T @ E, size)
+        if E.dtype.kind != "c":
+            agree(X.T @ X, E.T @ E, size)
+        if len(E) > 1:
+            expected = np.cov(E, rowvar=False).reshape(E.shape[1], E.shape[1])
+            agree(X.cov(), expected, size / (len(E) - 1))
+            agree(
+                np.cov(X, rowvar=False, ddof=0), expected * ((len(E) - 1) / len(E)), size / len(E)
+            )
+
+
+@given(matrices(), ways)
+def test_statistics(case, way):
+    X, E, _ = case
+    E = working(E)
+    size = np.abs(E).max(initial=0)
+    with by(way):
+        for axis in (None, 0, 1, -1):
+            agree(X.sum(axis), E.sum(axis), size * E.size)
+            agree(np.mean(X, axis=axis), E.mean(axis), size)
+            agree(X.var(axis), E.var(axis), size**2)
+            np.testing.assert_allclose(np.std(X, axis=axis), E.std(axis), atol=3e-6 * size)
+        np.testing.assert_allclose(X.std(axis=1), E.std(axis=1), rtol=1e-9, atol=1e-13 * size)
+        norms = np.linalg.norm(E, axis=1)
+        agree(X.row_norms(), norms, size)
+        agree(np.linalg.norm(X, axis=1), norms, size)
+
+
+@given(matrices(), st.integers(0, 99))
+def test_sample(case, seed):
+    X, E, dtype = case
+    n = (len(E) + 1) // 2
+    rows, indices = X.sample(n, seed)
+    assert len(set(indices.tolist())) == n
+    np.testing.assert_array_equal(rows, X[indices])
+    assert rows.dtype == dtype
+
+
+@pytest.mark.parametrize("way", ["blocks", "boxes"])
+def test_images_of_different_sizes(way):
+    rng = np.random.default_rng(0)
+    images = [rng.random(shape) for shape in ((9, 12, 2), (20, 7, 2), (5, 5, 2))]
+    X = wr.PatchMatrix(images, (3, 4), 2, channel_axis=-1)
+    E = np.concatenate([wr.extract(i, (3, 4), 2, channel_axis=-1).reshape(-1, 24) for i in images])
+    V, U = rng.random((24, 2)), rng.random((len(E), 2))
+    with by(way):
+        for part in (slice(None), slice(3, -4), slice(None, None, 3)):
+            agree(X[part] @ V, E[part] @ V)
+            agree(X[part].T @ U[part], E[part].T @ U[part])
+            agree(X[part].gram(), E[part].T @ E[part])
+            agree(X[part].mean(0), E[part].mean(0))
+            agree(X[part].row_norms(), np.linalg.norm(E[part], axis=1))
+    rows = rng.integers(0, len(E), 30)
+    np.testing.assert_array_equal(X[rows], E[rows])
+    grids = [wr.PatchGrid(i.shape[:2], (3, 4), 2) for i in images]
+    again = wr.PatchMatrix(images, grids, channel_axis=-1)
+    assert again.grids == X.grids
+    np.testing.assert_array_equal(np.asarray(again), E)
+    masks = [np.ones(g.counts, bool) for g in grids]
+    masks[1][:] = False
+    masks[1][0, 0] = True
+    keep = np.concatenate([np.ravel(m) for m in masks])
+    np.testing.assert_array_equal(
+        wr.PatchMatrix(images, grids, channel_axis=-1, where=masks), E[keep]
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "options"),
+    [
+        ((300,), 17, {}),
+        ((90, 80), 9, {}),
+        ((90, 80), (9, 5), {"step": (2, 3)}),
+        ((70, 80), 7, {"dilation": 2}),
+        ((70, 81), 7, {"step": 4, "dilation": (3, 2), "tail": "respace"}),
+        ((60, 50), 8, {"pad": "same", "pad_mode": "reflect"}),
+        ((3, 50, 60), (8, 7), {}),
+        ((30, 31, 32), (4, 5, 3), {"step": (1, 2, 1)}),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["f4", "u2", "c8"])
+def test_gram_by_lags_equals_blocks(shape, patch, options, dtype):
+    rng = np.random.default_rng(0)
+    image = (30_000 + 50 * rng.standard_normal(shape)).astype(dtype)
+    grid = wr.PatchGrid(
+        shape[len(shape) - np.size(patch) :] if np.ndim(patch) else shape, patch, **options
+    )
+    X = wr.PatchMatrix(image, grid)
+    E = working(np.asarray(X)) - 30_000
+    spread = E - E.mean(axis=0)
+    expected = np.conj(spread.conj().T @ spread) / (len(E) - 1)
+    for way in ("boxes", "blocks"):
+        with by(way):
+            # the large mean costs no digits: rounding is relative to the variance
+            np.testing.assert_allclose(X.cov(), expected, atol=1e-11 * np.abs(expected).max())
+            whole = working(np.asarray(X))
+            np.testing.assert_allclose(X.gram(), whole.conj().T @ whole, rtol=1e-12)
+    with by("boxes"):
+        assert "lags" in X.explain()
+
+
+def test_nan_stays_in_its_rows():
+    image = np.random.default_rng(0).random((60, 60))
+    image[30, 30] = np.nan
+    X, E = wr.PatchMatrix(image, 5), wr.extract(image, 5).reshape(-1, 25)
+    V = np.ones((25, 2))
+    with by("boxes"):
+        np.testing.assert_allclose(X @ V, E @ V)
+        assert np.isnan(X @ V).any(axis=1).sum() == 25
+        np.testing.assert_allclose(X.gram(), E.T @ E)
+        np.testing.assert_allclose(X.T @ np.ones(len(E)), E.sum(0))
+        np.testing.assert_allclose(X.mean(0), E.mean(0))
+    U = np.ones(len(E))
+    U[0] = np.inf
+    with by("boxes"), np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(np.isinf(X.T @ U), np.isinf(E.T @ U))
+
+
+def test_constant_rows_stay_zero():
+    image = np.full((20, 20), 0.1)
+    image[10:, 10:] = np.random.default_rng(0).random((10, 10))
+    X = wr.PatchMatrix(image, 3, center=True, scale=True)
+    norms = X.row_norms()
+    assert set(np.round(norms, 12)) == {0.0, 1.0}
+    assert not np.asarray(X)[norms == 0].any()
+    assert wr.PatchMatrix(image, 3).std(axis=1).min() == 0
+
+
+def test_explain_chooses_fft_for_large_patches_and_blocks_for_many_vectors():
+    X = wr.PatchMatrix(np.zeros((2000, 2000), np.float32), 39)
+    assert "X @ V, 1 column: boxes" in X.explain()
+    assert "X @ V, 1500 columns: blocks" in X.explain(1500)
+    assert "X.gram(): boxes" in X.explain(np.zeros((39 * 39, 3)))
+    assert "X @ V, 8 columns: blocks" in wr.PatchMatrix(np.zeros((2000, 2000)), 2).explain(8)
+    assert "not possible" in wr.PatchMatrix(np.zeros((200, 200)), 9, center=True).explain()
