@@ -34,14 +34,14 @@ def as_shape(shape: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]
     items = tuple(shape) if is_many(shape) else (shape,)
     if not items:
         raise ValueError(f"{name} must name at least one axis, got {shape!r}")
-    return tuple(as_count(item, name, least) for item in items)
+    return tuple([as_count(item, name, least) for item in items])
 
 
 def as_per_axis(value: Any, ndim: int, name: str, least: int = 1) -> tuple[int, ...]:
     """``value``, one int for all axes or one per axis, as a tuple of ``ndim`` ints."""
     if not is_many(value):
         return (as_count(value, name, least),) * ndim
-    items = as_shape(value, name, least)
+    items = as_shape(value, name, least)  # checks each number
     if len(items) != ndim:
         raise ValueError(
             f"{name} has {len(items)} values for {ndim} patched axes, got {value!r}:"

@@ -211,11 +211,12 @@ class PatchGrid:
         return all(axis.regular for axis in self.axis_grids)
 
     @cached_property
-    def rows(self) -> tuple[tuple[int, int, int, int, int], ...]:
-        """Start, count, gap, patch and dilation per axis: what strides are made of; empty if not `regular`."""
+    def rows(self) -> tuple[tuple[int, int, int, int], ...]:
+        """Count, gap, patch and dilation per axis: what strides are made of; empty if not `regular`."""
         if not self.regular:
             return ()
-        return tuple((a.start(0), a.count, a.gap, a.patch, a.dilation) for a in self.axis_grids)
+        assert all(a.start(0) == 0 for a in self.axis_grids), "without padding grids begin at 0"
+        return tuple((a.count, a.gap, a.patch, a.dilation) for a in self.axis_grids)
 
     @property
     def covers(self) -> bool:

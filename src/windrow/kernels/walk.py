@@ -59,7 +59,8 @@ class Runs:
     @cached_property
     def begins(self) -> Vector:
         """How many of these patches come before each run."""
-        return self.sequence - self.sequence[0]
+        counted: Vector = self.sequence - self.sequence[0]
+        return counted
 
     def offsets(self, places: Sequence[Vector]) -> Vector:
         """Offset of each run's first patch, given where patches lie along each axis."""

@@ -120,7 +120,7 @@ class Box:
         """Positions ``ranges`` of the stack, less ``shift``: a new array ``(depth, *lengths)``."""
         bounds = tuple(axis.samples(*r) for axis, r in zip(self.axes, ranges, strict=True))
         found = self.part.read(bounds)[tuple(slice(None, None, axis.unit) for axis in self.axes)]
-        values = np.subtract(found, shift, dtype=dtype)
+        values: Array = np.subtract(found, shift, dtype=dtype)
         if self.depth == 1:
             return values[None]
         return self._phases(values, tuple(end - begin for begin, end in ranges))

@@ -44,7 +44,7 @@ def _pair(key: Any) -> tuple[Any, Any]:
         raise IndexError(
             f"a matrix is indexed by rows and features, X[rows, features], got {key!r}"
         )
-    return (*items, *[slice(None)] * (2 - len(items)))  # type: ignore[return-value]
+    return items[0] if items else slice(None), items[1] if len(items) > 1 else slice(None)
 
 
 def _rows(table: Table, rows: Any) -> Table | Array:

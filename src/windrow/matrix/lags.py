@@ -121,7 +121,7 @@ def _spectra(
             continue
         pairs = [(one[None] * right).sum(axis=flat, keepdims=True) for one in left]
         total = total + np.stack(pairs)
-    return total
+    return np.asarray(total)
 
 
 def _reach(box: Box, k: int, r: tuple[int, int], strips: tuple[int, ...]) -> tuple[int, int]:

@@ -80,6 +80,7 @@ class PatchMatrix:
     True
     """
 
+    _lazy_patches = True
     _table: Table
 
     def __init__(
@@ -165,8 +166,10 @@ class PatchMatrix:
         return f"<code>{html.escape(repr(self))}</code>"
 
     def __iter__(self) -> Iterator[Array]:
-        for _, block in self.blocks():
-            yield from block.copy()
+        # numpy.vstack(X), tuple(X) and the like would gather every row
+        raise TypeError(
+            "a PatchMatrix is not iterated row by row: use X.blocks(), or X[i] for one row"
+        )
 
     def __getitem__(self, key: Any) -> Any:
         """Slices of rows give a smaller lazy matrix; rows, features and elements give arrays.

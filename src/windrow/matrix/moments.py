@@ -31,7 +31,7 @@ class Moments:
     def gram(self) -> Array:
         """``conj(X).T @ X``."""
         across = np.outer(self.shift.conj(), self.total + self.n_rows / 2 * self.shift)
-        return self.products + (across + across.conj().T)
+        return np.asarray(self.products + (across + across.conj().T))
 
     def mean(self) -> Array:
         return self.shift + self.total / self.n_rows
@@ -39,7 +39,7 @@ class Moments:
     def cov(self, ddof: int) -> Array:
         """As `numpy.cov` with ``rowvar=False``, which conjugates its second factor."""
         products = self.products - np.outer(self.total.conj(), self.total / self.n_rows)
-        return np.conj(products) / (self.n_rows - ddof)
+        return np.asarray(np.conj(products) / (self.n_rows - ddof))
 
 
 def moments_of(table: Table) -> Moments:

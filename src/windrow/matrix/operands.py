@@ -40,7 +40,7 @@ def _guarded(table: Table, array: Array, n: int, said: str) -> Table:
 
 
 def _operand(value: Any, size: int, said: str, name: str) -> Array:
-    if hasattr(value, "toarray") or hasattr(value, "to_memmap"):
+    if hasattr(value, "toarray") or getattr(value, "_lazy_patches", False):
         raise TypeError(
             f"{said} takes a dense vector or matrix, got {type(value).__name__}:"
             " X.T @ X is X.gram(), of a sparse matrix use .toarray()"

@@ -122,7 +122,9 @@ def correlate(box: Box, kernels: Array, out: Array) -> None:
     def work(ranges: Bounds) -> None:
         block, mean = _read(box, ranges, out.dtype)
         transformed = plan.forward(block)
-        place = tuple(axis.rows(*r) for axis, r in zip(box.axes, ranges, strict=True))
+        place: tuple[Any, ...] = tuple(
+            axis.rows(*r) for axis, r in zip(box.axes, ranges, strict=True)
+        )
         valid = tuple(slice(0, end - begin) for begin, end in ranges)
         for j, spectrum in enumerate(spectra):
             product = transformed * spectrum

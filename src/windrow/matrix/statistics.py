@@ -37,7 +37,8 @@ def _column_sum(table: Table) -> Array:
         found = multiply_transposed(table, np.ones((table.n_rows, 1)))[:, 0]
         return _whole(found, table)
     shift, features = shift_of(table)
-    return column_sums(table, shift)[0] + table.n_rows * features
+    total: Array = column_sums(table, shift)[0] + table.n_rows * features
+    return total
 
 
 def _row_sum(table: Table) -> Array:

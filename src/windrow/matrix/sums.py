@@ -48,7 +48,7 @@ def column_sums(table: Table, shift: Any, squares: bool = False) -> tuple[Array,
     if not areas:
         return _streamed(table, shift)
     found = [_area_sums(area, shift, table.work, squares) for area in areas]
-    return sum(s for s, _ in found), sum(q for _, q in found)
+    return np.sum([s for s, _ in found], axis=0), np.sum([q for _, q in found], axis=0)
 
 
 def _streamed(table: Table, shift: Any) -> tuple[Array, Array]:

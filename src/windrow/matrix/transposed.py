@@ -19,6 +19,8 @@ __all__ = ["Transposed"]
 class Transposed:
     """``X.T``: for products, and to be turned back. Everything else is asked of ``X``."""
 
+    _lazy_patches = True
+
     def __init__(self, matrix: PatchMatrix) -> None:
         self._matrix = matrix
 
@@ -58,7 +60,8 @@ class Transposed:
         return transposed_times(self._matrix._table, right)
 
     def __rmatmul__(self, left: Any) -> Array:
-        return times(self._matrix._table, np.asarray(left).T, "V @ X.T").T
+        found = times(self._matrix._table, np.asarray(left).T, "V @ X.T")
+        return found.T
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return self._matrix.__array__(dtype, copy).T

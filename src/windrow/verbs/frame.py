@@ -201,6 +201,8 @@ def refuse_both(step: Any, options: dict[str, Any]) -> None:
 
 
 def patch_ndim(patch: Any, ndim: int, axes: Any, channel: int | None) -> int:
+    if type(patch) is tuple:
+        return len(patch)
     if is_many(patch):
         return len(as_shape(patch, "patch"))
     if axes is not None:
