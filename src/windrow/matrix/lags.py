@@ -26,6 +26,7 @@ from . import spectra
 from .boxes import Box
 from .parts import Array
 from .spectra import NotFinite, Plan, in_lanes, plan_of, tiles
+from .table import conjugate
 
 __all__ = ["lag_gram", "lag_points"]
 
@@ -193,7 +194,7 @@ def _faces(box: Box, shift: Any, dtype: Any, k: int, first: int | None) -> Array
     for sign, start in ((1, box.counts[k]), (-1, 0)):
         for columns in _face_blocks(box, shift, dtype, k, start, lags):
             chosen = columns if first is None else columns[left.ravel()]
-            np.matmul(chosen.conj(), columns.T, out=product)
+            np.matmul(conjugate(chosen), columns.T, out=product)
             np.add(total, product, out=total) if sign > 0 else np.subtract(
                 total, product, out=total
             )

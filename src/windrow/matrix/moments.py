@@ -14,7 +14,7 @@ from .parts import Array
 from .products import box_blocks
 from .spectra import NotFinite
 from .sums import column_sums, shift_of
-from .table import BLOCK, Table
+from .table import BLOCK, Table, conjugate
 
 __all__ = ["Moments", "moments_of"]
 
@@ -65,7 +65,7 @@ def _add_box(products: Array, area: Area, way: Way, shift: Any, features: Array)
         return
     for _, columns in box_blocks(area, way.box, products.dtype):
         columns -= features[:, None]
-        products += columns.conj() @ columns.T
+        products += conjugate(columns) @ columns.T
 
 
 def _streamed(table: Table, shift: Array) -> Moments:
@@ -75,6 +75,5 @@ def _streamed(table: Table, shift: Array) -> Moments:
     for _, columns in table.blocks(BLOCK, table.work):
         columns -= shift[:, None]
         total += columns.sum(axis=1)
-        left = columns.conj() if columns.dtype.kind == "c" else columns
-        products += np.matmul(left, columns.T, out=part)
+        products += np.matmul(conjugate(columns), columns.T, out=part)
     return Moments(table.n_rows, shift, total, products)

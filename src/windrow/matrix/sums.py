@@ -80,7 +80,8 @@ def _area_sums(area: Area, shift: Any, dtype: Any, squares: bool) -> tuple[Array
 
 
 def _contracted(values: Array, weights: list[Array]) -> Array:
-    for k, matrix in reversed(list(enumerate(weights))):
+    values = values @ weights[-1].T
+    for k, matrix in reversed(list(enumerate(weights[:-1]))):
         values = np.moveaxis(np.tensordot(matrix, values, (1, k)), 0, k)
     return values
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .parts import Array, Rows, Stack, as_rows
 
-__all__ = ["BLOCK", "Table", "standardise"]
+__all__ = ["BLOCK", "Table", "column_norms", "conjugate", "standardise"]
 
 BLOCK = 16_000_000
 """Bytes of a block, by default: it stays in cache, and BLAS is at full speed."""
@@ -124,6 +124,11 @@ def standardise(columns: Array, center: bool, scale: bool) -> None:
     if scale:
         norms = column_norms(columns)
         columns /= np.where(norms > 0, norms, 1)
+
+
+def conjugate(array: Array) -> Array:
+    """The conjugate; of real arrays the array itself, which lets BLAS see that ``A @ A.T`` is symmetric."""
+    return np.conj(array) if array.dtype.kind == "c" else array
 
 
 def column_norms(columns: Array) -> NDArray[np.float64]:

@@ -56,7 +56,7 @@ class Transposed:
 
     def __matmul__(self, right: Any) -> Array:
         if right is self._matrix and self.dtype.kind != "c":
-            return self._matrix.gram()
+            return np.asarray(self._matrix.gram())
         return transposed_times(self._matrix._table, right)
 
     def __rmatmul__(self, left: Any) -> Array:
