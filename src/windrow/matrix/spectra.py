@@ -20,6 +20,8 @@ __all__ = ["NotFinite", "Plan", "adjoint", "correlate", "in_lanes", "plan_of", "
 
 MOST_POINTS = 3 << 17  # points of an FFT: 3 MB of float64, measured fastest by a little
 
+_SPECTRA = 1 << 23  # elements of the spectra of several columns
+
 
 class NotFinite(ValueError):
     """The image holds NaN or infinity, which an FFT would spread over a whole block."""
@@ -114,8 +116,19 @@ def correlate(box: Box, kernels: Array, out: Array) -> None:
     ``kernels`` is ``(features, k)`` and ``out`` the part's ``(*counts, k)``. Each block is less its
     own mean while it is transformed.
     """
-    real = out.dtype.kind != "c"
-    plan = plan_of(box, real)
+    plan = plan_of(box, out.dtype.kind != "c")
+    for j in _groups(plan, kernels.shape[1]):
+        _correlate(plan, kernels[:, j], out[..., j])
+
+
+def _groups(plan: Plan, columns: int) -> list[slice]:
+    """Columns whose spectra fit in memory together."""
+    size = max(1, _SPECTRA // (plan.box.depth * plan.points))
+    return [slice(j, min(j + size, columns)) for j in range(0, columns, size)]
+
+
+def _correlate(plan: Plan, kernels: Array, out: Array) -> None:
+    box = plan.box
     spectra = [_kernel_spectrum(plan, kernel) for kernel in kernels.T]
     totals = kernels.sum(axis=0)
 
@@ -155,8 +168,13 @@ def _read(box: Box, ranges: Bounds, dtype: Any) -> tuple[Array, Any]:
 
 def adjoint(box: Box, weights: Array) -> Array:
     """``sum_w weights[w] x[w + a]`` over all patches of a box: ``(features, k)`` from the part's ``(*counts, k)``."""
-    real = weights.dtype.kind != "c"
-    plan = plan_of(box, real)
+    plan = plan_of(box, weights.dtype.kind != "c")
+    groups = _groups(plan, weights.shape[-1])
+    return np.concatenate([_adjoint(plan, weights[..., j]) for j in groups], axis=1)
+
+
+def _adjoint(plan: Plan, weights: Array) -> Array:
+    box = plan.box
     parts = in_lanes(
         lambda lane: _adjoint_lane(plan, weights, lane), tiles(box.counts, plan.lengths)
     )
