@@ -103,7 +103,8 @@ def map_patches(
         A budget beside the image, like ``"2GB"``; a job that cannot fit is refused before it
         starts.
     workers : int, optional
-        How many threads; by default one per core. The result does not depend on it.
+        How many threads, or tiles that an executor works on at a time; by default one per core. The
+        result does not depend on it.
     executor : optional
         Anything with ``submit`` instead of threads. ``func`` must then be picklable.
     progress : bool or callable, optional
@@ -192,7 +193,7 @@ def plan(
     rule = _rule(merge, weights, fill, finalize, wanted)
     mask = None if where is None else selected(where, frame)
     _check_fill(frame, mask, rule, fill, wanted or held)
-    threads = cores() if workers is None else as_count(workers, "workers")
+    threads = _slots(executor) if workers is None else as_count(workers, "workers")
     chosen = _faster_layout(frame) if layout is None else check_layout(layout)
     batch = _batch_size(frame, held, batch_bytes)
     job = Job(func, frame, rule, held, chosen, batch, _scales(scale, frame), mask is None)
@@ -214,6 +215,13 @@ def _check_callers(func: Any, executor: Any, resume: bool) -> None:
         raise ValueError(
             "resume=True needs a result on disk; an array in memory has nothing to resume"
         )
+
+
+def _slots(executor: Any) -> int:
+    """How many tiles to keep at work: one per core, or per worker of an executor that tells."""
+    if hasattr(executor, "ncores"):  # a dask.distributed client
+        return max(1, int(sum(executor.ncores().values())))
+    return int(getattr(executor, "_max_workers", None) or cores())
 
 
 def _batch_size(frame: Frame, dtype: np.dtype[Any], batch_bytes: int | None) -> int:
