@@ -182,7 +182,7 @@ def plan(
     >>> import windrow as wr
     >>> p = wr.plan(lambda b: b, np.zeros((100, 100), np.float32), 39)
     >>> p.n_patches, p.expanded_bytes
-    (3844, 23387...)
+    (3844, 23386896)
     """
     _check_callers(func, executor, resume)
     source = as_source(image)
