@@ -1,6 +1,6 @@
 """What each way to compute would take: the one place where it is chosen.
 
-Seconds on two cores of a current machine, measured with ``python -m benchmarks.matrix``. Only their
+Seconds on two cores of a current machine, measured while others used it too. Only their
 ratios matter: a factor of two in any of them moves the border between two ways that take about as
 long there.
 """
@@ -18,11 +18,11 @@ from .table import Table
 
 __all__ = ["Estimate", "Way", "gram_ways", "product_ways"]
 
-CUT = 0.25e-9  # to cut an element of a patch and convert it to float64
-READ = 0.15e-9  # to read it again for a product with few columns
-MULTIPLY = 1.2e-11  # a multiplication and addition in BLAS
-FFT = 0.55e-9  # per point and log2(points), in blocks, two threads
-PASS = 0.6e-9  # one pass over a point of a spectrum
+CUT = 1.0e-9  # to cut an element of a patch and convert it to float64
+READ = 0.5e-9  # to read it again for a product with few columns
+MULTIPLY = 4e-11  # a multiplication and addition in BLAS
+FFT = 0.9e-9  # per point and log2(points), in blocks, two threads
+PASS = 1.0e-9  # one pass over a point of a spectrum
 CALL = 300e-6  # whatever a box takes beside
 
 

@@ -10,11 +10,10 @@ from .boxes import Area, Box
 from .cost import Estimate, Way, product_ways
 from .parts import Array
 from .spectra import NotFinite, adjoint, correlate
-from .table import Table
+from .table import BLOCK, Table
 
 __all__ = ["box_blocks", "multiply", "multiply_transposed", "result_dtype"]
 
-_BLOCK = 4_000_000  # bytes of a block: few columns read it once, so it should not leave the cache
 _GROUP = 16_000_000  # elements of a result that are worked on at a time where rows are chosen
 
 
@@ -37,7 +36,7 @@ def multiply(table: Table, right: Array) -> Array:
             return out
     except NotFinite:
         pass  # an FFT would spread it: blocks keep it in the rows that hold it
-    for rows, columns in table.blocks(_BLOCK, table.work):
+    for rows, columns in table.blocks(BLOCK, table.work):
         np.matmul(columns.T, right, out=out[rows])
     return out
 
@@ -81,7 +80,7 @@ def box_blocks(area: Area, box: Box, dtype: Any) -> Any:
     """Numbers in the area of some of a box's rows at a time, and those rows as columns."""
     rows = box.rows()
     features = area.part.frame.features
-    size = max(1, _BLOCK // (np.dtype(dtype).itemsize * features))
+    size = max(1, BLOCK // (np.dtype(dtype).itemsize * features))
     for begin in range(0, len(rows), size):
         part = rows[begin : begin + size]
         columns = np.empty((features, len(part)), area.part.image.dtype)
@@ -100,7 +99,7 @@ def multiply_transposed(table: Table, right: Array) -> Array:
     except NotFinite:
         pass
     total = np.zeros((table.features, right.shape[1]), dtype)
-    for rows, columns in table.blocks(_BLOCK, table.work):
+    for rows, columns in table.blocks(BLOCK, table.work):
         total += columns @ right[rows]
     return total
 
