@@ -1,8 +1,7 @@
 """What each way to compute would take: the one place where it is chosen.
 
-Seconds on two cores of a current machine, measured while others used it too. Only their
-ratios matter: a factor of two in any of them moves the border between two ways that take about as
-long there.
+Seconds on two cores that are not idle otherwise. Only their ratios matter: a factor of two in any of
+them moves the border between two ways that take about as long there.
 """
 
 from __future__ import annotations
