@@ -105,7 +105,9 @@ def _plan(header: Header, grid: wr.PatchGrid) -> Plan:
     shape = (*header.shape, channels) if channels > 1 else header.shape
     image = np.broadcast_to(np.zeros((), header.dtype), shape)
     axis = -1 if channels > 1 else None
-    return wr.plan(lambda batch: batch, image, grid, channel_axis=axis, fill=0)  # holes are told above
+    return wr.plan(
+        lambda batch: batch, image, grid, channel_axis=axis, fill=0
+    )  # holes are told above
 
 
 @contextmanager
