@@ -190,6 +190,7 @@ def plan(
     frame = frame_of(tuple(source.shape), patch, step, axes=axes, channel_axis=channel_axis)
     check_pad_value(frame, held)
     wanted = _wanted_dtype(dtype, out)
+    _check_out(out, source)
     rule = _rule(merge, weights, fill, finalize, wanted)
     mask = None if where is None else selected(where, frame)
     _check_fill(frame, mask, rule, fill, wanted or held)
@@ -215,6 +216,19 @@ def _check_callers(func: Any, executor: Any, resume: bool) -> None:
         raise ValueError(
             "resume=True needs a result on disk; an array in memory has nothing to resume"
         )
+
+
+def _check_out(out: Any, source: Any) -> None:
+    """Refuse arrays that cannot be written to, or that overlap the image or each other."""
+    outs = out if isinstance(out, tuple) else (out,)
+    arrays = [o for o in outs if isinstance(o, np.ndarray)]
+    for k, array in enumerate(arrays):
+        if not array.flags.writeable:
+            raise ValueError("out is read-only: give an array that can be written to")
+        if isinstance(source, np.ndarray) and np.may_share_memory(array, source):
+            raise ValueError("out shares memory with the image: give another array")
+        if any(np.may_share_memory(array, other) for other in arrays[:k]):
+            raise ValueError("two results would go to the same memory: give each an out of its own")
 
 
 def _slots(executor: Any) -> int:

@@ -39,8 +39,9 @@ def as_results(value: Any, n: int) -> list[NDArray[Any]]:
         array = np.asarray(item)
         which = f"result {k} of func" if isinstance(value, tuple) else "what func returned"
         if item is None or array.dtype == object:
+            found = type(item).__name__ if item is None else "objects"
             raise TypeError(
-                f"{which} must be an array of one result per patch, got {type(item).__name__}"
+                f"{which} must be an array of numbers, one result per patch, got {found}"
             )
         if array.ndim < 1 or array.shape[0] != n:
             raise ValueError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..geometry.tiles import Bounds, Tile, Tiling
 from ..verbs.assembly import Assembly
 from ..verbs.frame import exchanged
-from ..verbs.merges import cast
+from ..verbs.merges import cast, check_fill
 from ..verbs.reductions import State
 from ..verbs.selection import touched
 from .outputs import Kind
@@ -67,6 +67,16 @@ class Target(ABC):
 
 class Listed(Target):
     """Results on the grid: ``(*batch, *counts, ...)``, written a tile at a time."""
+
+    def __init__(self, plan: Plan, kind: Kind, out: Sink | None) -> None:
+        super().__init__(plan, kind, out)
+        dtype = plan.dtype or kind.dtype
+        if kind.dtype.kind == "c" and dtype.kind != "c":
+            raise TypeError(
+                f"dtype={dtype} cannot hold complex results: use complex64 or complex128"
+            )
+        if plan.mask is not None and plan.fill is not None:
+            check_fill(plan.fill, dtype)
 
     def deliver(self, tile: Tile, state: State | None) -> None:
         frame = self.plan.job.frame
