@@ -93,17 +93,27 @@ def _fitting(patches: NDArray[Any], sizes: Any, patch: Any, step: Any) -> PatchG
     return grid if held % grid.n_patches == 0 and patches.size % grid.features == 0 else None
 
 
+def _named_axes(
+    ndim: int, grid: PatchGrid, axes: Any, channel_axis: Any
+) -> tuple[int | None, tuple[int, ...]] | None:
+    """The channel axis and the patched axes of an image of ``ndim`` axes; None where it has none such."""
+    try:
+        channel = None if channel_axis is None else as_axis(channel_axis, ndim, "channel_axis")
+        return channel, patched_axes(ndim, grid.ndim, axes, channel)
+    except ValueError:
+        return None
+
+
 def _as_view(
     patches: NDArray[Any], grid: PatchGrid, axes: Any, channel_axis: Any
 ) -> PatchStack | None:
     ndim = patches.ndim - grid.ndim
     if ndim < grid.ndim + (channel_axis is not None) or patches.shape[ndim:] != grid.patch:
         return None
-    try:
-        channel = None if channel_axis is None else as_axis(channel_axis, ndim, "channel_axis")
-        places = patched_axes(ndim, grid.ndim, axes, channel)
-    except ValueError:
+    named = _named_axes(ndim, grid, axes, channel_axis)
+    if named is None:
         return None
+    _, places = named
     if tuple(patches.shape[a] for a in places) != grid.counts:
         return None
     sizes = list(patches.shape[:ndim])
@@ -135,11 +145,10 @@ def _frame_of_stack(
     """The frame of the image behind ``(*batch, n, *patch)``, its batch and channel sizes read from there."""
     if ndim < grid.ndim + (channel_axis is not None):
         return None
-    try:
-        channel = None if channel_axis is None else as_axis(channel_axis, ndim, "channel_axis")
-        places = patched_axes(ndim, grid.ndim, axes, channel)
-    except ValueError:
+    named = _named_axes(ndim, grid, axes, channel_axis)
+    if named is None:
         return None
+    channel, places = named
     sizes = [0] * ndim
     for a, n in zip(places, grid.shape, strict=True):
         sizes[a] = n
@@ -169,12 +178,11 @@ def _unflattened(
         return []
     channels, inner = patches.shape[-1] // grid.features, list(grid.patch)
     if channel_axis is not None:
-        ndim = patches.ndim - 1 + grid.ndim
-        try:
-            channel = as_axis(channel_axis, ndim, "channel_axis")
-            places = patched_axes(ndim, grid.ndim, axes, channel)
-        except ValueError:
+        named = _named_axes(patches.ndim - 1 + grid.ndim, grid, axes, channel_axis)
+        if named is None:
             return []
+        channel, places = named
+        assert channel is not None, "a channel axis was named"
         inner.insert(sum(a < channel for a in places), channels)
     elif channels != 1:
         return []
