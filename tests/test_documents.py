@@ -14,11 +14,15 @@ def blocks(name: str) -> str:
     return "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL))
 
 
-@pytest.mark.parametrize("name", ["README.md"])
-def test_python_blocks_run(name):
+PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if blocks(page)])
+def test_python_blocks_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     code = blocks(name)
-    assert "import windrow" in code
-    exec(compile(code, name, "exec"), {})
+    assert "import windrow" in code or "from windrow" in code
+    exec(compile(code, name, "exec"), {"__name__": "__main__"})
 
 
 def test_layers_import_only_what_lies_below():
