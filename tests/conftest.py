@@ -26,7 +26,7 @@ settings.load_profile("windrow")
 
 # what keeps small arrays in one tile, one block, one thread: elements, bytes, batches
 _SIZES = {
-    "windrow.engine.map": {"_STATE": 8, "_LEAST": 0},
+    "windrow.engine.sizing": {"_STATE": 8, "_LEAST": 0},
     "windrow.verbs.extract": {"_LEAF": 1, "_BLOCK": 8},
     "windrow.verbs.unpatchify": {"_LEAF": 1, "_STATE": 8},
 }

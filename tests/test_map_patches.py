@@ -277,12 +277,18 @@ def test_where_the_shapes_coincide_it_is_read_as_counts():
     assert out.tolist() == [0, 1, -1, 3, 4]
 
 
-def test_where_nothing_is_chosen_func_is_not_called(image):
+@pytest.mark.parametrize("merge", ["mean", "vote", None])
+def test_where_nothing_is_chosen_all_is_fill_and_func_is_not_called(image, merge):
     called = []
-    with pytest.raises(ValueError, match="where"):  # there is no result to learn a dtype from
-        wr.map_patches(
-            lambda b: called.append(1) or b, image, 5, where=np.zeros(image.shape, bool), fill=7
-        )
+    options = {"merge": merge, "where": np.zeros(image.shape, bool)}
+    out = wr.map_patches(called.append, image, 5, fill=7, **options)
+    shape = image.shape if merge else (19, 22)
+    assert_same_bits(out, np.full(shape, 7.0))
+    into = np.zeros((*shape, 2) if merge is None else shape, np.int16)
+    assert wr.map_patches(called.append, image, 5, fill=7, out=into, **options) is into
+    assert (into == 7).all()
+    with pytest.raises(ValueError, match="where selects no patch"):
+        wr.map_patches(called.append, image, 5, **options)
     assert not called
 
 

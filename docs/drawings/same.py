@@ -11,6 +11,10 @@ for ax, step in zip(axes, (1, 2), strict=True):
     for k, start in enumerate(grid.starts[0]):
         ax.add_patch(plt.Rectangle((start, k + 0.15), 3, 0.7, color=f"C{k}"))
         ax.plot(start + 1.5, k + 0.5, "w.", ms=8)
-    ax.set(title=f"step={step}: {grid.counts[0]} patches for 7 elements", xlim=(-1.5, 8.5), ylim=(7.2, -1.8))
+    ax.set(
+        title=f"step={step}: {grid.counts[0]} patches for 7 elements",
+        xlim=(-1.5, 8.5),
+        ylim=(7.2, -1.8),
+    )
     ax.title.set_fontsize(10)
     ax.axis("off")

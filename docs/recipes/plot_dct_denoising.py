@@ -40,7 +40,9 @@ def psnr(image):
 blocks = wr.map_patches(shrink, noisy, 8, step=8)
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 3), layout="constrained")
-for ax, image, name in zip(axes, (noisy, blocks, denoised), ("noisy", "step 8", "step 1"), strict=True):
+for ax, image, name in zip(
+    axes, (noisy, blocks, denoised), ("noisy", "step 8", "step 1"), strict=True
+):
     ax.imshow(image, cmap="gray", vmin=0, vmax=255)
     ax.set_title(f"{name}: {psnr(image):.1f} dB")
     ax.axis("off")

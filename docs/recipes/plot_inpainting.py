@@ -41,7 +41,9 @@ while unknown.any():
     unknown[place] = False
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
-for ax, image, name in zip(axes, (clean, np.where(hole, 255, clean), filled), ("image", "hole", "filled"), strict=True):
+for ax, image, name in zip(
+    axes, (clean, np.where(hole, 255, clean), filled), ("image", "hole", "filled"), strict=True
+):
     ax.imshow(image, cmap="gray", vmin=0, vmax=255)
     ax.set_title(name)
     ax.axis("off")

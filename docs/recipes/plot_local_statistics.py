@@ -20,7 +20,11 @@ def statistics(batch):
     rows = batch.reshape(len(batch), -1)
     low, middle, high = np.percentile(rows, (10, 50, 90), axis=1)
     down, across = np.gradient(batch, axis=(1, 2))
-    energy = (down**2).mean(axis=(1, 2)), (down * across).mean(axis=(1, 2)), (across**2).mean(axis=(1, 2))
+    energy = (
+        (down**2).mean(axis=(1, 2)),
+        (down * across).mean(axis=(1, 2)),
+        (across**2).mean(axis=(1, 2)),
+    )
     coherence = np.hypot(energy[0] - energy[2], 2 * energy[1]) / (energy[0] + energy[2] + 1)
     return np.stack([middle, high - low, coherence], axis=1)
 

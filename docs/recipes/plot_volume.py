@@ -26,7 +26,9 @@ def shrink(batch):
 denoised = wr.map_patches(shrink, noisy, n, step=3, weights="hann")
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
-for ax, volume, name in zip(axes, (clean, noisy, denoised), ("truth", "noisy", "denoised"), strict=True):
+for ax, volume, name in zip(
+    axes, (clean, noisy, denoised), ("truth", "noisy", "denoised"), strict=True
+):
     ax.imshow(volume[24], cmap="gray", vmin=-0.5, vmax=1.8)
     ax.set_title(f"{name}, slice 24")
     ax.axis("off")

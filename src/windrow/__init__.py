@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .engine import Plan, map_patches, plan
+    from .engine.map import map_patches, plan
+    from .engine.plan import Plan
     from .geometry import PatchGrid
     from .matrix import PatchMatrix, masked_patchify
     from .verbs.custom import Merge
@@ -36,12 +37,12 @@ _HOMES = {
     "Merger": "verbs.merger",
     "PatchGrid": "geometry",
     "PatchMatrix": "matrix",
-    "Plan": "engine",
+    "Plan": "engine.plan",
     "extract": "verbs.extract",
-    "map_patches": "engine",
+    "map_patches": "engine.map",
     "masked_patchify": "matrix",
     "patchify": "verbs.patchify",
-    "plan": "engine",
+    "plan": "engine.map",
     "unpatchify": "verbs.unpatchify",
 }
 

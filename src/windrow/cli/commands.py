@@ -1,14 +1,25 @@
-"""The three commands: read the arguments, call what does the work, print what it says."""
+"""The commands for one picture: read the arguments, call what does the work, print what it says."""
 
 import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from windrow.cli.oneline import OneLineErrors
+from windrow.cli.options import (
+    DilationOption,
+    PadOption,
+    PatchOption,
+    StepOption,
+    Tail,
+    TailOption,
+    WorkersOption,
+    sizes,
+)
+from windrow.cli.streaming import add_commands
 
 __all__ = ["app", "run"]
 
@@ -31,16 +42,6 @@ class Photograph(StrEnum):
     BOTH = "both"
 
 
-class Tail(StrEnum):
-    """What happens where the step does not divide."""
-
-    SHIFT = "shift"
-    RESPACE = "respace"
-    PAD = "pad"
-    DROP = "drop"
-    ERROR = "error"
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """The exit code of the command line `argv`."""
     try:
@@ -59,15 +60,7 @@ def _noise_level(sigma: float) -> float:
 SIGMA = "Standard deviation of the noise, in the picture's own values (8-bit: 0 to 255)."
 Sigma = Annotated[float, typer.Option(callback=_noise_level, metavar="S", help=SIGMA)]
 Patch = Annotated[int, typer.Option(min=2, metavar="N", help="Side of the first pass's patches.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Threads; as many as there are cores by default."),
-]
 Input = Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)]
-
-
-def _sizes_option(help_text: str) -> Any:
-    return typer.Option(metavar="N|NxM", help=help_text)
 
 
 @app.callback(invoke_without_command=True)
@@ -90,7 +83,7 @@ def demo(
     image: Annotated[Photograph, typer.Option(help="The photograph.")] = Photograph.CHINA,
     sigma: Sigma = 25.0,
     patch: Patch = 8,
-    workers: Workers = None,
+    workers: WorkersOption = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -117,7 +110,7 @@ def denoise(
     out: Annotated[Path, typer.Argument(metavar="OUT")],
     sigma: Sigma,
     patch: Patch = 8,
-    workers: Workers = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Take white Gaussian noise out of a PNG, JPEG or TIFF picture.
 
@@ -136,13 +129,11 @@ def denoise(
 @app.command()
 def info(
     image: Input,
-    patch: Annotated[str, _sizes_option("Shape of a patch, as in 39 or 39x17.")],
-    step: Annotated[str, _sizes_option("Pixels between neighbouring patches.")] = "1",
-    tail: Annotated[
-        Tail, typer.Option(help="What happens where the step does not divide.")
-    ] = Tail.SHIFT,
-    pad: Annotated[str, _sizes_option('Pixels around the picture, or "same".')] = "0",
-    dilation: Annotated[str, _sizes_option("Pixels between samples of a patch.")] = "1",
+    patch: PatchOption,
+    step: StepOption = "1",
+    tail: TailOption = Tail.SHIFT,
+    pad: PadOption = "0",
+    dilation: DilationOption = "1",
 ) -> None:
     """Print a picture's patch grid, what the expanded matrix would take, and the plan without it.
 
@@ -154,21 +145,13 @@ def info(
     header = files.read_header(image)
     grid = wr.PatchGrid(
         header.shape,
-        _sizes("--patch", patch),
-        _sizes("--step", step),
-        dilation=_sizes("--dilation", dilation),
+        sizes("--patch", patch),
+        sizes("--step", step),
+        dilation=sizes("--dilation", dilation),
         tail=tail.value,
-        pad="same" if pad == "same" else _sizes("--pad", pad),
+        pad="same" if pad == "same" else sizes("--pad", pad),
     )
     report.print_info(header, grid)
 
 
-def _sizes(option: str, text: str) -> int | tuple[int, ...]:
-    """39 for "39", (39, 17) for "39x17"."""
-    try:
-        sizes = tuple(int(part) for part in text.replace(",", "x").split("x"))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not a whole number, or one per axis as in 39x17", param_hint=option
-        ) from None
-    return sizes if len(sizes) > 1 else sizes[0]
+add_commands(app)

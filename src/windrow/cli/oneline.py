@@ -1,6 +1,7 @@
 """Errors as one line: what the user did wrong on stderr and exit code 2, never a traceback."""
 
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
@@ -40,9 +41,19 @@ class OneLineErrors(TyperGroup):
             return _say("interrupted", INTERRUPTED)
         except USAGE_ERROR as error:
             return _say(cast(Any, error).format_message())
-        except BAD_INPUT as error:
+        except Exception as error:
+            if _from_func(error):
+                traceback.print_exception(error)
+                return 1
+            if not isinstance(error, BAD_INPUT):
+                raise
             return _say(_described(error))
         return 0
+
+
+def _from_func(error: Exception) -> bool:
+    """Whether it was raised in the user's function: the way to it is what helps then."""
+    return any(note.startswith("windrow: in func") for note in getattr(error, "__notes__", ()))
 
 
 def _described(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """What is printed: facts, tables and a progress bar."""
 
+import json
 import math
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 import windrow as wr
@@ -21,9 +29,12 @@ from windrow.engine.plan import Plan, readable
 __all__ = [
     "print_demonstrations",
     "print_info",
+    "print_json",
+    "print_plain",
     "print_sigma",
     "print_written",
     "watched",
+    "watching",
 ]
 
 COLUMNS = ("pass", "patch", "patches", "seconds", "Gel/s", "expanded matrix")
@@ -121,6 +132,32 @@ def watched(stage: Pass) -> Iterator[Callback | None]:
     with Progress(*columns, console=output, transient=True) as progress:
         task = progress.add_task(stage.name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def watching(quiet: bool) -> Iterator[Callback]:
+    """A progress callback that draws rate and time left on stderr, where that is a terminal."""
+    output = Console(stderr=True)
+    if quiet or not output.is_terminal:
+        yield lambda *_: None
+        return
+    columns = (
+        TextColumn("patches"), BarColumn(), TaskProgressColumn(show_speed=True), MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=output, transient=True) as progress:
+        task = progress.add_task("patches", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def print_plain(text: str) -> None:
+    """Print `text` as it is."""
+    _say(text)
+
+
+def print_json(facts: dict[str, object]) -> None:
+    """Print one JSON object, and nothing else."""
+    print(json.dumps(facts))
 
 
 def _say(text: str) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..verbs.frame import Frame
+from ..geometry.tiles import Bounds
+from ..verbs.deposit import Deposit
+from ..verbs.frame import Frame, single_axis, whole_axis
 from ..verbs.merges import Rule, check_holes
-from ..verbs.reductions import Reduction
+from ..verbs.reductions import Reduction, State
 
-__all__ = ["Kind", "Output", "as_results", "kind_of", "output_of"]
+__all__ = ["Kind", "Output", "Placed", "as_results", "kind_of", "listed_frame", "output_of"]
 
 
 class Kind(NamedTuple):
@@ -88,3 +91,29 @@ def _result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:
             " return that shape or a smaller one (it is centred), or set scale="
         )
     return frame.resized(sizes, scale, channels)
+
+
+@dataclass(frozen=True)
+class Placed(Reduction):
+    """Results that stand on the grid: every entry comes from one tile, the others hold ``fill``."""
+
+    fill: Any = None
+
+    def init(self, shape: tuple[int, ...]) -> State:
+        return (np.full(shape, 0 if self.fill is None else self.fill, dtype=self.dtype),)
+
+    def add(self, state: State, deposit: Deposit) -> None:
+        raise AssertionError("results on the grid are not merged")
+
+    def combine(self, states: Sequence[State]) -> State:
+        return (states[-1][0].copy(),)
+
+    def finalize(self, state: State, bounds: Bounds, dtype: np.dtype[Any]) -> NDArray[Any]:
+        return state[0]
+
+
+def listed_frame(frame: Frame, kind: Kind) -> Frame:
+    """The frame of an array that has one entry of ``kind`` for each patch."""
+    counts = [n for k, n in enumerate(frame.counts) if k != frame.channel]
+    axes = (*map(single_axis, counts), *map(whole_axis, kind.shape))
+    return Frame(frame.grid, tuple(range(len(axes))), axes, len(counts), None)

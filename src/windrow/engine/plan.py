@@ -1,20 +1,21 @@
-"""The plan: what will be done and held, as data; then the run."""
+"""The plan: what will be done, held, read and written, as data; then the run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import PatchGrid
-from ..geometry.tiles import Tile, Tiling, span_size
+from ..geometry.tiles import Blocks, Tile, Tiling, span_size
 from .executors import SupportsSubmit
 from .progress import reporting
-from .sources import Sink, read_tile
+from .sources import in_canonical, read_tile, units_of
 from .tile import Job
 
 __all__ = ["Plan", "readable"]
@@ -24,8 +25,9 @@ __all__ = ["Plan", "readable"]
 class Plan:
     """What `map_patches` will do: print it, ask it, `run` it (once or again).
 
-    ``projected_bytes`` counts what is held at once beside the image: the result, accumulators of
-    tiles that wait for their neighbours, batches; not what ``func`` itself allocates.
+    ``projected_bytes`` counts what is held at once beside the image: the result where it is in
+    memory, accumulators of tiles that wait for their neighbours, blocks on their way in and out,
+    batches; not what ``func`` itself allocates, nor the interpreter and its libraries.
     ``expanded_bytes`` is what the matrix of all patches would have taken.
     """
 
@@ -33,15 +35,18 @@ class Plan:
     source: Any
     tiling: Tiling
     workers: int
-    executor: SupportsSubmit | None
+    executor: SupportsSubmit | str | None
     state_bytes: float
-    out: Sink | tuple[Sink, ...] | None
+    out: Any
+    outs: tuple[Any, ...] | None
     finalize: Callable[[NDArray[Any]], Any] | None
     mask: NDArray[np.bool_] | None
     fill: Any
     dtype: np.dtype[Any] | None
     progress: Any
     memory: int | None
+    resume: bool = False
+    blocks_done: int = 0
 
     @property
     def grid(self) -> PatchGrid:
@@ -52,7 +57,7 @@ class Plan:
         """How many tiles."""
         return len(self.tiling)
 
-    @property
+    @cached_property
     def n_patches(self) -> int:
         """How many patches go through ``func``."""
         return self.job.frame.n_patches if self.mask is None else int(self.mask.sum())
@@ -67,58 +72,183 @@ class Plan:
         return self.job.batch * self.job.frame.features * self.job.dtype.itemsize
 
     @property
+    def staged(self) -> bool:
+        """Whether every result goes to a path, so that a run that was cut short can be resumed."""
+        return bool(self.outs) and all(hasattr(out, "reopen") for out in self.outs or ())
+
+    @cached_property
+    def chunks(self) -> tuple[int, ...] | None:
+        """What of the image is decoded at once, per canonical axis."""
+        plain = isinstance(self.source, np.ndarray)
+        return None if plain else in_canonical(units_of(self.source), self.job.frame)
+
+    @cached_property
+    def unit(self) -> tuple[int, ...] | None:
+        """What of the first result is written at once, per canonical axis of the image, as far as is known."""
+        out, frame = self.outs[0] if self.outs else None, self.job.frame
+        if out is None or isinstance(out, np.ndarray) or self.job.rule is None:
+            return None
+        found = units_of(out) if hasattr(out, "shape") else self._unit_of_sink(out)
+        if found is None or len(found) != len(frame.order):
+            return None
+        return in_canonical(found, frame)
+
+    def _unit_of_sink(self, sink: Any) -> tuple[int, ...] | None:
+        if not hasattr(sink, "unit"):
+            return None
+        shape = tuple(int(self._scaled[a]) for a in np.argsort(self.job.frame.order))
+        found: tuple[int, ...] | None = sink.unit(shape, self._result_dtype)
+        return found
+
+    @property
+    def _scaled(self) -> tuple[int, ...]:
+        """The shape of a result that has the image's axes, canonical."""
+        scales, frame = iter(self.job.scale), self.job.frame
+        plain = [k < frame.n_batch or k == frame.channel for k in range(len(frame.axes))]
+        return tuple(
+            n if still else n * next(scales) for n, still in zip(frame.shape, plain, strict=True)
+        )
+
+    @property
+    def _result_dtype(self) -> np.dtype[Any]:
+        if self.dtype is not None:
+            return self.dtype
+        rule, held = self.job.rule, self.job.dtype
+        return held if rule is None else rule.result_dtype(held)
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Where the result is cut, if results have the image's shape and dtype."""
+        ratio = [b // a for a, b in zip(self.job.frame.shape, self._scaled, strict=True)]
+        unit = self.unit and tuple(-(-u // r) for u, r in zip(self.unit, ratio, strict=True))
+        return self.tiling.blocks(self.job.frame.axes, unit)
+
+    @property
     def window(self) -> int:
         """How many tiles may be started before the oldest one is done."""
-        slab = math.prod(self.tiling.shape[1:])
-        return slab + 2 * self.workers
+        return min(math.prod(self.tiling.shape[1:]) + 2 * self.workers, 6 * self.workers)
 
     @property
     def waiting(self) -> int:
         """How many pieces may be held at once: those that a block still waits for, and those at work."""
-        contributors = self.tiling.contributors(self.job.frame.axes)
-        back = max((b - a for a, b in contributors[0]), default=1)
-        slab = math.prod(self.tiling.shape[1:])
-        return min(len(self.tiling), (back - 1) * slab + self.window)
+        return min(len(self.tiling), self.blocks.reach + self.window)
 
     @property
     def projected_bytes(self) -> int:
         """Bytes held at once beside the image, what ``func`` allocates aside."""
-        frame = self.job.frame
-        elements = span_size(frame.axes, self.tiling.lengths)
-        piece = elements * self.state_bytes
-        # a block on its way out is a sum, a divisor, a quotient and the result in its dtype
-        block = piece + elements * (16 + self.job.dtype.itemsize)
-        padded = 0 if frame.inside else 2 * elements * self.job.dtype.itemsize
-        held = self.waiting * piece + self.workers * (block + padded + 2 * self.batch_bytes)
-        return int(held + self.result_bytes)
+        frame, item = self.job.frame, self.job.dtype.itemsize
+        ratio = math.prod(self.job.scale)
+        span = span_size(frame.axes, self.tiling.lengths)
+        piece = span * ratio * self.state_bytes
+        elements = max(math.prod(self.blocks.largest), span) * ratio
+        block = elements * (self.state_bytes + self._finishing + item)
+        if self.outs and not all(isinstance(out, np.ndarray) for out in self.outs):
+            block += 3 * elements * self._result_dtype.itemsize  # while it is encoded
+        held = self.waiting * piece + self.workers * (
+            block + self._read_size() + 2 * self.batch_bytes
+        )
+        return int(held + self.result_bytes + getattr(self.source, "held", 0))
+
+    @property
+    def _finishing(self) -> float:
+        """Bytes per element while sums become values: what `Reduction.finalize` and `cast` hold at most."""
+        merge = None if self.job.rule is None else self.job.rule.merge
+        whole = self._result_dtype.kind in "biu"
+        if merge in ("median", "vote"):
+            return 5 * self.state_bytes  # values that are sorted, and where they came from
+        if merge == "var":
+            return 160.0  # products and sums in double-double
+        if merge == "mean" and whole and self.job.dtype.kind in "biu":
+            return 64.0  # quotient, rest and what rounding compares
+        return 32.0 if whole or not isinstance(merge, str) else 16.0  # a divisor and a quotient
+
+    def _read_size(self) -> int:
+        """Bytes of a tile's elements on their way in, padding and whole chunks included."""
+        frame, item = self.job.frame, self.job.dtype.itemsize
+        span = span_size(frame.axes, self.tiling.lengths)
+        padded = 0 if frame.inside else 2 * span * item
+        if isinstance(self.source, np.ndarray):
+            return padded
+        spans = [
+            span_size((a,), (n,)) for a, n in zip(frame.axes, self.tiling.lengths, strict=True)
+        ]
+        whole = [
+            min(-(-s // c) * c + c, -(-a.size // c) * c)
+            for s, c, a in zip(spans, self.chunks or [1] * len(spans), frame.axes, strict=True)
+        ]
+        return padded + (span + math.prod(whole)) * item
 
     @property
     def result_bytes(self) -> int:
-        """Bytes of the result, as if it had the image's shape and dtype; 0 where the caller gives ``out``."""
-        if self.out is not None:
+        """Bytes of the result, as if it had the image's shape and dtype; 0 where it is not held."""
+        if self.outs is not None:
             return 0
-        frame = self.job.frame
         if self.job.rule is None:
-            return math.prod(frame.counts) * 8
-        dtype = self.job.rule.result_dtype(self.job.dtype)
-        scales = math.prod(self.job.scale)
-        return math.prod(frame.shape) * scales * dtype.itemsize
+            return math.prod(self.job.frame.counts) * 8
+        return math.prod(self._scaled) * self._result_dtype.itemsize
 
-    def _shown(self, per_axis: tuple[int, ...]) -> list[int]:
-        return [n for k, n in enumerate(per_axis) if k != self.job.frame.channel]
+    @cached_property
+    def read_bytes(self) -> int:
+        """Bytes read in all, halos included; of an image in chunks, whole ones."""
+        return math.prod(touched for touched, _ in self._touches()) * self.job.dtype.itemsize
+
+    @cached_property
+    def reads(self) -> float:
+        """How often an element of the image is read, or a chunk where it has chunks, on average."""
+        return math.prod(touched / size for touched, size in self._touches())
+
+    def _touches(self) -> list[tuple[int, int]]:
+        """Per axis: elements (of whole chunks) that tiles read in all, and that there are."""
+        found = []
+        chunks = self.chunks or (1,) * len(self.tiling.shape)
+        for k, (axis, c) in enumerate(zip(self.job.frame.axes, chunks, strict=True)):
+            inside = (
+                (max(b, 0), min(e, axis.size))
+                for b, e in zip(*self.tiling.ends(k, axis), strict=True)
+            )
+            touched = sum(-(-e // c) - b // c for b, e in inside if e > b)
+            found.append((touched * c, -(-axis.size // c) * c))
+        return found
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of the result, as if it had the image's shape and dtype."""
+        return replace(self, outs=None).result_bytes
+
+    def _shown(self, per_axis: tuple[int, ...]) -> str:
+        return "x".join(str(n) for k, n in enumerate(per_axis) if k != self.job.frame.channel)
 
     def __str__(self) -> str:
         counts = " x ".join(f"{n:,}" for n in self.grid.counts)
+        batch = (
+            f"{self.job.batch:,} patches, {readable(self.batch_bytes)}, {self.job.layout} layout"
+        )
         lines = {
             "patches": f"{counts} = {self.n_patches:,} of {'x'.join(map(str, self.job.frame.patch_shape))}",
             "expanded": f"{readable(self.expanded_bytes)} that are never held",
             "held": f"{readable(self.projected_bytes)} beside the image"
             + (f", of {readable(self.memory)} allowed" if self.memory else ""),
-            "tiles": f"{len(self.tiling):,} of {'x'.join(map(str, self._shown(self.tiling.lengths)))} patches",
-            "batches": f"{self.job.batch:,} patches, {readable(self.batch_bytes)}, {self.job.layout} layout",
-            "workers": str(self.workers) if self.executor is None else type(self.executor).__name__,
+            "read": f"{readable(self.read_bytes)}, each {self._input} {self.reads:.2f} times",
+            "written": f"{readable(self.written_bytes)} in {len(self.blocks):,} blocks"
+            f" of up to {self._shown(self.blocks.largest)}" + self._done(),
+            "tiles": f"{len(self.tiling):,} of {self._shown(self.tiling.lengths)} patches",
+            "batches": batch,
+            "workers": f"{self.workers} {self._who}",
         }
         return "\n".join(f"{name:<9} {value}" for name, value in lines.items())
+
+    @property
+    def _input(self) -> str:
+        return "element" if self.chunks is None else f"chunk of {self._shown(self.chunks)}"
+
+    def _done(self) -> str:
+        return f", {self.blocks_done:,} of them done before" if self.resume else ""
+
+    @property
+    def _who(self) -> str:
+        if self.executor is None or isinstance(self.executor, str):
+            return self.executor or "threads"
+        return f"at a time, {type(self.executor).__name__}"
 
     def selection(self, tile: Tile) -> NDArray[np.bool_] | None:
         """Which patches of a tile take part; None for all."""
@@ -130,10 +260,10 @@ class Plan:
 
     def run(self) -> Any:
         """Do it; returns what `map_patches` returns."""
-        from .run import Run
+        from .start import run
 
         with reporting(self.progress) as report:
-            return Run(self, report).result()
+            return run(self, report)
 
 
 def readable(size: float) -> str:

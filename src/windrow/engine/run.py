@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,91 +17,123 @@ from .executors import Inline, Threads
 from .outputs import Kind
 from .plan import Plan
 from .progress import Report
-from .targets import Target, make_target
+from .results import Form, make_result
+from .staging import Staging
+from .targets import Target
 from .tile import Cancelled, TileResult, run_tile
 
-__all__ = ["Run"]
+__all__ = ["POLL", "LocalRun", "Run", "check_kinds"]
 
-_POLL = 0.1  # seconds between looks at the progress
+POLL = 0.1  # seconds between looks at the progress
 
 
-class Run:
+class Run(ABC):
     """Hands out the tiles of a plan and brings together what they give."""
 
     def __init__(self, plan: Plan, report: Report | None) -> None:
         self.plan, self.job, self.report = plan, plan.job, report
         self.cancelled = threading.Event()
         self.lock = threading.Lock()
-        self.done = 0
+        self.failed = False
+        self.done = 0  # patches
         self.targets: list[Target] = []
         self.idle: list[Tile] = []  # tiles without patches, from before the first result
+        self.at_work: dict[int, Any] = {}  # tile number -> future
+        self.finished: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
 
     def result(self) -> Any:
         """The image or images, once everything is written."""
-        plan, own = self.plan, None
-        if plan.executor is None:
-            own = Inline() if plan.workers == 1 else Threads(plan.workers)
+        self.staging = Staging(self.plan)
         try:
-            self._hand_out(own or plan.executor, local=own is not None)
-        except BaseException:
+            if self.staging.begin():
+                return self.plan.out
+            self._open()
+            with self.workers():
+                self._hand_out()
+            self.staging.finish()
+        except BaseException as error:
             self.cancelled.set()
+            self.staging.abandon(error)
             raise
-        finally:
-            if own is not None:
-                own.close()
-        found = tuple(target.out for target in self.targets)
+        return self._given()
+
+    def _given(self) -> Any:
+        if self.plan.out is not None:
+            return self.plan.out
+        found = tuple(self.staging.places)
         return found if len(found) > 1 else found[0]
 
-    def _hand_out(self, executor: Any, local: bool) -> None:
-        waiting = deque(enumerate(self.plan.tiling))
-        at_work: set[int] = set()
-        finished: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        while waiting or at_work:
-            while waiting and self._may_start(waiting[0][0], at_work):
-                number, tile = waiting.popleft()
-                future = self._start(executor, tile, local)
-                if future is not None:
-                    at_work.add(number)
-                    future.add_done_callback(lambda f, n=number: finished.put((n, f)))
-            if at_work:
-                self._take(finished, at_work, local)
-            self._tell()
+    @abstractmethod
+    def workers(self) -> AbstractContextManager[None]:
+        """What must be there while tiles are worked on, as a context."""
 
-    def _may_start(self, number: int, at_work: set[int]) -> bool:
-        """A tile may start when those long before it are done: pieces must not pile up."""
-        oldest = min(at_work, default=number)
-        return len(at_work) <= self.plan.workers and number - oldest < self.plan.window
+    @abstractmethod
+    def submit(self, tile: Tile, mask: NDArray[np.bool_] | None) -> Any:
+        """Start a tile that has patches; returns a future."""
 
-    def _take(
-        self, finished: queue.SimpleQueue[tuple[int, Any]], at_work: set[int], local: bool
-    ) -> None:
+    @abstractmethod
+    def take(self, number: int, future: Any) -> None:
+        """What is left to do once a tile is done; raises what went wrong."""
+
+    # handing out
+
+    def _hand_out(self) -> None:
         try:
-            number, future = finished.get(timeout=_POLL)
-        except queue.Empty:
-            return
-        at_work.remove(number)
-        outcome = future.result()
-        if not local:
-            self._count(_size(outcome.tile, self.plan.selection(outcome.tile)))
-            self._deliver(outcome)
+            waiting = self._waiting()
+            following = next(waiting, None)
+            while following is not None or self.busy:
+                while following is not None and self.may_start(following[0]):
+                    self.start(*following)
+                    following = next(waiting, None)
+                if self.busy:
+                    self._take()
+                self._tell()
+        except BaseException:
+            self.cancelled.set()
+            for future in self.at_work.values():
+                future.cancel()
+            raise
 
-    def _start(self, executor: Any, tile: Tile, local: bool) -> Any:
+    def _waiting(self) -> Iterator[tuple[int, Tile]]:
+        """The tiles that a block still needs; the others count as done."""
+        for number, tile in enumerate(self.plan.tiling):
+            if not self.targets or any(target.awaits(tile) for target in self.targets):
+                yield number, tile
+            else:
+                self.count(self.size(tile))
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.at_work)
+
+    def may_start(self, number: int) -> bool:
+        """A tile may start when those long before it are done: pieces must not pile up."""
+        oldest = min(self.at_work, default=number)
+        room = len(self.at_work) <= self.plan.workers and number - oldest < self.plan.window
+        return room and not self.failed
+
+    def start(self, number: int, tile: Tile) -> None:
         mask = self.plan.selection(tile)
         if mask is not None and not mask.any():
             self._deliver_idle(tile)
-            return None
-        if local:
-            return executor.submit(self._work, tile, mask)
-        return executor.submit(run_tile, self.job, tile, self.plan.block(tile), mask)
+            return
+        future = self.at_work[number] = self.submit(tile, mask)
+        future.add_done_callback(lambda f: self.finished.put((number, f)))
 
-    def _work(self, tile: Tile, mask: NDArray[np.bool_] | None) -> None:
-        """A tile from cut to written blocks, in one of our own threads."""
-        if self.cancelled.is_set():
-            raise Cancelled
-        block = self.plan.block(tile)
-        self._deliver(run_tile(self.job, tile, block, mask, self._count, self.cancelled))
+    def _take(self) -> None:
+        try:
+            number, future = self.finished.get(timeout=POLL)
+        except queue.Empty:
+            return
+        del self.at_work[number]
+        self.take(number, future)
 
-    def _count(self, n: int) -> None:
+    def size(self, tile: Tile) -> int:
+        """How many patches of a tile take part."""
+        mask = self.plan.selection(tile)
+        return tile.n_patches if mask is None else int(mask.sum())
+
+    def count(self, n: int) -> None:
         with self.lock:
             self.done += n
 
@@ -107,8 +141,10 @@ class Run:
         if self.report is not None:
             self.report(self.done, self.plan.n_patches)
 
-    def _deliver(self, outcome: TileResult) -> None:
-        self._prepare(outcome.kinds)
+    # bringing together
+
+    def deliver(self, outcome: TileResult) -> None:
+        self.prepare(outcome.kinds, outcome)
         for target, state in zip(self.targets, outcome.states, strict=True):
             target.deliver(outcome.tile, state)
 
@@ -120,35 +156,97 @@ class Run:
         for target in self.targets:
             target.deliver(tile, None)
 
-    def _prepare(self, kinds: list[Kind]) -> None:
+    def _open(self) -> None:
+        """Go on with what is there already; where no patch takes part, func is taken to give what it gets."""
+        if self.staging.results:
+            self._make_targets()
+        elif not self.plan.n_patches:
+            self.prepare([assumed_kind(self.plan, k) for k in range(len(self.plan.outs or (0,)))])
+
+    def prepare(self, kinds: list[Kind], outcome: TileResult | None = None) -> None:
         """Make the targets once the first results have told what they are."""
         with self.lock:
             if self.targets:
-                if [t.kind for t in self.targets] != kinds:
-                    raise ValueError(
-                        f"func must return the same kind of result every time: now {kinds},"
-                        f" before {[t.kind for t in self.targets]}"
-                    )
+                check_kinds([target.result.kind for target in self.targets], kinds)
                 return
-            outs = _outs(self.plan.out, len(kinds))
-            self.targets = [
-                make_target(self.plan, kind, out, self.cancelled)
-                for kind, out in zip(kinds, outs, strict=True)
+            trials = self._trials(outcome, len(kinds))
+            results = [
+                make_result(self.plan, kind, self.form(k), trial)
+                for k, (kind, trial) in enumerate(zip(kinds, trials, strict=True))
             ]
+            self.staging.make(results)
+            self._make_targets()
             idle, self.idle = self.idle, []
         for tile in idle:
             for target in self.targets:
                 target.deliver(tile, None)
 
+    @staticmethod
+    def _trials(outcome: TileResult | None, n: int) -> list[Any]:
+        if outcome is None:
+            return [None] * n
+        return [(outcome.tile, state) for state in outcome.states]
 
-def _size(tile: Tile, mask: NDArray[np.bool_] | None) -> int:
-    return tile.n_patches if mask is None else int(mask.sum())
+    def _make_targets(self) -> None:
+        self.targets = [
+            Target(self.plan, k, self.staging, self.cancelled)
+            for k in range(len(self.staging.results))
+        ]
+        self.staging.total = sum(len(target.assembly.blocks) for target in self.targets)
+
+    def form(self, k: int) -> Form | None:
+        """Shape and dtype of the place of the ``k``-th result where it is there already."""
+        outs = self.plan.outs
+        if not outs or k >= len(outs) or not hasattr(outs[k], "shape"):
+            return None
+        return Form(tuple(outs[k].shape), np.dtype(outs[k].dtype))
 
 
-def _outs(out: Any, n: int) -> tuple[Any, ...]:
-    outs = out if isinstance(out, tuple) else (out,) if out is not None or n == 1 else (None,) * n
-    if len(outs) != n:
+def check_kinds(known: list[Kind], kinds: list[Kind]) -> None:
+    if known != kinds:
         raise ValueError(
-            f"func returns {n} results, so out must be a tuple of {n} arrays, got {len(outs)}"
+            f"func must return the same kind of result every time: now {kinds}, before {known}"
         )
-    return outs
+
+
+def assumed_kind(plan: Plan, k: int) -> Kind:
+    """What ``func`` would give if it gave what it gets; on the grid, what ``out`` has room for, or a number."""
+    if plan.job.rule is not None:
+        return Kind(plan.job.dtype, plan.job.frame.patch_shape)
+    counts = [n for j, n in enumerate(plan.job.frame.counts) if j != plan.job.frame.channel]
+    out = plan.outs[k] if plan.outs else None
+    shape = tuple(getattr(out, "shape", counts))
+    return Kind(plan.dtype or np.dtype(getattr(out, "dtype", plan.job.dtype)), shape[len(counts) :])
+
+
+class LocalRun(Run):
+    """Tiles in threads of this process, from cut to written blocks."""
+
+    @contextmanager
+    def workers(self) -> Iterator[None]:
+        own: Inline | Threads | None = None
+        if self.plan.executor is None or self.plan.executor == "threads":
+            own = Inline() if self.plan.workers == 1 else Threads(self.plan.workers)
+        self.executor: Any = own or self.plan.executor
+        try:
+            yield
+        finally:
+            if own is not None:
+                own.close()
+
+    def submit(self, tile: Tile, mask: NDArray[np.bool_] | None) -> Any:
+        return self.executor.submit(self._work, tile, mask)
+
+    def take(self, number: int, future: Any) -> None:
+        future.result()
+
+    def _work(self, tile: Tile, mask: NDArray[np.bool_] | None) -> None:
+        if self.cancelled.is_set():
+            raise Cancelled
+        told = self.prepare if self.plan.finalize is None else None
+        try:
+            block = self.plan.block(tile)
+            self.deliver(run_tile(self.job, tile, block, mask, self.count, self.cancelled, told))
+        except BaseException:
+            self.failed = True
+            raise

@@ -1,8 +1,9 @@
-"""Images that are read by slices, and results that are written by slices."""
+"""Images that are read by slices: what they are, where they lie, and how a tile is read."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +12,7 @@ from ..geometry.tiles import Bounds
 from ..kernels.read import Source, read_block
 from ..verbs.frame import Frame, as_array
 
-__all__ = ["Sink", "as_source", "read_tile"]
-
-
-class Sink(Protocol):
-    """Anything with a shape, a dtype and slice assignment."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> Any: ...
-    def __setitem__(self, key: Any, value: Any, /) -> None: ...
+__all__ = ["as_source", "fingerprint", "in_canonical", "placed_in", "read_tile", "units_of"]
 
 
 class _Turned:
@@ -38,16 +29,29 @@ class _Turned:
 
 
 def as_source(image: Any) -> Any:
-    """``image`` if it can be read by slices, else as an array."""
-    if isinstance(image, np.ndarray) or not all(
-        hasattr(image, name) for name in ("shape", "dtype", "__getitem__")
-    ):
+    """A reader of what can be read by slices (a path, a store, any such object), else an array."""
+    lazy = all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__"))
+    if isinstance(image, np.ndarray) or not (lazy or isinstance(image, str | os.PathLike)):
         return as_array(image)
-    if 0 in tuple(image.shape) or not len(image.shape):
-        raise ValueError(
-            f"image must have at least one axis and one element, got shape {image.shape}"
-        )
-    return image
+    if hasattr(image, "fingerprint"):
+        return image
+    from ..files import open_image
+
+    return open_image(image)
+
+
+def units_of(store: Any) -> tuple[int, ...] | None:
+    """What of a store is read or written at once, per axis; None where it does not say."""
+    for name in ("unit", "shards", "chunks"):
+        sizes = getattr(store, name, None)
+        if isinstance(sizes, tuple) and all(isinstance(n, int | np.integer) for n in sizes):
+            return tuple(int(n) for n in sizes) if len(sizes) == len(store.shape) else None
+    return None
+
+
+def in_canonical(sizes: tuple[int, ...] | None, frame: Frame) -> tuple[int, ...] | None:
+    """Lengths per image axis as lengths per canonical axis."""
+    return None if sizes is None else tuple(sizes[a] for a in frame.order)
 
 
 def read_tile(source: Any, frame: Frame, bounds: Bounds) -> NDArray[Any]:
@@ -56,3 +60,26 @@ def read_tile(source: Any, frame: Frame, bounds: Bounds) -> NDArray[Any]:
         frame.canonical(source) if isinstance(source, np.ndarray) else _Turned(source, frame.order)
     )
     return read_block(turned, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value)
+
+
+def fingerprint(source: Any) -> dict[str, Any]:
+    """What tells an image from a changed one: its content in memory, its place, size and time on disk."""
+    from ..files import open_image
+
+    reader = source if hasattr(source, "fingerprint") else open_image(source)
+    return dict(reader.fingerprint())
+
+
+def placed_in(folder: str, source: Any) -> Any:
+    """The source as something that pickles as a place: an array in memory goes to a file in ``folder``, once."""
+    if not isinstance(source, np.ndarray):
+        return source
+    from ..files import open_image
+
+    if isinstance(source, np.memmap):
+        reader: Any = open_image(source)
+        if getattr(reader, "place", None) is not None:
+            return reader
+    path = os.path.join(folder, "image.npy")
+    np.save(path, source)
+    return open_image(path)

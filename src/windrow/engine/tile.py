@@ -27,6 +27,7 @@ from ..verbs.deposit import Deposit
 from ..verbs.frame import Frame, exchanged
 from ..verbs.merges import Rule, check_sums
 from ..verbs.reductions import State, region_of
+from .numbered import called
 from .outputs import Kind, Output, as_results, kind_of, output_of
 
 __all__ = ["Cancelled", "Job", "TileResult", "run_tile"]
@@ -70,15 +71,19 @@ def run_tile(
     mask: NDArray[np.bool_] | None = None,
     progress: Callable[[int], None] | None = None,
     cancelled: threading.Event | None = None,
+    told: Callable[[list[Kind]], None] | None = None,
 ) -> TileResult:
-    """Every selected patch of a tile through ``func`` once, from a block that holds the tile's span."""
+    """Every selected patch of a tile through ``func`` once, from a block that holds the tile's span.
+
+    ``told`` is called with the kinds of results as soon as the first are there.
+    """
     runs = _runs(job.frame, tile, mask)
     merged: _Merged | _Listed | None = None
     for part, batch in _batches(job, tile, block, runs):
         if cancelled is not None and cancelled.is_set():
             raise Cancelled
         try:
-            value = job.func(batch)
+            value = called(job.func, batch, job.frame, tile, part)
         except Exception as error:
             error.add_note(f"windrow: in func, {_where(job.frame, tile, part)}")
             raise
@@ -86,6 +91,8 @@ def run_tile(
             results = as_results(value, part.n)
             if merged is None:
                 kinds = [kind_of(r) for r in results]
+                if told is not None:
+                    told(kinds)
                 merged = _Listed(runs, kinds) if job.rule is None else _Merged(job, tile, kinds)
             merged.take(results, part)
         except Exception as error:

@@ -12,6 +12,7 @@ __all__ = ["TAILS", "AxisGrid", "Tail", "resolve_axis"]
 
 Tail = Literal["shift", "respace", "pad", "drop", "error"]
 TAILS: tuple[str, ...] = get_args(Tail)
+_FARTHEST = 1 << 62  # positions are int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +212,10 @@ def resolve_axis(
     axis: int,
 ) -> AxisGrid:
     """The closed form of one axis from what the caller asked for."""
+    dilation = dilation if patch > 1 else 1  # between the samples of one there is nothing
     extent = (patch - 1) * dilation + 1
     if pad == "same":
+        step = min(step, size)  # a larger one gives one patch as well, with numbers past int64
         count = -(-size // step)
         first = -(patch // 2 * dilation)
         return AxisGrid(size, patch, step, dilation, count, first, first + (count - 1) * step)
@@ -229,6 +232,10 @@ def resolve_axis(
             f"step={step} does not divide the {room} elements a patch can move along axis {axis} (tail='error'):"
             f" {room % step} are left over; choose another step, pad=, or another tail such as 'shift'"
         )
+    if tail != "pad":
+        step = min(step, room + 1)
+    elif step > _FARTHEST:
+        raise ValueError(f"step={step} with tail='pad' would extend axis {axis} past 2^62 elements")
     whole = max(room, 0) // step + 1
     count = whole if tail in ("drop", "error") else -(-max(room, 0) // step) + 1
     last = -before + (room if tail in ("shift", "respace") else (count - 1) * step)

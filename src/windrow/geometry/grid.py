@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .arguments import as_pad, as_per_axis, as_shape
+from .arguments import as_pad, as_per_axis, as_shape, is_many
 from .axis import TAILS, AxisGrid, Tail, resolve_axis
 from .boundary import MAPPED_MODES, PAD_MODES, PadMode, mapped
 from .sketch import sketch_html
@@ -104,6 +104,9 @@ class PatchGrid:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.to_dict(),)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return type(self).__qualname__, *(getattr(self, f.name) for f in fields(self))
 
     @cached_property
     def axis_grids(self) -> tuple[AxisGrid, ...]:
@@ -256,7 +259,7 @@ class PatchGrid:
     def _position_of_tuple(self, index: tuple[Any, ...]) -> tuple[int, ...]:
         if len(index) != self.ndim:
             raise IndexError(f"a grid of {self.ndim} axes needs {self.ndim} indices, got {index!r}")
-        at = tuple(operator.index(i) for i in index)
+        at = _as_indices(index, "a patch")
         if any(not -n <= i < n for i, n in zip(at, self.counts, strict=True)):
             raise IndexError(f"patch {index!r} is out of range for counts {self.counts}")
         return tuple(i % n for i, n in zip(at, self.counts, strict=True))
@@ -267,10 +270,10 @@ class PatchGrid:
         >>> PatchGrid((4, 4), 2).locate((1, 1))
         array([0, 1, 3, 4])
         """
-        at = (element,) if not isinstance(element, Sequence | np.ndarray) else tuple(element)
+        at: tuple[Any, ...] = tuple(element) if is_many(element) else (element,)  # type: ignore[arg-type]
         if len(at) != self.ndim:
             raise IndexError(f"an element of this image has {self.ndim} indices, got {element!r}")
-        position = [operator.index(i) for i in at]
+        position = _as_indices(at, "an element")
         if any(not -n <= i < n for i, n in zip(position, self.shape, strict=True)):
             raise IndexError(f"element {element!r} is outside an image of shape {self.shape}")
         touching = [
@@ -328,8 +331,8 @@ class PatchGrid:
                [3, 4, 6, 7],
                [4, 5, 7, 8]])
         """
-        wanted = np.arange(self.n_patches) if rows is None else np.asarray(rows)
-        at = np.unravel_index(self.as_rows(wanted), self.counts)
+        wanted = self.as_rows(np.arange(self.n_patches) if rows is None else rows)
+        at = np.unravel_index(wanted, self.counts)
         flat = np.zeros((len(wanted), 1), dtype=np.int64)
         for k, (axis, i) in enumerate(zip(self.axis_grids, at, strict=True)):
             samples = axis.starts()[i][:, None] + np.arange(axis.patch) * axis.dilation
@@ -426,6 +429,13 @@ def _short(value: Any) -> Any:
 def _check_choice(value: Any, choices: Sequence[str], name: str) -> None:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def _as_indices(index: tuple[Any, ...], name: str) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(i) for i in index)
+    except TypeError:
+        raise TypeError(f"{name} is named by whole numbers, one per axis, got {index!r}") from None
 
 
 def _as_scalar(value: Any) -> Any:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from .axis import AxisGrid
 
-__all__ = ["Bounds", "Tile", "Tiling", "choose_lengths", "span_size"]
+__all__ = ["Blocks", "Bounds", "Index", "Tile", "Tiling", "choose_lengths", "span_size"]
 
+Index = tuple[int, ...]
+Ranges = tuple[tuple[int, int], ...]
 Bounds = tuple[tuple[int, int], ...]
 
 
@@ -62,26 +65,86 @@ class Tiling:
         rows = zip(index, self.lengths, self.axes, strict=True)
         return Tile(index, tuple((i * n, min((i + 1) * n, axis.count)) for i, n, axis in rows))
 
-    def cuts(self, axes: Sequence[AxisGrid]) -> tuple[list[int], ...]:
-        """Where the output is cut into blocks, one per tile: block ``t`` begins where tile ``t`` does."""
-        return tuple(
-            [0, *(min(max(axis.start(t * n), 0), axis.size) for t in range(1, tiles)), axis.size]
-            for axis, n, tiles in zip(axes, self.lengths, self.shape, strict=True)
+    def ends(self, k: int, axis: AxisGrid) -> tuple[list[int], list[int]]:
+        """Where the tiles along axis ``k`` begin to reach, and where they end, on ``axis``."""
+        n, count = self.lengths[k], axis.count
+        firsts = range(0, count, n)
+        lasts = (min(i + n, count) - 1 for i in firsts)
+        return [axis.start(i) for i in firsts], [axis.start(i) + axis.extent for i in lasts]
+
+    def blocks(self, axes: Sequence[AxisGrid], unit: Sequence[int] | None = None) -> Blocks:
+        """The output cut where tiles begin, but only between units (chunks) of ``unit`` elements.
+
+        Cuts are moved down, so that a block is never finished later than the tile that begins in
+        it; where tiles are smaller than a unit, a block takes as many as it needs.
+        """
+        sizes = unit or (1,) * len(axes)
+        rows = [self._row(k, axis, max(1, sizes[k])) for k, axis in enumerate(axes)]
+        return Blocks(
+            tuple(cuts for cuts, _ in rows), tuple(needs for _, needs in rows), self.shape
         )
 
-    def contributors(self, axes: Sequence[AxisGrid]) -> tuple[list[tuple[int, int]], ...]:
-        """Per axis and block, the range of tiles whose patches may reach into it (its own always)."""
-        return tuple(
-            [_reaching(axis, n, begin, t) for t, begin in enumerate(cuts[:-1])]
-            for axis, n, cuts in zip(axes, self.lengths, self.cuts(axes), strict=True)
+    def _row(self, k: int, axis: AxisGrid, unit: int) -> tuple[tuple[int, ...], Ranges]:
+        begins, ends = self.ends(k, axis)
+        inner = {min(max(begin, 0), axis.size) // unit * unit for begin in begins[1:]}
+        cuts = (0, *sorted(inner - {0, axis.size}), axis.size)
+        needs = []
+        for begin, end in itertools.pairwise(cuts):
+            low = min(bisect_right(ends, begin), len(ends) - 1)  # one at least, to finish a hole
+            needs.append((low, max(bisect_left(begins, end), low + 1)))
+        return cuts, tuple(needs)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The output in disjoint blocks, and which tiles reach into each: per axis, then the product."""
+
+    cuts: tuple[tuple[int, ...], ...]
+    needs: tuple[Ranges, ...]
+    tiles: tuple[int, ...]
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """How many blocks along each axis."""
+        return tuple(map(len, self.needs))
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
+
+    def __iter__(self) -> Iterator[Index]:
+        """Blocks in C order."""
+        return itertools.product(*map(range, self.shape))
+
+    def bounds(self, block: Index) -> Bounds:
+        return tuple((cuts[b], cuts[b + 1]) for cuts, b in zip(self.cuts, block, strict=True))
+
+    def owners(self, block: Index) -> list[Index]:
+        """The tiles that reach into a block, in C order."""
+        return list(
+            itertools.product(*(range(*n[b]) for n, b in zip(self.needs, block, strict=True)))
         )
 
+    def served(self, tile: Index) -> list[Index]:
+        """The blocks a tile reaches into, in C order."""
+        found = []
+        for needs, t in zip(self.needs, tile, strict=True):
+            low = bisect_right(needs, t, key=lambda need: need[1])
+            high = bisect_right(needs, t, key=lambda need: need[0])
+            found.append(range(low, high))
+        return list(itertools.product(*found))
 
-def _reaching(axis: AxisGrid, length: int, begin: int, t: int) -> tuple[int, int]:
-    low = t
-    while low > 0 and axis.start(low * length - 1) + axis.extent > begin:
-        low -= 1
-    return low, t + 1
+    @cached_property
+    def reach(self) -> int:
+        """How many tiles later (C order), at most, the last tile comes that shares a block with a tile."""
+        total = 0
+        for needs, tiles in zip(self.needs, self.tiles, strict=True):
+            total = total * tiles + max(high - 1 - low for low, high in needs)
+        return total
+
+    @cached_property
+    def largest(self) -> tuple[int, ...]:
+        """The most elements of a block along each axis."""
+        return tuple(max(e - b for b, e in itertools.pairwise(cuts)) for cuts in self.cuts)
 
 
 def span_size(axes: Sequence[AxisGrid], lengths: Sequence[int]) -> int:
@@ -92,17 +155,31 @@ def span_size(axes: Sequence[AxisGrid], lengths: Sequence[int]) -> int:
 Cost = Callable[[tuple[int, ...]], float]
 
 
-def choose_lengths(axes: Sequence[AxisGrid], wish: Cost, limit: Cost) -> tuple[int, ...]:
+def choose_lengths(
+    axes: Sequence[AxisGrid], wish: Cost, limit: Cost, unit: Sequence[int] | None = None
+) -> tuple[int, ...]:
     """Patches per tile along each axis, with ``wish(lengths) <= 1`` if it can be and ``limit(lengths) <= 1`` if at all.
 
-    Axes are halved from the front, so that tiles stay as wide as memory rows. For the wish, no tile
-    becomes thinner than half its halo: thinner ones mostly repeat their neighbours' elements. For
-    the limit they do.
+    Axes are halved from the front, so that tiles stay as wide as memory rows; with ``unit`` (chunks
+    that are read or written at once) the axis that spans most units is, so that tiles cross few.
+    For the wish, no tile becomes thinner than half its halo: thinner ones mostly repeat their
+    neighbours' elements. For the limit they do.
     """
     lengths = [axis.count for axis in axes]
     thick = [-(-axis.extent // (2 * max(1, axis.longest_gap))) for axis in axes]
     for least, cost in ((thick, wish), (thick, limit), ([1] * len(axes), limit)):
-        for k in range(len(axes)):
-            while cost(tuple(lengths)) > 1 and lengths[k] > least[k]:
-                lengths[k] = max(least[k], -(-lengths[k] // 2))
+        while cost(tuple(lengths)) > 1:
+            free = [k for k, n in enumerate(lengths) if n > least[k]]
+            if not free:
+                break
+            k = (
+                free[0]
+                if unit is None
+                else max(free, key=lambda k: _units(axes[k], lengths[k], unit[k]))
+            )
+            lengths[k] = max(least[k], -(-lengths[k] // 2))
     return tuple(lengths)
+
+
+def _units(axis: AxisGrid, length: int, unit: int) -> float:
+    return span_size((axis,), (length,)) / unit

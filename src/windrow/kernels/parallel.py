@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 __all__ = ["cores", "each_in_parallel"]
@@ -25,7 +26,8 @@ def each_in_parallel(task: Callable[[Any], None], items: Sequence[Any]) -> None:
         for item in items:
             task(item)
         return
-    futures = [_pool().submit(task, item) for item in items]
+    # each in a copy of the caller's context, so that numpy.errstate holds in every thread
+    futures = [_pool().submit(copy_context().run, task, item) for item in items]
     for future in futures:
         future.exception()
     for future in futures:

@@ -52,7 +52,8 @@ def read_block(
             parts.append(_ramp(part, segment, axis, shape[axis], margins[axis], value))
         else:
             parts.append(_filled(part, segment, axis, mode, value))
-    return np.concatenate(parts, axis=axis)
+    # alone, concatenate would give native byte order, and blocks are read as the bits they are
+    return np.concatenate(parts, axis=axis, dtype=np.dtype(source.dtype))
 
 
 def _filled(part: NDArray[Any], segment: Segment, axis: int, mode: str, value: Any) -> NDArray[Any]:

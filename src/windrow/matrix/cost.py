@@ -7,10 +7,12 @@ them moves the border between two ways that take about as long there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from .boxes import Area, Box, areas_of
 from .lags import lag_points
+from .mosaic import mosaic
 from .parts import Part
 from .spectra import plan_of
 from .table import Table
@@ -23,6 +25,8 @@ MULTIPLY = 4e-11  # a multiplication and addition in BLAS
 FFT = 0.9e-9  # per point and log2(points), in blocks, two threads
 PASS = 1.0e-9  # one pass over a point of a spectrum
 CALL = 300e-6  # whatever a box takes beside
+
+_LEAST = 16  # times what a box takes however small it is: what streaming must take for it to be looked for
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,15 @@ class Way:
 class Estimate:
     """The ways considered and their estimated seconds; prints as a table.
 
-    ``areas`` and their boxes are worked on one by one; with no areas, the selection is streamed in
-    blocks as a whole.
+    ``areas`` and their boxes are worked on one by one, and the ``rest``, rows in no area, is
+    streamed; with no areas, the selection is streamed in blocks as a whole.
     """
 
     what: str
     blocks: float
     boxes: float
     areas: tuple[tuple[Area, tuple[Way, ...]], ...]
+    rest: Table | None = None
 
     @property
     def streamed(self) -> bool:
@@ -65,6 +70,8 @@ class Estimate:
             )
         names = {name: sum(way.name == name for way in ways) for name in ("fft", "lags", "blocks")}
         said = ", ".join(f"{n} by {name}" for name, n in names.items() if n)
+        if self.rest is not None:
+            said += f", {self.rest.n_rows} rows in no box"
         return "\n".join([*lines, f"  boxes (FFT)       {self.boxes:10.3g} s: {said}"])
 
 
@@ -89,6 +96,8 @@ def gram_ways(table: Table) -> Estimate:
     def way(box: Box) -> Way:
         return _cheaper(box, blocks(box.n_rows), "lags", _lags(box))
 
+    if table.plain and table.contiguous is None:
+        return _in_rectangles(table, blocks, way)
     return _estimate(table, "X.gram()", blocks(table.n_rows), way, whole=False)
 
 
@@ -101,6 +110,30 @@ def _estimate(table: Table, what: str, blocks: float, way: object, whole: bool) 
         return Estimate(what, blocks, math.inf, ())
     ways = tuple((area, tuple(way(box) for box in area.boxes)) for area in areas)
     return Estimate(what, blocks, sum(w.seconds for _, each in ways for w in each), ways)
+
+
+def _in_rectangles(
+    table: Table, blocks: Callable[[int], float], way: Callable[[Box], Way]
+) -> Estimate:
+    """A selection with gaps: rectangles of it by lags, what is left over in blocks."""
+    streamed, each = blocks(table.n_rows), blocks(2) - blocks(1)
+    least = math.ceil(_LEAST * _box_overhead(table.features) / each)
+    if table.n_rows < least:
+        return Estimate("X.gram()", streamed, math.inf, ())
+
+    def ways(area: Area) -> tuple[Way, ...]:
+        return tuple(way(box) for box in area.boxes)
+
+    def wanted(area: Area) -> bool:
+        found = ways(area)
+        by_lags = bool(found) and all(one.name == "lags" for one in found)
+        return by_lags and sum(one.seconds for one in found) < each * area.n_rows
+
+    areas, rows = mosaic(table, least, wanted)
+    chosen = tuple((area, ways(area)) for area in areas)
+    seconds = sum(one.seconds for _, found in chosen for one in found) + blocks(len(rows))
+    rest = replace(table, rows=rows) if len(rows) else None
+    return Estimate("X.gram()", streamed, seconds if areas else math.inf, chosen, rest)
 
 
 def _whole(part: Part, begin: int) -> Area:
@@ -139,4 +172,9 @@ def _lags(box: Box) -> float:
     for place, k in enumerate(box.lag_axes):
         left = features if place == 0 else features / box.lags[box.lag_axes[0]]
         face += 2 * box.n_rows / box.counts[k] * (left * features * MULTIPLY + features * 1e-9)
-    return spectra + face + 4e-9 * features**2 + CALL
+    return spectra + face + _box_overhead(features)
+
+
+def _box_overhead(features: int) -> float:
+    """What a box takes by lags however small it is."""
+    return 4e-9 * features**2 + CALL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
+from ..geometry.arguments import as_count
+from ..verbs.chunked import holds_dask
 from ..verbs.selection import selected
 from .cost import gram_ways, product_ways
 from .export import operator_of, write_memmap
@@ -20,7 +23,7 @@ from .moments import moments_of
 from .operands import times, transposed_times
 from .parts import Array, Part, Rows, Stack, parts_of
 from .protocol import LAZY, advice
-from .statistics import mean_of, row_norms_of, sum_of, var_of
+from .statistics import as_ddof, mean_of, row_norms_of, sum_of, var_of
 from .table import BLOCK, Table
 from .transposed import Transposed
 
@@ -38,7 +41,8 @@ class PatchMatrix:
     ----------
     image : array_like, or list of arrays
         Any N-D array of numbers, however strided; it is not copied (only reversed axes are). The
-        rows of several images, of any sizes, follow each other.
+        rows of several images, of any sizes, follow each other. Of a dask array every result is a
+        dask array, see `windrow.matrix.dasked`.
     patch, step
         The shape of a patch and the elements between patches, or a `PatchGrid`; for a list of images
         one grid each.
@@ -82,6 +86,13 @@ class PatchMatrix:
 
     _lazy_patches = True
     _table: Table
+
+    def __new__(cls, image: Any = None, *_: Any, **__: Any) -> PatchMatrix:
+        if cls is PatchMatrix and holds_dask(image):
+            from .dasked import DaskPatchMatrix
+
+            cls = DaskPatchMatrix  # its results are dask arrays
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -191,7 +202,8 @@ class PatchMatrix:
 
         By lags: one correlation of the image with itself by FFT, and the patches at its faces (see
         `windrow.matrix.lags`); a constant is taken out before and added back after, so large means
-        cost no digits. In blocks of rows for ``where``, ``center`` and ``scale``.
+        cost no digits. With ``where`` the rectangles that it holds go by lags, what is left over and
+        everything with ``center`` or ``scale`` in blocks of rows.
 
         >>> X = PatchMatrix(np.arange(4), 2)
         >>> X.gram()
@@ -202,7 +214,7 @@ class PatchMatrix:
 
     def cov(self, ddof: int = 1) -> Array:
         """Covariance of the features, as ``numpy.cov(X, rowvar=False, ddof=ddof)``."""
-        return moments_of(self._table).cov(ddof)
+        return moments_of(self._table).cov(as_ddof(ddof))
 
     def sum(self, axis: int | None = None) -> Any:
         """Sum over rows (0), features (1), or everything (None)."""
@@ -242,7 +254,8 @@ class PatchMatrix:
 
         ``rng`` is a `numpy.random.Generator` or a seed.
         """
-        if not 0 <= n <= len(self):
+        n = as_count(n, "n", least=0)
+        if n > len(self):
             raise ValueError(f"n must be between 0 and the {len(self)} rows, got {n}")
         indices = np.random.default_rng(rng).choice(len(self), n, replace=False)
         return self[indices], indices
@@ -255,7 +268,7 @@ class PatchMatrix:
         ...
         """
         array = np.asarray(columns)
-        k = int(array) if array.ndim == 0 else array[0].size
+        k = as_count(array[()], "columns") if array.ndim == 0 else math.prod(array.shape[1:])
         table = self._table
         ways = product_ways(table, k), product_ways(table, k, adjoint=True), gram_ways(table)
         return "\n".join(map(str, ways))

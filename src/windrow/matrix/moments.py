@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from .boxes import Area
-from .cost import Way, gram_ways
+from .cost import Estimate, Way, gram_ways
 from .lags import lag_gram
 from .parts import Array
 from .products import box_blocks
 from .spectra import NotFinite
-from .sums import column_sums, shift_of
+from .sums import area_sums, shift_of
 from .table import BLOCK, Table, conjugate
 
 __all__ = ["Moments", "moments_of"]
+
+_SOME = 256  # rows whose mean is near enough to the mean of all
 
 
 @dataclass(frozen=True)
@@ -34,29 +36,82 @@ class Moments:
         return np.asarray(self.products + (across + across.conj().T))
 
     def mean(self) -> Array:
+        """Mean of each feature."""
         return self.shift + self.total / self.n_rows
 
-    def cov(self, ddof: int) -> Array:
+    def scatter(self) -> Array:
+        """Sum of ``conj(z)^T z`` over all rows, for ``z = x - mean``."""
+        return np.asarray(self.products - np.outer(self.total.conj(), self.total / self.n_rows))
+
+    def cov(self, ddof: float) -> Array:
         """As `numpy.cov` with ``rowvar=False``, which conjugates its second factor."""
-        products = self.products - np.outer(self.total.conj(), self.total / self.n_rows)
-        return np.asarray(np.conj(products) / (self.n_rows - ddof))
+        products = self.scatter()
+        np.conj(products, out=products)
+        products /= self.n_rows - ddof
+        return products
+
+    def plus(self, rows: Moments) -> Moments:
+        """The moments of these rows and those, which must have the same shift."""
+        return Moments(
+            self.n_rows + rows.n_rows,
+            self.shift,
+            self.total + rows.total,
+            self.products + rows.products,
+        )
+
+    def without(self, rows: Moments) -> Moments:
+        """The moments of all but those rows, which must have the same shift."""
+        return Moments(
+            self.n_rows - rows.n_rows,
+            self.shift,
+            self.total - rows.total,
+            self.products - rows.products,
+        )
 
 
-def moments_of(table: Table) -> Moments:
-    """The moments of all rows, by lags where that is cheaper than blocks."""
+def moments_of(table: Table, shift: tuple[Any, Array] | None = None) -> Moments:
+    """The moments of all rows, by lags where that is cheaper than blocks.
+
+    ``shift`` is taken out first: as `shift_of` gives it, which is the default.
+    """
     estimate = gram_ways(table)
-    shift, features = shift_of(table)
+    constant, features = _shift_of(table) if shift is None else shift
     if not estimate.streamed:
         try:
-            products = np.zeros((table.features,) * 2, table.work)
-            for area, ways in estimate.areas:
-                for way in ways:
-                    _add_box(products, area, way, shift, features)
-            total, _ = column_sums(table, shift)
-            return Moments(table.n_rows, features, total, products)
+            found = _boxes(table, estimate, constant, features)
+            return (
+                found if estimate.rest is None else found.plus(_streamed(estimate.rest, features))
+            )
         except NotFinite:
             pass
     return _streamed(table, features)
+
+
+def _shift_of(table: Table) -> tuple[Any, Array]:
+    """A constant near the mean: of the images, or where rows are chosen, of some of these."""
+    return shift_of(table) if table.contiguous is not None or not table.plain else _near_mean(table)
+
+
+def _boxes(table: Table, estimate: Estimate, shift: Any, features: Array) -> Moments:
+    products = np.zeros((table.features,) * 2, table.work)
+    for area, ways in estimate.areas:
+        for way in ways:
+            _add_box(products, area, way, shift, features)
+    areas = [area for area, _ in estimate.areas]
+    total, _ = area_sums(areas, shift, table.work)
+    return Moments(sum(area.n_rows for area in areas), features, total, products)
+
+
+def _near_mean(table: Table) -> tuple[Any, Array]:
+    """The mean of some rows, one number per channel; whole numbers for integers. 0 where it is not finite."""
+    frame = table.stack.parts[0].frame
+    at = np.unique(np.linspace(0, max(table.n_rows - 1, 0), _SOME).astype(np.int64))[: table.n_rows]
+    rows = table.taken(at).astype(table.work).reshape(len(at), *frame.patch)
+    others = tuple(k for k in range(rows.ndim) if k - 1 != frame.channel or k == 0)
+    mean = rows.mean(axis=others, keepdims=True)[0] if len(at) else np.zeros((1,) * (rows.ndim - 1))
+    mean = np.rint(mean) if table.stack.dtype.kind in "biu" else mean
+    mean = mean if np.isfinite(mean).all() else np.zeros_like(mean)
+    return mean, np.broadcast_to(mean, frame.patch).ravel()
 
 
 def _add_box(products: Array, area: Area, way: Way, shift: Any, features: Array) -> None:

@@ -12,19 +12,19 @@ from .parts import Array
 from .products import multiply, multiply_transposed, result_dtype
 from .table import Table
 
-__all__ = ["times", "transposed_times"]
+__all__ = ["operand", "times", "transposed_times"]
 
 
 def times(table: Table, right: Any, said: str = "X @ V") -> Array:
     """``X @ right``, a vector or a matrix with one row per feature."""
-    array = _operand(right, table.features, said, "feature")
+    array = operand(right, table.features, said, "feature")
     found = multiply(_guarded(table, array, table.n_rows, said), _as_columns(array))
     return found[:, 0] if array.ndim == 1 else found
 
 
 def transposed_times(table: Table, right: Any, said: str = "X.T @ U") -> Array:
     """``X.T @ right``, a vector or a matrix with one row per row of X."""
-    array = _operand(right, table.n_rows, said, "row")
+    array = operand(right, table.n_rows, said, "row")
     found = multiply_transposed(_guarded(table, array, table.features, said), _as_columns(array))
     return found[:, 0] if array.ndim == 1 else found
 
@@ -39,7 +39,8 @@ def _guarded(table: Table, array: Array, n: int, said: str) -> Table:
     return table
 
 
-def _operand(value: Any, size: int, said: str, name: str) -> Array:
+def operand(value: Any, size: int, said: str, name: str) -> Array:
+    """A dense vector or matrix of numbers with ``size`` rows."""
     if hasattr(value, "toarray") or getattr(value, "_lazy_patches", False):
         raise TypeError(
             f"{said} takes a dense vector or matrix, got {type(value).__name__}:"

@@ -13,16 +13,23 @@ from .products import multiply, multiply_transposed
 from .sums import column_sums, row_squares, shift_of
 from .table import BLOCK, Table, column_norms
 
-__all__ = ["as_statistic_axis", "mean_of", "row_norms_of", "sum_of", "var_of"]
+__all__ = ["as_ddof", "as_statistic_axis", "mean_of", "row_norms_of", "sum_of", "var_of"]
 
 
 def as_statistic_axis(axis: Any) -> int | None:
     """``axis`` as None, 0 or 1."""
     if axis is None:
         return None
-    if isinstance(axis, bool) or axis not in (0, 1, -1, -2):
+    if isinstance(axis, bool) or np.ndim(axis) or axis not in (0, 1, -1, -2):
         raise ValueError(f"axis must be None, 0 (over rows) or 1 (over features), got {axis!r}")
     return int(axis) % 2
+
+
+def as_ddof(ddof: Any) -> float:
+    """``ddof`` as a number."""
+    if isinstance(ddof, int | float | np.integer | np.floating):
+        return float(ddof)
+    raise TypeError(f"ddof must be a number, got {ddof!r}")
 
 
 def sum_of(table: Table, axis: Any = None) -> Any:
@@ -57,9 +64,9 @@ def mean_of(table: Table, axis: Any = None) -> Any:
     return sum_of(table, which) / size
 
 
-def var_of(table: Table, axis: Any = None, ddof: int = 0) -> Any:
+def var_of(table: Table, axis: Any = None, ddof: float = 0) -> Any:
     """Mean squared distance from the mean; rows in two passes, so that equal elements give 0."""
-    which = as_statistic_axis(axis)
+    which, ddof = as_statistic_axis(axis), as_ddof(ddof)
     if which == 1:
         return _by_rows(table, lambda columns: _row_squares(columns) / (table.features - ddof))
     if which == 0:

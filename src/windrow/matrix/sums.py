@@ -14,7 +14,7 @@ from .boxes import Area, areas_of
 from .parts import Array
 from .table import BLOCK, Table
 
-__all__ = ["column_sums", "row_squares", "shift_of"]
+__all__ = ["area_sums", "column_sums", "row_squares", "shift_of"]
 
 
 def shift_of(table: Table) -> tuple[Any, Array]:
@@ -45,9 +45,14 @@ def column_sums(table: Table, shift: Any, squares: bool = False) -> tuple[Array,
     Where the selection has gaps, or rows are centred or scaled, it is streamed.
     """
     areas = areas_of(table) if table.plain else []
-    if not areas:
-        return _streamed(table, shift)
-    found = [_area_sums(area, shift, table.work, squares) for area in areas]
+    return area_sums(areas, shift, table.work, squares) if areas else _streamed(table, shift)
+
+
+def area_sums(
+    areas: list[Area], shift: Any, dtype: Any, squares: bool = False
+) -> tuple[Array, Array]:
+    """The same over the rows of some areas."""
+    found = [_area_sums(area, shift, dtype, squares) for area in areas]
     return np.sum([s for s, _ in found], axis=0), np.sum([q for _, q in found], axis=0)
 
 

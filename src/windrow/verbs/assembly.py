@@ -1,99 +1,51 @@
 """From pieces to blocks: tiles deliver their accumulators, finished blocks are written once.
 
-A block of the output is the sum of the pieces of the few tiles that reach into it, in C order of
-the tiles, whoever delivered them first; so the bits do not depend on the number of workers.
+A block of the output is the sum of the pieces of the few tiles that reach into it. Every element
+takes them from the last tile to the first (C order), whoever delivered them first and wherever
+blocks are cut; so the bits depend neither on the number of workers nor on the chunks written to.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.tiles import Bounds, Tile, Tiling
+from ..geometry.tiles import Blocks, Bounds, Index, Tile, Tiling
 from .frame import Frame
 from .merges import Rule, apply_fill, cast, holes_of
 from .reductions import Reduction, State
 
-__all__ = ["Assembly"]
+__all__ = ["Assembly", "Joiner", "Piece"]
 
-Index = tuple[int, ...]
-Write = Callable[[Bounds, NDArray[Any]], None]
+Piece = tuple[
+    Bounds, State | None
+]  # what it spans, what is in it (None: no patch of it takes part)
+Finish = Callable[[Index, Bounds, Sequence[Piece]], None]
 
 
-class Assembly:
-    """Collects pieces of one output and hands finished blocks to ``write(bounds, values)``, each once.
+@dataclass(frozen=True)
+class Joiner:
+    """Makes the values of a block from the pieces that reach into it; knows nothing of who works when.
 
-    ``touched`` is a boolean image (canonical axes) where only some patches take part. Bounds and
-    values are in canonical axes.
+    ``touched`` is a boolean image (canonical axes) where only some patches take part.
     """
 
-    def __init__(
-        self,
-        tiling: Tiling,
-        frame: Frame,
-        rule: Rule,
-        reduction: Reduction,
-        dtype: np.dtype[Any],
-        write: Write,
-        touched: NDArray[np.bool_] | None = None,
-    ) -> None:
-        self.frame, self.rule, self.reduction, self.dtype = frame, rule, reduction, dtype
-        self.write, self.touched = write, touched
-        self.cuts = tiling.cuts(frame.axes)
-        self.needs = tiling.contributors(frame.axes)
-        self.serves = [
-            [[b for b, (low, high) in enumerate(axis) if low <= t < high] for t in range(len(axis))]
-            for axis in self.needs
-        ]
-        self.pieces: dict[Index, tuple[Bounds, State | None]] = {}
-        self.missing: dict[Index, int] = {}
-        self.owed: dict[Index, int] = {}
-        self.lock = threading.Lock()
+    frame: Frame
+    rule: Rule
+    reduction: Reduction
+    dtype: np.dtype[Any]
+    touched: NDArray[np.bool_] | None = None
 
-    def deliver(self, tile: Tile, state: State | None) -> list[Index]:
-        """Take a tile's piece (None from a tile without patches); return the blocks that can now be flushed."""
-        served = list(
-            itertools.product(*(s[t] for s, t in zip(self.serves, tile.index, strict=True)))
-        )
-        with self.lock:
-            self.pieces[tile.index] = tile.span(self.frame.axes), state
-            self.owed[tile.index] = len(served)
-            for block in served:
-                left = self.missing.get(block) or math.prod(h - lo for lo, h in self._ranges(block))
-                self.missing[block] = left - 1
-            ready = [block for block in served if self.missing[block] == 0]
-            for block in ready:
-                del self.missing[block]
-        return ready
-
-    def _ranges(self, block: Index) -> list[tuple[int, int]]:
-        return [axis[b] for axis, b in zip(self.needs, block, strict=True)]
-
-    def bounds(self, block: Index) -> Bounds:
-        return tuple((cuts[b], cuts[b + 1]) for cuts, b in zip(self.cuts, block, strict=True))
-
-    def flush(self, block: Index) -> None:
-        """Combine, finalize and write a block, then let go of the pieces nobody waits for."""
-        bounds = self.bounds(block)
-        owners = list(itertools.product(*(range(*r) for r in self._ranges(block))))
-        if all(end > begin for begin, end in bounds):
-            self.write(bounds, self._values(self._state(block, owners, bounds), bounds))
-        with self.lock:
-            for owner in owners:
-                self.owed[owner] -= 1
-                if not self.owed[owner]:
-                    del self.owed[owner], self.pieces[owner]
-
-    def _values(self, state: State, bounds: Bounds) -> NDArray[Any]:
-        values = np.broadcast_to(
-            self.reduction.finalize(state, bounds, self.dtype), tuple(e - b for b, e in bounds)
-        )
+    def values(self, bounds: Bounds, pieces: Sequence[Piece]) -> NDArray[Any]:
+        """The merged values within ``bounds``, in the dtype wanted; pieces come in C order of their tiles."""
+        state = self._state(bounds, pieces)
+        shape = tuple(e - b for b, e in bounds)
+        values = np.broadcast_to(self.reduction.finalize(state, bounds, self.dtype), shape)
         holes = self._holes(state, bounds)
         if holes is None or not holes.any():
             return cast(values, self.dtype)
@@ -101,26 +53,21 @@ class Assembly:
             values = np.where(holes, np.zeros((), values.dtype), values)
         return apply_fill(cast(values, self.dtype), holes, self.rule.fill, bounds)
 
-    def _state(self, own: Index, owners: list[Index], bounds: Bounds) -> State:
-        """The block's state: its own tile's piece, then in C order what other tiles have in it."""
-        with self.lock:
-            found = {owner: self.pieces[owner] for owner in owners}
-        pieces = {
-            owner: (span, state) for owner, (span, state) in found.items() if state is not None
-        }
-        if own in pieces and _contains(pieces[own][0], bounds):
-            mine = _part(*pieces.pop(own), bounds)
-            if not pieces:
-                return mine
-            whole = self.reduction.combine([mine])
+    def _state(self, bounds: Bounds, pieces: Sequence[Piece]) -> State:
+        """The block's state. The last tile often holds all of it, and then is where the sum begins."""
+        held = [(span, state) for span, state in reversed(pieces) if state is not None]
+        if held and _contains(held[0][0], bounds):
+            first = _part(*held.pop(0), bounds)
+            if not held:
+                return first
+            whole = self.reduction.combine([first])
         else:
             whole = self.reduction.init(tuple(e - b for b, e in bounds))
-        for span, state in pieces.values():
+        for span, state in held:
             shared = _overlap(span, bounds)
             if shared is not None:
-                whole = self.reduction.join(
-                    whole, _places(bounds, shared), _part(span, state, shared)
-                )
+                place = _places(bounds, shared)
+                whole = self.reduction.join(whole, place, _part(span, state, shared))
         return whole
 
     def _holes(self, state: State, bounds: Bounds) -> NDArray[np.bool_] | None:
@@ -132,6 +79,66 @@ class Assembly:
         if holes is None or empty is None:
             return empty if holes is None else holes
         return holes | empty
+
+
+class Assembly:
+    """Collects the pieces of one output and hands those of a block to ``finish``, each block once.
+
+    Bounds are in canonical axes. Blocks that are ``done`` already are left out.
+    """
+
+    def __init__(
+        self, frame: Frame, blocks: Blocks, finish: Finish, done: Collection[Index] = ()
+    ) -> None:
+        self.frame, self.blocks, self.finish, self.done = frame, blocks, finish, frozenset(done)
+        self.pieces: dict[Index, Piece] = {}
+        self.missing: dict[Index, int] = {}
+        self.owed: dict[Index, int] = {}
+        self.lock = threading.Lock()
+
+    @classmethod
+    def of(
+        cls, tiling: Tiling, joiner: Joiner, write: Callable[[Bounds, NDArray[Any]], None]
+    ) -> Assembly:
+        """One whose blocks begin where tiles do, and are written as they are merged."""
+
+        def finish(_: Index, bounds: Bounds, pieces: Sequence[Piece]) -> None:
+            write(bounds, joiner.values(bounds, pieces))
+
+        return cls(joiner.frame, tiling.blocks(joiner.frame.axes), finish)
+
+    def awaits(self, tile: Index) -> list[Index]:
+        """The blocks that are not done and need a tile, in C order."""
+        return [block for block in self.blocks.served(tile) if block not in self.done]
+
+    def deliver(self, tile: Tile, state: State | None) -> list[Index]:
+        """Take a tile's piece (None from a tile without patches); return the blocks that can now be flushed."""
+        served = self.awaits(tile.index)
+        if not served:
+            return []
+        with self.lock:
+            self.pieces[tile.index] = tile.span(self.frame.axes), state
+            self.owed[tile.index] = len(served)
+            for block in served:
+                left = self.missing.get(block) or len(self.blocks.owners(block))
+                self.missing[block] = left - 1
+            ready = [block for block in served if self.missing[block] == 0]
+            for block in ready:
+                del self.missing[block]
+        return ready
+
+    def flush(self, block: Index) -> None:
+        """Have a block made and written, then let go of the pieces nobody waits for."""
+        bounds, owners = self.blocks.bounds(block), self.blocks.owners(block)
+        with self.lock:
+            pieces = [self.pieces[owner] for owner in owners]
+        if all(end > begin for begin, end in bounds):
+            self.finish(block, bounds, pieces)
+        with self.lock:
+            for owner in owners:
+                self.owed[owner] -= 1
+                if not self.owed[owner]:
+                    del self.owed[owner], self.pieces[owner]
 
 
 def _places(outer: Bounds, inner: Bounds) -> tuple[slice, ...]:

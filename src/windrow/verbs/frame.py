@@ -23,6 +23,7 @@ __all__ = [
     "patch_ndim",
     "patched_axes",
     "refuse_both",
+    "single_axis",
     "whole_axis",
 ]
 
@@ -142,7 +143,7 @@ def whole_axis(size: int) -> AxisGrid:
     return AxisGrid(size, size, 1, 1, 1, 0, 0)
 
 
-def _single_axis(size: int) -> AxisGrid:
+def single_axis(size: int) -> AxisGrid:
     """An axis of patches of one element."""
     return AxisGrid(size, 1, 1, 1, size, 0, size - 1)
 
@@ -185,14 +186,14 @@ def _arranged(
         order.insert(position, channel)
         axes.insert(position, whole_axis(shape[channel]))
         position += len(batch)
-    axes = [_single_axis(shape[a]) for a in batch] + axes
+    axes = [single_axis(shape[a]) for a in batch] + axes
     return Frame(grid, (*batch, *order), tuple(axes), len(batch), position)
 
 
 def refuse_both(step: Any, options: dict[str, Any]) -> None:
     """A grid says everything, so a step beside it is a mistake."""
     given = ["step"] * (not (isinstance(step, int) and step == 1)) + [
-        k for k, v in options.items() if v != 1
+        k for k, v in options.items() if not (isinstance(v, int) and v == 1)
     ]
     if given:
         raise TypeError(
@@ -235,6 +236,11 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
         raise TypeError(
             f"{name} is a masked array, and patches would lose its mask: fill it first ({name}.filled(...)),"
             " or select patches with where="
+        )
+    if type(image).__module__.partition(".")[0] == "dask":
+        raise TypeError(
+            f"{name} is a dask array, and all of it would be computed here: map_patches and PatchMatrix"
+            f" take it lazily; for this, say {name}.compute()"
         )
     array = np.asarray(image)
     if array.ndim == 0 or array.size == 0:

@@ -127,7 +127,8 @@ def resolve_rule(
     merge: Any, weights: Any, patch_weights: bool, fill: Any, dtype: DTypeLike | None
 ) -> Rule:
     """A `Rule` from what the caller gave."""
-    if not isinstance(merge, Merge) and merge not in MERGES:
+    named = isinstance(merge, str) and merge in MERGES
+    if not named and not isinstance(merge, Merge):
         raise ValueError(
             f"merge must be one of {', '.join(MERGES)} or a windrow.Merge, got {merge!r}"
         )

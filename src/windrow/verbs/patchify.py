@@ -131,7 +131,8 @@ def _dropped_rows(
                 f"patch spans {(p - 1) * d + 1} elements on axis {axis}, but the image has {array.shape[axis]}"
                 " there: use a smaller patch or dilation"
             )
-        rows.append((room // s + 1, s, p, d))
+        # where nothing is stepped over, a huge step must not overflow a stride
+        rows.append((room // s + 1, s if room >= s else 1, p, d if p > 1 else 1))
     return rows
 
 

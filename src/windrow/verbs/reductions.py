@@ -243,7 +243,7 @@ class Claim(Reduction):
         return flat(patches, as_bits(patches.dtype))
 
     def readable(self, patches: NDArray[Any]) -> NDArray[Any]:
-        return patches
+        return patches.astype(patches.dtype.newbyteorder("="), copy=False)
 
     def init(self, shape: tuple[int, ...]) -> State:
         far = [np.full(shape, _FAR, dtype=np.int64) for _ in range(2)]

@@ -16,12 +16,12 @@ __all__ = ["selected", "touched"]
 Mask = NDArray[np.bool_]
 
 
-def selected(where: Any, frame: Frame) -> Mask:
+def selected(where: Any, frame: Frame, *, empty: bool = False) -> Mask:
     """``where`` as one truth value per patch, of the frame's counts.
 
     A mask of the counts says exactly which patches; a mask of the image selects the patches that
     touch a True. Either has the patched axes, or the batch axes and the patched ones. Where both
-    shapes are the same, it is read as counts.
+    shapes are the same, it is read as counts. Only with ``empty`` may it select none.
     """
     mask = np.asarray(where)
     if mask.dtype != bool:
@@ -38,7 +38,7 @@ def selected(where: Any, frame: Frame) -> Mask:
             f"where has shape {mask.shape}; give the image's {grid.shape} (patches that touch a True) or the counts"
             f" {grid.counts} (exactly those)"
         )
-    if not chosen.any():
+    if not (empty or chosen.any()):
         raise ValueError("where selects no patch")
     chosen = np.broadcast_to(chosen, (*batch, *grid.counts))
     if frame.channel is not None:

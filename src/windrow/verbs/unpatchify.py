@@ -14,7 +14,7 @@ from ..geometry.tiles import Bounds, Tile, Tiling, choose_lengths, span_size
 from ..kernels.flat import strided_by_items
 from ..kernels.parallel import each_in_parallel
 from ..kernels.walk import full_runs, gridded
-from .assembly import Assembly
+from .assembly import Assembly, Joiner
 from .custom import Merge
 from .deposit import Deposit
 from .forms import PatchStack, recognise
@@ -174,7 +174,7 @@ def _merge(
         view[tuple(slice(*b) for b in bounds)] = values
 
     frame = stack.frame
-    assembly = Assembly(tiling, frame, rule, reduction, view.dtype, write)
+    assembly = Assembly.of(tiling, Joiner(frame, rule, reduction, view.dtype), write)
 
     def merge_tile(tile: Tile) -> None:
         region, shape = region_of(frame.axes, tile.ranges, frame.gap, frame.along)

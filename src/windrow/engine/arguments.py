@@ -1,0 +1,179 @@
+"""What `map_patches` and `plan` are given, checked and made canonical at the door."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from ..geometry.arguments import as_count, as_per_axis
+from ..kernels.parallel import cores
+from ..verbs.frame import Frame
+from ..verbs.merges import Rule, check_fill, check_holes, resolve_rule
+from ..verbs.selection import touched
+
+__all__ = [
+    "as_bytes",
+    "as_outs",
+    "as_rule",
+    "as_scales",
+    "check_callers",
+    "check_filling",
+    "check_room",
+    "slots",
+]
+
+_EXECUTORS = ("threads", "processes")
+
+
+def check_callers(func: Any, executor: Any) -> None:
+    if not callable(func):
+        raise TypeError(f"func must be a function of a batch of patches, got {func!r}")
+    if isinstance(executor, str):
+        if executor not in _EXECUTORS:
+            raise ValueError(
+                f"executor must be one of {', '.join(_EXECUTORS)}, a pool or a client, got {executor!r}"
+            )
+    elif executor is not None and not callable(getattr(executor, "submit", None)):
+        raise TypeError(f"executor must have a submit method, got {type(executor).__name__}")
+
+
+def as_outs(out: Any, source: Any, resume: bool) -> tuple[Any, ...] | None:
+    """The places of results: paths as sinks, arrays checked to be writeable and apart from each other."""
+    outs = None if out is None else tuple(map(_as_out, out if isinstance(out, tuple) else (out,)))
+    if outs == ():
+        raise ValueError("out is an empty tuple: give one place per result, or leave it out")
+    if resume and not (outs and all(hasattr(o, "reopen") for o in outs)):
+        raise ValueError(
+            "resume=True needs a result on disk: an array has nothing to resume;"
+            " give out= a path, like 'result.zarr' or 'result.npy'"
+        )
+    _check_arrays([o for o in outs or () if isinstance(o, np.ndarray)], source)
+    paths = [os.path.realpath(o.path) for o in outs or () if hasattr(o, "reopen")]
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"two results would go to the same path: {', '.join(paths)}")
+    _check_paths(paths, source)
+    return outs
+
+
+def _as_out(out: Any) -> Any:
+    if isinstance(out, str | os.PathLike) or callable(getattr(out, "create", None)):
+        from ..files import sink_of
+
+        return sink_of(out)
+    if not all(hasattr(out, name) for name in ("shape", "dtype", "__setitem__")):
+        raise TypeError(
+            "out must be a path, a sink, or have shape, dtype and slice assignment,"
+            f" got {type(out).__name__}"
+        )
+    return out
+
+
+def _check_arrays(arrays: list[np.ndarray[Any, Any]], source: Any) -> None:
+    """Refuse arrays that cannot be written to, or that overlap the image or each other."""
+    for k, array in enumerate(arrays):
+        if not array.flags.writeable:
+            raise ValueError("out is read-only: give an array that can be written to")
+        if isinstance(source, np.ndarray) and np.may_share_memory(array, source):
+            raise ValueError("out shares memory with the image: give another array")
+        if any(np.may_share_memory(array, other) for other in arrays[:k]):
+            raise ValueError("two results would go to the same memory: give each an out of its own")
+
+
+def _check_paths(paths: list[str], source: Any) -> None:
+    """Refuse to replace the image that is being read: a resumed run would read the result."""
+    place = getattr(source, "place", None)
+    read = getattr(place, "path", getattr(source, "path", None))
+    if isinstance(read, str) and os.path.realpath(read) in paths:
+        raise ValueError(f"out={read!r} is the image itself: give the result another name")
+
+
+def slots(executor: Any) -> int:
+    """How many tiles to keep at work: one per core, or per worker of an executor that tells."""
+    if hasattr(executor, "ncores"):  # a dask.distributed client
+        return max(1, int(sum(executor.ncores().values())))
+    return int(getattr(executor, "_max_workers", None) or cores())
+
+
+def as_scales(scale: Any, frame: Frame) -> tuple[int, ...]:
+    scales = as_per_axis(scale, frame.grid.ndim, "scale")
+    if any(s > 1 and d > 1 for s, d in zip(scales, frame.grid.dilation, strict=True)):
+        raise ValueError(
+            "scale and dilation cannot be combined: samples of a dilated patch have no place between them"
+        )
+    return scales
+
+
+def as_rule(
+    merge: Any, weights: Any, fill: Any, finalize: Any, dtype: np.dtype[Any] | None
+) -> Rule | None:
+    """How results merge; None where they stand on the grid."""
+    if finalize is not None and not callable(finalize):
+        raise TypeError(f"finalize must be a function of a piece of the image, got {finalize!r}")
+    if merge is None:
+        if finalize is not None:
+            raise ValueError(
+                "finalize= reduces merged pieces: with merge=None let func return what you want"
+            )
+        if weights is not None:
+            raise ValueError(
+                "weights= goes with a merge; with merge=None results stand on the grid as they are"
+            )
+        return None
+    return resolve_rule(merge, weights, False, fill, None if finalize is not None else dtype)
+
+
+def check_filling(
+    frame: Frame, mask: Any, rule: Rule | None, fill: Any, dtype: np.dtype[Any]
+) -> None:
+    """Refuse now what would turn out to be uncovered; results of other shapes are checked when they are known."""
+    if fill is not None:
+        if rule is None:
+            check_fill(fill, dtype)
+        return
+    if mask is not None and not mask.any():
+        raise ValueError("where selects no patch: give fill= a value for all of the result")
+    if rule is None:
+        if mask is not None and not mask.all():
+            raise ValueError(
+                "where leaves patches out, and merge=None keeps a place for each: give fill= a value"
+            )
+        return
+    if mask is None:
+        check_holes(frame, fill)
+    elif not touched(mask, frame.axes).all():
+        raise ValueError(
+            "where leaves elements of the image that no selected patch touches: give fill= a value for them"
+        )
+
+
+def check_room(frame: Frame, rule: Rule | None, scales: tuple[int, ...], item: int) -> None:
+    """Refuse a result in memory that cannot be there, whatever ``func`` gives, before it is called."""
+    counts = [
+        n for k, n in enumerate(frame.counts if rule is None else frame.shape) if k != frame.channel
+    ]
+    size = math.prod(counts) * item * (1 if rule is None else math.prod(scales))
+    try:
+        np.empty(size, dtype=np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise MemoryError(
+            f"the result takes {size:,} bytes or more, which memory cannot hold:"
+            " give out= a path to write it to, like 'result.zarr'"
+        ) from error
+
+
+def as_bytes(size: int | str, name: str = "memory") -> int:
+    """A number of bytes from an int or from words like ``"2GB"`` and ``"512 MiB"``."""
+    if not isinstance(size, str):
+        return as_count(size, name)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kKMGT]?)(i?)[bB]?\s*", size)
+    if not found:
+        raise ValueError(
+            f"{name} must be a number of bytes, like 2_000_000_000 or '2GB', got {size!r}"
+        )
+    number, unit, binary = found.groups()
+    power = " kMGT".index(unit.replace("K", "k")) if unit else 0
+    return as_count(int(float(number) * (1024 if binary else 1000) ** power), name)

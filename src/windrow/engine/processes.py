@@ -1,0 +1,122 @@
+"""Tiles in other processes: tasks carry a tile's place and the path of what all of them have in common."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.tiles import Index, Tile
+from .plan import Plan
+from .run import Run
+from .sources import placed_in
+from .tile import TileResult, run_tile
+
+__all__ = ["ProcessRun", "kit_of", "packed", "work"]
+
+
+def kit_of(plan: Plan) -> Plan:
+    """What workers need of a plan; nothing that belongs to this process."""
+    return replace(
+        plan, executor=None, out=None, outs=None, progress=None, memory=None, resume=False
+    )
+
+
+def packed(kit: Plan, dumps: Any = pickle.dumps) -> bytes:
+    """A kit as bytes; a TypeError says which part of it cannot be sent."""
+    try:
+        return bytes(dumps(kit))
+    except Exception as error:
+        culprit = _culprit(kit, dumps)
+        raise TypeError(
+            f"{culprit} cannot be sent to other processes ({error}): define it at the top level of a module"
+            " (a lambda or a local function is not), or leave executor= out to work in threads"
+        ) from error
+
+
+def _culprit(kit: Plan, dumps: Any) -> str:
+    rule = kit.job.rule
+    parts = {"func": kit.job.func, "finalize": kit.finalize, "image": kit.source}
+    if rule is not None:
+        parts |= {"merge": rule.merge, "weights": rule.weights}
+    for name, part in parts.items():
+        try:
+            dumps(part)
+        except Exception:
+            return f"{name}={part!r}"
+    return "the job"
+
+
+@functools.lru_cache(maxsize=2)
+def _unpacked(path: str) -> Plan:
+    with open(path, "rb") as file:
+        kit: Plan = pickle.load(file)
+    return kit
+
+
+def work(path: str, index: Index) -> TileResult:
+    """A tile of the job that lies at ``path``, in a worker process."""
+    return work_on(_unpacked(path), index)
+
+
+def work_on(kit: Plan, index: Index) -> TileResult:
+    """A tile of a job."""
+    tile = kit.tiling.tile(index)
+    return run_tile(kit.job, tile, kit.block(tile), kit.selection(tile))
+
+
+class ProcessRun(Run):
+    """Tiles in a pool of processes, or anything alike; blocks are made and written here."""
+
+    @contextmanager
+    def workers(self) -> Iterator[None]:
+        with tempfile.TemporaryDirectory(prefix="windrow-", ignore_cleanup_errors=True) as folder:
+            packed(replace(kit_of(self.plan), source=None))  # before an image is copied
+            kit = packed(replace(kit_of(self.plan), source=placed_in(folder, self.plan.source)))
+            self.path = os.path.join(folder, "job")
+            with open(self.path, "wb") as file:
+                file.write(kit)
+            with self._pool() as self.executor:
+                yield
+
+    @contextmanager
+    def _pool(self) -> Iterator[Any]:
+        if self.plan.executor != "processes":
+            yield self.plan.executor
+            return
+        context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
+        pool = ProcessPoolExecutor(self.plan.workers, context)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def submit(self, tile: Tile, mask: NDArray[np.bool_] | None) -> Any:
+        try:
+            return self.executor.submit(work, self.path, tile.index)
+        except BrokenExecutor as error:
+            raise self._broken(error) from error
+
+    def take(self, number: int, future: Any) -> None:
+        try:
+            outcome = future.result()
+        except BrokenExecutor as error:
+            raise self._broken(error) from error
+        self.count(self.size(outcome.tile))
+        self.deliver(outcome)
+
+    def _broken(self, error: BrokenExecutor) -> BrokenExecutor:
+        again = "give out= a path, and resume=True goes on from what is done"
+        if self.plan.staged:
+            again = "the same call with a new executor and resume=True goes on from what is done"
+        return type(error)(f"a worker process died (killed, or out of memory?): {again}")

@@ -1,0 +1,73 @@
+"""Elements that lie in a file as they lie in memory, mapped one block at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Mapping", "mapping_of", "strides_of"]
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """An array in a file: where element 0 is, and how many bytes lie between neighbours.
+
+    Nothing stays open. Each read or write maps only the span of its block and lets go of it, so
+    that neither address space nor resident memory grows with the file.
+    """
+
+    path: str
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    chunks = None
+
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
+        return self._window(key, "r").copy()
+
+    def __setitem__(self, key: tuple[slice, ...], values: NDArray[Any]) -> None:
+        window = self._window(key, "r+")
+        window[...] = values
+
+    def _window(self, key: tuple[slice, ...], mode: Any) -> NDArray[Any]:
+        ranges = [range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)]
+        if any(r.step < 0 for r in ranges):
+            raise ValueError(f"slices must step forward, got {key}")
+        shape = tuple(len(r) for r in ranges)
+        if 0 in shape:
+            return np.empty(shape, self.dtype)
+        begin = sum(r[0] * s for r, s in zip(ranges, self.strides, strict=True))
+        last = sum(r[-1] * s for r, s in zip(ranges, self.strides, strict=True))
+        length = last - begin + self.dtype.itemsize
+        memory = np.memmap(self.path, np.uint8, mode, self.offset + begin, (length,))
+        strides = tuple(r.step * s for r, s in zip(ranges, self.strides, strict=True))
+        return np.ndarray(shape, self.dtype, memory, 0, strides)
+
+
+def strides_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Bytes between neighbours along each axis, in C order."""
+    return tuple(prod(shape[k + 1 :]) * dtype.itemsize for k in range(len(shape)))
+
+
+def mapping_of(array: NDArray[Any]) -> Mapping | None:
+    """Where ``array`` lies in a file, None where it does not, or runs backwards through it."""
+    root = _mapped(array)
+    if root is None or any(s < 0 for s in array.strides):
+        return None
+    offset = root.offset + array.ctypes.data - root.ctypes.data
+    return Mapping(str(root.filename), offset, array.dtype, array.shape, array.strides)
+
+
+def _mapped(array: Any) -> Any:
+    """The memmap whose memory ``array`` shows, None where there is none (or a private copy)."""
+    while array is not None:
+        opened = isinstance(array, np.memmap) and not isinstance(array.base, np.ndarray)
+        if opened and array.filename is not None:
+            return array if str(array.mode) != "c" else None
+        array = getattr(array, "base", None)
+    return None

@@ -1,0 +1,137 @@
+"""Images that are already open: arrays, memmaps, Zarr arrays, HDF5 datasets, DataArrays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .faults import reading
+from .hdf5 import Hdf5Place
+from .mapping import mapping_of
+from .npy import MappedPlace
+from .protocol import Reader
+from .reader import FileReader, checked_facts
+from .zarrs import ZarrPlace
+
+__all__ = ["ArrayReader", "ObjectReader", "reader_of"]
+
+_STEP = 2**24  # bytes hashed at once
+
+
+class ArrayReader:
+    """An array in memory; its blocks are views of it, read-only."""
+
+    chunks = None
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array.view()
+        self.array.flags.writeable = False
+        self.shape, self.dtype = checked_facts("image", array)
+
+    def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
+        return self.array[key].astype(self.dtype, copy=False)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Shape, dtype, and a digest of every element."""
+        digest = hashlib.blake2b(digest_size=16)
+        rows = max(1, _STEP * len(self.array) // self.array.nbytes)
+        for begin in range(0, len(self.array), rows):
+            digest.update(np.ascontiguousarray(self.array[begin : begin + rows]).data.cast("B"))
+        return {
+            "shape": list(self.shape),
+            "dtype": self.dtype.str,
+            "digest": digest.hexdigest(),
+        }
+
+
+class ObjectReader:
+    """Anything with a shape, a dtype and slices, read as it is; it pickles as that object does."""
+
+    def __init__(self, source: Any, chunks: tuple[int, ...] | None, name: str) -> None:
+        self.source, self.chunks, self.name = source, chunks, name
+        self.shape, self.dtype = checked_facts("image", source)
+
+    def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
+        with reading(self.name):
+            return np.asarray(self.source[key]).astype(self.dtype, copy=False)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Name, shape and dtype: elements that change behind them are not noticed."""
+        return {"name": self.name, "shape": list(self.shape), "dtype": str(self.dtype)}
+
+
+def reader_of(image: Any) -> Reader:
+    """A reader of ``image``, by its place on disk where it has one."""
+    for package, name, make in _KINDS:
+        module = sys.modules.get(package)  # an object of a package that is not imported is none
+        if module is not None and isinstance(image, getattr(module, name)):
+            return make(image)
+    if not all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
+        raise TypeError(
+            f"image must be a path, an array, or have shape, dtype and slices, got {type(image).__name__}"
+        )
+    return ObjectReader(image, _largest(getattr(image, "chunks", None)), _name(image))
+
+
+def _of_array(image: NDArray[Any]) -> Reader:
+    if isinstance(image, np.ma.MaskedArray):
+        raise TypeError("image is a masked array, and blocks would lose its mask: fill it first")
+    checked_facts("image", image)
+    mapping = mapping_of(image)
+    if mapping is None or not os.path.isfile(mapping.path):  # a temporary file may have no name
+        return ArrayReader(image)
+    return FileReader(MappedPlace(mapping))
+
+
+def _of_zarr(image: Any) -> Reader:
+    if type(image.store) is not sys.modules["zarr"].storage.LocalStore:
+        return ObjectReader(image, tuple(image.chunks), str(image.store_path))
+    return FileReader(ZarrPlace(os.path.abspath(os.path.join(image.store.root, image.path))))
+
+
+def _of_hdf5(image: Any) -> Reader:
+    if image.file.mode != "r" or not os.path.isfile(image.file.filename):
+        # one that is being written cannot be opened a second time, one in memory has no file
+        return ObjectReader(image, image.chunks, f"{image.file.filename}:{image.name}")
+    return FileReader(Hdf5Place(os.path.abspath(image.file.filename), image.name))
+
+
+def _of_xarray(image: Any) -> Reader:
+    return ObjectReader(_Variable(image.variable), _largest(image.chunks), _name(image))
+
+
+class _Variable:
+    """What a DataArray holds, without its coordinates; slices are computed, never the whole."""
+
+    def __init__(self, variable: Any) -> None:
+        self.variable = variable
+        self.shape, self.dtype = variable.shape, variable.dtype
+
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
+        block: NDArray[Any] = self.variable[key].to_numpy()
+        return block
+
+
+def _largest(chunks: Any) -> tuple[int, ...] | None:
+    """One chunk length per axis, the largest where they differ (as Dask's may)."""
+    if not chunks:
+        return None
+    return tuple(int(max(c)) if isinstance(c, tuple) else int(c) for c in chunks)
+
+
+def _name(image: Any) -> str:
+    kind, name = type(image), getattr(image, "name", None)
+    return f"{kind.__module__}.{kind.__qualname__}" + (f" {name}" if name else "")
+
+
+_KINDS = (
+    ("numpy", "ndarray", _of_array),
+    ("zarr", "Array", _of_zarr),
+    ("h5py", "Dataset", _of_hdf5),
+    ("xarray", "DataArray", _of_xarray),
+)

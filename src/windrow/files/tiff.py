@@ -1,0 +1,125 @@
+"""TIFF files through tifffile: pages as an axis, tiles and strips read one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .extras import needed
+from .faults import check_index
+from .mapping import Mapping, strides_of
+
+__all__ = ["TIFF_MAGIC", "TiffPlace"]
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True)
+class TiffPlace:
+    """One level of one series of a TIFF file: pages of the same kind."""
+
+    path: str
+    series: int
+    level: int
+
+    def open(self) -> Any:
+        with _complaints() as said, contextlib.ExitStack() as failing:
+            file = failing.enter_context(needed("tifffile", "reading TIFF").TiffFile(self.path))
+            pages = self._pages(file)
+            if said:
+                raise ValueError(f"{self.path} is truncated, pages are missing: {said[0]}")
+            _refuse_truncated(self.path, pages)
+            _refuse_misread(self.path, pages.keyframe)
+            if pages.dataoffset is None:
+                blocks = _Blocks(file, pages)
+                failing.pop_all()
+                return blocks
+            dtype = np.dtype(pages.dtype).newbyteorder(file.byteorder)
+            shape = tuple(pages.shape)
+            return Mapping(self.path, pages.dataoffset, dtype, shape, strides_of(shape, dtype))
+
+    def inside(self) -> dict[str, Any]:
+        return {"series": self.series, "level": self.level}
+
+    def _pages(self, file: Any) -> Any:
+        """The series at its level, or a ValueError where the file has no such one."""
+        every = list(file.series)
+        check_index(self.path, "series", self.series, len(every))
+        levels = every[self.series].levels
+        check_index(self.path, "level", self.level, len(levels))
+        return levels[self.level]
+
+
+class _Blocks:
+    """Pages whose tiles or strips are decoded, as a Zarr array; the file is open while this lives."""
+
+    def __init__(self, file: Any, pages: Any) -> None:
+        zarr = needed("zarr", "reading a TIFF file by blocks")
+        # of all ways to a store, this one is the same before and after the changes of 2026
+        self._array = zarr.open_array(pages.aszarr(level=0), mode="r")
+        self.shape, self.dtype = self._array.shape, self._array.dtype
+        self.chunks = self._array.chunks
+        weakref.finalize(self, file.close)
+
+    def __getitem__(self, key: tuple[slice, ...]) -> Any:
+        return self._array[key]
+
+
+def _refuse_truncated(path: str, pages: Any) -> None:
+    """Raise where a strip or tile ends behind the end of the file: some would be read as zeros."""
+    size = os.path.getsize(path)
+    if pages.dataoffset is not None:
+        end = pages.dataoffset + prod(pages.shape) * np.dtype(pages.dtype).itemsize
+    else:
+        here = [p for p in (pages[k] for k in range(len(pages))) if _is_in(path, p)]
+        end = max((_end(page) for page in here), default=0)
+    if end > size:
+        raise ValueError(f"{path} is truncated: it has {size:,} bytes of {end:,}")
+
+
+def _refuse_misread(path: str, page: Any) -> None:
+    """Raise for channels of one bit: tifffile takes each row's bits apart at the wrong places."""
+    if np.dtype(page.dtype).kind == "b" and page.samplesperpixel > 1:
+        raise ValueError(f"{path} holds {page.samplesperpixel} channels of 1 bit: save it as 8-bit")
+
+
+def _is_in(path: str, page: Any) -> bool:
+    """Whether ``page`` is in this file: OME images may go on in others, and miss pages."""
+    return page is not None and page.keyframe is not None and page.parent.filehandle.path == path
+
+
+def _end(page: Any) -> int:
+    return max(
+        (o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0
+    )
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """What tifffile says of pages that it cannot find; it goes on without them."""
+    said: list[str] = []
+    here = threading.get_ident()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            message = record.getMessage()
+            if record.thread == here and "TiffPages @" in message and "circular" not in message:
+                said.append(message)
+
+    listener = Listener(logging.ERROR)
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(listener)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)

@@ -1,0 +1,209 @@
+"""What all patch estimators share: how images become the patch matrix, and labels its targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from ..geometry import PatchGrid
+from ..geometry.arguments import as_axis, is_many
+from ..geometry.boundary import PadMode
+from ..matrix import PatchMatrix
+from .labels import UNLABELLED
+
+__all__ = ["UNLABELLED", "PatchModel", "images_of", "row_slabs"]
+
+Array = NDArray[Any]
+Images = ArrayLike | Sequence[ArrayLike]
+
+_SLAB = 64 << 20  # bytes of results held at once
+
+
+class PatchModel(BaseEstimator):  # type: ignore[misc]
+    """A scikit-learn estimator of images whose samples are all patches of them.
+
+    Parameters
+    ----------
+    patch : int or sequence of int
+        The shape of a patch; an int means all axes but the channel axis. Axes before the patched
+        ones are batch axes.
+    step : int or sequence of int
+        Elements between neighbouring patches.
+    channel_axis : int, optional
+        The axis that travels inside each patch.
+    pad : int, pairs or "same"
+        As in `PatchGrid`. With "same" every ``step``-th pixel has a patch centred on it, so that at
+        step 1 predictions have the image's shape.
+    pad_mode : str
+        What lies outside the image, by NumPy's names.
+    """
+
+    patch: int | Sequence[int]
+    step: int | Sequence[int]
+    channel_axis: int | None
+    pad: Any
+    pad_mode: PadMode
+    n_features_in_: int
+    patch_shape_: tuple[int, ...]
+
+    def grid(self, shape: Sequence[int]) -> PatchGrid:
+        """The grid used on an image of this shape (channel and batch axes included).
+
+        ``grid(image.shape).counts`` is the shape of a prediction, batch axes aside.
+        """
+        sizes = self._sizes(shape)
+        n = len(tuple(self.patch)) if is_many(self.patch) else len(sizes)  # type: ignore[arg-type]
+        if not 1 <= n <= len(sizes):
+            raise ValueError(
+                f"patch={self.patch!r} has {n} axes, but an image of shape {tuple(shape)} with"
+                f" channel_axis={self.channel_axis} has {len(sizes)} to cut"
+            )
+        return PatchGrid(
+            sizes[len(sizes) - n :], self.patch, self.step, pad=self.pad, pad_mode=self.pad_mode
+        )
+
+    def _sizes(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """``shape`` without its channel axis."""
+        sizes = list(shape)
+        if self.channel_axis is not None:
+            del sizes[as_axis(self.channel_axis, len(sizes), "channel_axis")]
+        return tuple(sizes)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.no_validation = True
+        return tags
+
+    def _matrix(self, images: Images, where: Any = None) -> PatchMatrix:
+        """The patch matrix of an image or a list of images, one below the other.
+
+        ``where``: masks over ``(*batch, *counts)``, one per image.
+        """
+        _, arrays = images_of(images)
+        for array in arrays:
+            _check_real(array)
+        grids = [self.grid(array.shape) for array in arrays]
+        return PatchMatrix(list(arrays), grids, channel_axis=self.channel_axis, where=where)
+
+    def _fit_matrix(self, images: Images, where: Any = None) -> PatchMatrix:
+        """The matrix to fit on; remembers the shape of its patches."""
+        matrix = self._matrix(images, where)
+        self.patch_shape_ = matrix.patch_shape
+        self.n_features_in_ = matrix.shape[1]
+        return matrix
+
+    def _fitted_matrix(self, image: ArrayLike) -> PatchMatrix:
+        """The matrix of one image to predict for; raises where its patches are not those of `fit`."""
+        check_is_fitted(self)
+        return self._same_patches(self._matrix([image]))
+
+    def _same_patches(self, matrix: PatchMatrix) -> PatchMatrix:
+        """The matrix itself; raises where its patches are not those of `fit`."""
+        if matrix.patch_shape != self.patch_shape_:
+            raise ValueError(
+                f"patches of this image have shape {matrix.patch_shape}, but {type(self).__name__} was fitted on"
+                f" {self.patch_shape_}: give images with the same channels"
+            )
+        return matrix
+
+    def _result_shape(self, image: Array) -> tuple[int, ...]:
+        """``(*batch, *counts)``: where one result per patch stands."""
+        sizes = self._sizes(image.shape)
+        counts = self.grid(image.shape).counts
+        return (*sizes[: len(sizes) - len(counts)], *counts)
+
+    def _channel_place(self, ndim: int) -> int:
+        """Which axis of ``patch_shape_`` holds the channels of an image with so many axes."""
+        assert self.channel_axis is not None
+        channel = as_axis(self.channel_axis, ndim, "channel_axis")
+        others = [axis for axis in range(ndim) if axis != channel]
+        return sum(axis < channel for axis in others[len(others) - len(self.patch_shape_) + 1 :])
+
+    def _targets(self, images: Images, labels: Any, name: str = "labels") -> list[Array]:
+        """Targets at the patch centres, one array ``(*batch, *counts, ...)`` per image.
+
+        ``labels`` has the image's shape without its channel axis; more axes may follow (several
+        targets).
+        """
+        many, arrays = images_of(images)
+        given = list(labels) if many else [labels]
+        if len(given) != len(arrays):
+            raise ValueError(f"{len(given)} {name} for {len(arrays)} images: give one for each")
+        return [
+            self._centred(array, np.asarray(each), name)
+            for array, each in zip(arrays, given, strict=True)
+        ]
+
+    def _centred(self, image: Array, labels: Array, name: str) -> Array:
+        sizes = self._sizes(image.shape)
+        if labels.shape[: len(sizes)] != sizes:
+            raise ValueError(
+                f"{name} must have the image's shape {sizes} (without channel_axis), got {labels.shape}"
+            )
+        grid = self.grid(image.shape)
+        if all(np.array_equal(a.centers(), np.arange(a.size)) for a in grid.axis_grids):
+            return labels  # a patch at every pixel
+        first = len(sizes) - grid.ndim
+        moved = np.moveaxis(labels, range(first, len(sizes)), range(-grid.ndim, 0))
+        taken = grid.centers(moved)
+        return np.moveaxis(taken, range(-grid.ndim, 0), range(first, len(sizes)))
+
+    def _each(self, images: Images, one: Callable[[Array], Any]) -> Any:
+        """``one(image)``, or a list of it for a list of images."""
+        many, arrays = images_of(images)
+        return [one(a) for a in arrays] if many else one(arrays[0])
+
+
+def images_of(images: Images) -> tuple[bool, list[Array]]:
+    """Whether it is a list of images, and the images as arrays. Nested lists of numbers are one image."""
+    if isinstance(images, list | tuple) and not images:
+        raise ValueError("image is an empty list: give an image or a list of one or more")
+    if isinstance(images, list | tuple) and any(getattr(i, "ndim", 0) for i in images):
+        return True, [np.asarray(i) for i in images]
+    return False, [np.asarray(images)]
+
+
+def row_slabs(matrix: PatchMatrix, columns: int) -> Iterator[tuple[slice, PatchMatrix]]:
+    """Consecutive rows whose products with so many float64 columns stay small, as lazy matrices."""
+    size = max(1, _SLAB // (8 * max(1, columns)))
+    rows = _row_multiple(matrix, size)
+    for begin in range(0, len(matrix), rows):
+        part = slice(begin, min(begin + rows, len(matrix)))
+        yield part, matrix[part]
+
+
+def _row_multiple(matrix: PatchMatrix, size: int) -> int:
+    """So many rows, rounded to whole lines of the first image's grid: slabs then stay boxes."""
+    counts = matrix.grids[0].counts
+    for k in range(1, len(counts) + 1):
+        line = math.prod(counts[k:])
+        if line <= size:
+            return size // line * line
+    return max(1, size)
+
+
+def _check_real(image: Array) -> None:
+    """Refuse what no estimator can learn from: complex numbers, NaN and infinity."""
+    if image.dtype.kind not in "biufc":
+        raise TypeError(f"image must hold numbers, got dtype {image.dtype}")
+    if image.dtype.kind == "c":
+        raise TypeError(
+            "image is complex, and estimators take real numbers: give real and imaginary part as"
+            " channels, np.stack([image.real, image.imag]) with channel_axis=0"
+        )
+    if image.dtype.kind == "f" and not _is_finite(image):
+        raise ValueError("image contains NaN or infinity: fill or mask them first")
+
+
+def _is_finite(image: Array) -> bool:
+    """Whether all are finite; the sum tells in most cases, without an array of truth values."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.sum(image)
+    return bool(np.isfinite(total)) or all(np.isfinite(part).all() for part in np.atleast_1d(image))

@@ -1,0 +1,253 @@
+"""K-means clustering of all patches of images."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ..geometry.boundary import PadMode
+from ..matrix import PatchMatrix
+from .base import Images, PatchModel, images_of
+from .lloyd import Clustering, Points, lloyd, nearest, plus_plus, random_rows
+from .predict import new_results
+
+__all__ = ["PatchKMeans"]
+
+Array = NDArray[Any]
+
+_STARTS = {"k-means++": plus_plus, "random": random_rows}
+_N_INIT = {"k-means++": 1, "random": 10}
+
+
+class PatchKMeans(  # type: ignore[call-arg]
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    ClusterMixin,  # type: ignore[misc]
+    PatchModel,
+    auto_wrap_output_keys=None,  # results are images, which no data frame holds
+):
+    """K-means clustering of every patch of images, by full Lloyd iterations.
+
+    From the same start the labels and centers are those of `sklearn.cluster.KMeans` with
+    ``algorithm="lloyd"`` on the expanded matrix, which never exists; so they are, but for rounding,
+    from the same ``random_state`` with ``init="k-means++"``.
+
+    Parameters
+    ----------
+    patch, step, channel_axis, pad, pad_mode
+        Which patches: see `PatchModel`.
+    n_clusters : int
+    init : "k-means++", "random" or array
+        How to choose the first centers: by squared distances, the best of a few at a time; rows at
+        random; or these, ``(n_clusters, features)`` or ``(n_clusters, *patch)``.
+    n_init : int or "auto"
+        From how many starts to choose the result of least inertia. "auto" is 10 for "random", else 1.
+    max_iter : int
+        Iterations of each run, at most.
+    tol : float
+        A run ends where centers move by no more than this, the sum of squares relative to the mean
+        variance of a feature; 0 means until no label changes.
+    random_state : int, RandomState or None
+        Determines the start.
+
+    Attributes
+    ----------
+    cluster_centers_ : (n_clusters, features)
+        Float64. ``filters_`` are the same as patches.
+    labels_ : (*batch, *counts), int32
+        The cluster of every patch; for a list of images a list.
+    inertia_ : float
+        Sum of squared distances of patches from their cluster's center.
+    n_iter_ : int
+    n_features_in_ : int
+    patch_shape_ : tuple
+
+    Notes
+    -----
+    Distances are correlations of the image with the centers, and sums of the patches of a cluster
+    correlations with its labels, in float64 on slabs of rows. The start by k-means++ holds 8 bytes
+    per patch, the iterations 1 (up to 127 clusters). Empty clusters move to the patches farthest
+    from their own centers, as in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = np.zeros((30, 30))
+    >>> image[10:20, 10:20] = 1
+    >>> model = PatchKMeans(3, n_clusters=2, random_state=0).fit(image)
+    >>> model.labels_.shape, sorted(np.bincount(model.labels_.ravel()).tolist())
+    ((30, 30), [100, 800])
+    >>> np.array_equal(model.predict(image), model.labels_)
+    True
+    """
+
+    cluster_centers_: Array
+
+    def __init__(
+        self,
+        patch: int | Sequence[int],
+        *,
+        step: int | Sequence[int] = 1,
+        channel_axis: int | None = None,
+        pad: Any = "same",
+        pad_mode: PadMode = "reflect",
+        n_clusters: int = 8,
+        init: str | ArrayLike = "k-means++",
+        n_init: int | str = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        random_state: Any = None,
+    ) -> None:
+        self.patch = patch
+        self.step = step
+        self.channel_axis = channel_axis
+        self.pad = pad
+        self.pad_mode = pad_mode
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+    def fit(self, image: Images, y: Any = None) -> PatchKMeans:
+        """Cluster the patches of an image or a list of images. ``y`` is there for pipelines, and not used."""
+        self._check_parameters()
+        matrix = self._fit_matrix(image)
+        if len(matrix) < self.n_clusters:
+            raise ValueError(
+                f"n_clusters={self.n_clusters} is more than the {len(matrix)} patches: ask for fewer"
+            )
+        points = Points(matrix)
+        best = self._best(points)
+        n_found = np.count_nonzero(np.bincount(best.labels, minlength=self.n_clusters))
+        if n_found < self.n_clusters:
+            warnings.warn(
+                f"only {n_found} of n_clusters={self.n_clusters} clusters have patches: the images may hold"
+                " fewer different patches than that",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.cluster_centers_ = best.centers + points.shift
+        self.labels_ = self._as_images(image, best.labels)
+        self.inertia_ = best.inertia
+        self.n_iter_ = best.n_iter
+        return self
+
+    def _check_parameters(self) -> None:
+        least = {"n_clusters": 1, "max_iter": 1}
+        least |= {} if self.n_init == "auto" else {"n_init": 1}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < bound:
+                raise ValueError(f"{name} must be a whole number of {bound} or more, got {value!r}")
+        if not isinstance(self.tol, int | float | np.number) or not self.tol >= 0:
+            raise ValueError(f"tol must be a number of 0 or more, got {self.tol!r}")
+        if isinstance(self.init, str) and self.init not in _STARTS:
+            raise ValueError(
+                f'init must be "k-means++", "random" or an array of centers, got {self.init!r}'
+            )
+
+    def _best(self, points: Points) -> Clustering:
+        """The run of least inertia."""
+        rng = check_random_state(self.random_state)
+        tol = self.tol * points.variance
+        best = None
+        for _ in range(self._n_starts()):
+            found = lloyd(points, self._start(points, rng), tol, self.max_iter)
+            if best is None or found.inertia < best.inertia:
+                best = found
+        assert best is not None
+        return best
+
+    def _n_starts(self) -> int:
+        if not isinstance(self.init, str):
+            return 1
+        return _N_INIT[self.init] if self.n_init == "auto" else int(self.n_init)
+
+    def _start(self, points: Points, rng: np.random.RandomState) -> Array:
+        if isinstance(self.init, str):
+            return _STARTS[self.init](points, self.n_clusters, rng)
+        given = np.asarray(self.init)
+        if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
+            raise ValueError(f"init must hold finite real numbers, got dtype {given.dtype}")
+        wanted = (self.n_clusters, self.n_features_in_)
+        if given.shape not in (wanted, (self.n_clusters, *self.patch_shape_)):
+            raise ValueError(
+                f"init must have shape {wanted} or {(self.n_clusters, *self.patch_shape_)}, got {given.shape}"
+            )
+        return given.reshape(wanted).astype(np.float64) - points.shift
+
+    def _as_images(self, images: Images, labels: Array) -> Any:
+        many, arrays = images_of(images)
+        shapes = [self._result_shape(array) for array in arrays]
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        parts = np.split(labels, ends[:-1])
+        found = [
+            part.astype(np.int32).reshape(shape) for part, shape in zip(parts, shapes, strict=True)
+        ]
+        return found if many else found[0]
+
+    @property
+    def filters_(self) -> Array:
+        """``cluster_centers_`` as patches, ``(n_clusters, *patch_shape_)``."""
+        check_is_fitted(self)
+        return self.cluster_centers_.reshape(-1, *self.patch_shape_)
+
+    def fit_predict(self, image: Images, y: Any = None) -> Any:
+        """``labels_`` of the fitted images."""
+        return self.fit(image).labels_
+
+    def fit_transform(self, image: Images, y: Any = None) -> Any:
+        """`fit`, then `transform`."""
+        return self.fit(image).transform(image)
+
+    def predict(self, image: Images) -> Any:
+        """The nearest center of every patch: ``(*batch, *counts)``, int32; a list of images gives a list."""
+        return self._each(image, self._predicted)
+
+    def transform(self, image: Images) -> Any:
+        """Distances of every patch from all centers: ``(*batch, *counts, n_clusters)``, float64."""
+        return self._each(image, self._transformed)
+
+    def score(self, image: Images, y: Any = None) -> float:
+        """Minus the sum of squared distances of all patches from their nearest centers."""
+        check_is_fitted(self)
+        total = 0.0
+        for one in images_of(image)[1]:
+            points, centers = self._placed(self._fitted_matrix(one))
+            for _, block in points.pieces(len(centers)):
+                total += float(points.distances(block, centers).min(axis=1).sum())
+        return -total
+
+    def _placed(self, matrix: PatchMatrix) -> tuple[Points, Array]:
+        points = Points(matrix)
+        return points, self.cluster_centers_ - points.shift
+
+    def _predicted(self, image: Array) -> Array:
+        points, centers = self._placed(self._fitted_matrix(image))
+        out = new_results(self._result_shape(image), np.int32, "predict")
+        for rows, block in points.pieces(len(centers)):
+            out.reshape(-1)[rows] = nearest(points, block, centers)
+        return out
+
+    def _transformed(self, image: Array) -> Array:
+        points, centers = self._placed(self._fitted_matrix(image))
+        shape = (*self._result_shape(image), len(centers))
+        out = new_results(shape, np.float64, "transform")
+        flat = out.reshape(len(points.matrix), -1)
+        for rows, block in points.pieces(len(centers)):
+            np.sqrt(points.distances(block, centers), out=flat[rows])
+        return out

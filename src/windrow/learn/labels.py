@@ -1,0 +1,74 @@
+"""Label images as small whole numbers: which classes there are, and who belongs to which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["UNLABELLED", "class_codes", "coded"]
+
+Array = NDArray[Any]
+
+UNLABELLED = -1
+"""The label of pixels that take no part, as in `sklearn.semi_supervised`."""
+
+_SLAB = 1 << 20
+
+
+def class_codes(labels: list[Array]) -> tuple[Array, list[Array]]:
+    """The classes in ascending order, and each label's place among them; -1 where there is none.
+
+    Unlabelled are -1 among numbers, NaN among floats, and "" among strings; among truth values and
+    unsigned numbers nothing is.
+
+    >>> classes, codes = class_codes([np.array([7, -1, 3, 7])])
+    >>> classes, codes[0]
+    (array([3, 7]), array([ 1, -1,  0,  1], dtype=int8))
+    """
+    for each in labels:
+        _check_kind(each)
+    if len({each.dtype.kind in "biuf" for each in labels}) > 1:
+        raise TypeError("labels are strings for some images and numbers for others: give one kind")
+    classes = np.unique(np.concatenate([found for each in labels for found in _found(each)]))
+    if not len(classes):
+        raise ValueError(f"labels: every pixel is unlabelled ({UNLABELLED}): label some")
+    return classes, [coded(each, classes) for each in labels]
+
+
+def coded(labels: Array, classes: Array) -> Array:
+    """Each label's place among ``classes``, which are sorted; -1 where it is none of them."""
+    dtype = np.min_scalar_type(-len(classes))
+    flat = np.ascontiguousarray(labels).reshape(-1)
+    codes = np.empty(flat.shape, dtype)
+    for at in range(0, len(flat), _SLAB):
+        part = slice(at, at + _SLAB)
+        place = np.searchsorted(classes, flat[part]).clip(max=len(classes) - 1)
+        codes[part] = np.where(classes[place] == flat[part], place, UNLABELLED)
+    return codes.reshape(labels.shape)
+
+
+def _check_kind(labels: Array) -> None:
+    if labels.dtype.kind not in "biufUST":
+        raise TypeError(
+            f"labels must be whole numbers, truth values or strings, got dtype {labels.dtype}:"
+            " convert them, labels.astype(str)"
+        )
+
+
+def _found(labels: Array) -> Iterator[Array]:
+    """The different labels of each slab, the unlabelled left out."""
+    flat = np.ascontiguousarray(labels).reshape(-1)
+    for at in range(0, len(flat), _SLAB):
+        values = np.unique(flat[at : at + _SLAB])
+        if labels.dtype.kind in "if":
+            values = values[(values != UNLABELLED) & (values == values)]
+        elif labels.dtype.kind not in "bu":
+            values = values[values != flat.dtype.type("")]
+        if labels.dtype.kind == "f" and not (values % 1 == 0).all():
+            raise ValueError(
+                f"labels must be classes, got {values[values % 1 != 0][0]}: PatchRidge learns numbers"
+            )
+        yield values

@@ -1,0 +1,258 @@
+"""Lloyd's iterations and the k-means++ start on all rows of a patch matrix, one slab of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..matrix import PatchMatrix
+from ..matrix.sums import column_sums, row_squares, shift_of
+from .passes import cutting_is_cheaper, in_chunks, pieces
+
+__all__ = ["Clustering", "Points", "lloyd", "plus_plus", "random_rows"]
+
+Array = NDArray[Any]
+
+_CLOSE = (
+    1e-11  # relative to the squares they are the difference of: distances that rounding may order
+)
+_SUMMED = 1 << 16  # distances summed together, whatever the slabs are
+
+
+@dataclass(frozen=True)
+class Points:
+    """The rows of a matrix as points in space; coordinates are less ``shift``, near their mean."""
+
+    matrix: PatchMatrix
+
+    @cached_property
+    def _shifts(self) -> tuple[Any, Array]:
+        return shift_of(self.matrix._table)
+
+    @property
+    def shift(self) -> Array:
+        return self._shifts[1]
+
+    @cached_property
+    def moments(self) -> tuple[Array, Array]:
+        """Sums of coordinates and of their squares."""
+        return column_sums(self.matrix._table, self._shifts[0], squares=True)
+
+    @property
+    def variance(self) -> float:
+        """The mean variance of a coordinate."""
+        n, (total, squares) = len(self.matrix), self.moments
+        return float(np.mean(np.maximum(squares / n - (total / n) ** 2, 0)))
+
+    def at(self, rows: Any) -> Array:
+        """Chosen points."""
+        return np.asarray(self.matrix[rows] - self.shift)
+
+    def pieces(self, columns: int) -> Iterator[tuple[slice, Any]]:
+        cut = cutting_is_cheaper(self.matrix, columns)
+        return pieces(self.matrix, columns, cut)
+
+    def closeness(self, block: Any, centers: Array) -> Array:
+        """``x . c - |c|**2 / 2`` of all points of a piece and all centers: largest where nearest."""
+        found = np.asarray(block @ centers.T)
+        found -= centers @ self.shift + np.square(centers).sum(axis=1) / 2
+        return found
+
+    def squares(self, block: Any) -> Array:
+        """``|x|**2`` of all points of a piece."""
+        if isinstance(block, np.ndarray):
+            points = block - self.shift
+            return np.asarray(np.einsum("ij,ij->i", points, points))
+        sums = row_squares(block._table)
+        assert sums is not None
+        sums -= block @ (2 * self.shift) - self.shift @ self.shift
+        return sums
+
+    def distances(self, block: Any, centers: Array) -> Array:
+        """Squared distances ``(n, k)``; 0 where they are not more than rounding."""
+        squares = self.squares(block)[:, None]
+        found = self.closeness(block, centers)
+        found *= -2
+        found += squares
+        found[found < _CLOSE * (squares + np.square(centers).sum(axis=1))] = 0
+        return found
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Centers (less the shift), the label of each row, the sum of squared distances, and iterations."""
+
+    centers: Array
+    labels: Array
+    inertia: float
+    n_iter: int
+
+
+def lloyd(points: Points, start: Array, tol: float, most: int) -> Clustering:
+    """Assign every point to its nearest center and move centers to their points' mean, until neither changes.
+
+    It ends as `sklearn.cluster.KMeans` does: where no label changes, or centers move by no more
+    than ``tol`` (the sum of squares), or after ``most`` iterations; labels are then made anew.
+    """
+    centers = start
+    labels = np.full(len(points.matrix), -1, np.min_scalar_type(-len(start)))
+    n, moving = 0, True
+    while moving and n < most:
+        n += 1
+        changed, sums, counts = _assigned(points, centers, labels)
+        new = _means(points, centers, labels, sums, counts)
+        shift = float(np.square(new - centers).sum())
+        centers, moving = new, changed and shift > tol
+    _, sums, counts = _assigned(points, centers, labels)
+    within = counts @ np.square(centers).sum(axis=1) - 2 * np.sum(sums.T * centers)
+    inertia = max(0.0, float(points.moments[1].sum() + within))
+    return Clustering(centers, labels, inertia, n)
+
+
+def _assigned(points: Points, centers: Array, labels: Array) -> tuple[bool, Array, Array]:
+    """Whether labels changed, which they do in place; the sums of the points of each, and how many."""
+    k = len(centers)
+    sums, counts, changed = np.zeros((centers.shape[1], k)), np.zeros(k, dtype=np.int64), False
+    for rows, block in points.pieces(k):
+        found = nearest(points, block, centers)
+        changed = changed or not np.array_equal(found, labels[rows])
+        labels[rows] = found
+        member = np.zeros((len(found), k))
+        np.put_along_axis(member, found[:, None], 1, axis=1)
+        sums += block.T @ member
+        counts += np.bincount(found, minlength=k)
+    sums -= np.outer(points.shift, counts)
+    return changed, sums, counts
+
+
+def nearest(points: Points, block: Any, centers: Array) -> Array:
+    """The nearest center of each point of a piece; of those equally near, the first.
+
+    Where two are so close that rounding could tell either, the differences themselves decide: labels do
+    not depend on how products are computed.
+    """
+    unique, first = _different(centers)
+    scores = points.closeness(block, unique)
+    found = np.empty(len(scores), dtype=np.intp)
+    doubtful = np.zeros(len(scores), dtype=bool)
+    size = np.square(unique).sum(axis=1).max() + abs(unique @ points.shift).max()
+
+    def work(part: slice) -> float:
+        z = np.ascontiguousarray(scores[part].T)
+        best = z.argmax(axis=0)
+        at = np.arange(len(best))
+        top = z[best, at]
+        z[best, at] = -np.inf
+        found[part] = best
+        doubtful[part] = top - z.max(axis=0) <= _CLOSE * (size + np.abs(top))
+        return 0.0
+
+    in_chunks(len(scores), work)
+    rows = np.flatnonzero(doubtful)
+    for part in np.array_split(rows, max(1, rows.size * unique.shape[1] // (1 << 22))):
+        if part.size:
+            found[part] = _compared(block[part] - points.shift, unique)
+    return first[found]
+
+
+def _different(centers: Array) -> tuple[Array, Array]:
+    """Centers without repetitions, in their order, and where each stands among all."""
+    first = np.sort(np.unique(centers, axis=0, return_index=True)[1])
+    return centers[first], first
+
+
+def _compared(points: Array, centers: Array) -> Array:
+    """The nearest center of each point by the squares of the differences."""
+    found = np.empty((len(centers), len(points)))
+    for line, center in zip(found, centers, strict=True):
+        apart = points - center
+        np.einsum("ij,ij->i", apart, apart, out=line)
+    return np.asarray(found.argmin(axis=0))
+
+
+def _means(points: Points, centers: Array, labels: Array, sums: Array, counts: Array) -> Array:
+    """New centers; empty ones move to the points that are farthest from their own, as scikit-learn has it."""
+    empty = np.flatnonzero(counts == 0)
+    if empty.size:
+        far = _farthest(points, centers, labels, empty.size)
+        for new, row in zip(empty, far, strict=False):
+            point, old = points.at([row])[0], labels[row]
+            sums[:, old] -= point
+            counts[old] -= 1
+            sums[:, new], counts[new] = point, 1
+    found = (sums / np.maximum(counts, 1)).T
+    found[counts == 0] = found[counts.argmax()]
+    return np.ascontiguousarray(found)
+
+
+def _farthest(points: Points, centers: Array, labels: Array, n: int) -> Array:
+    """The ``n`` rows that are farthest from their center, the farthest first; none where all lie on it."""
+    rows, apart = np.zeros(0, dtype=np.int64), np.zeros(0)
+    for part, block in points.pieces(len(centers)):
+        own = labels[part].astype(np.intp)[:, None]
+        here = np.take_along_axis(points.distances(block, centers), own, axis=1)[:, 0]
+        most = np.sort(np.argsort(-here, kind="stable")[:n])
+        rows = np.concatenate([rows, most + part.start])
+        apart = np.concatenate([apart, here[most]])
+        kept = np.argsort(-apart, kind="stable")[:n]
+        rows, apart = rows[kept], apart[kept]
+    return rows if apart.max(initial=0) > 0 else rows[:0]
+
+
+def random_rows(points: Points, k: int, rng: np.random.RandomState) -> Array:
+    """Different rows as centers."""
+    from sklearn.utils.random import sample_without_replacement
+
+    return points.at(sample_without_replacement(len(points.matrix), k, random_state=rng))
+
+
+def plus_plus(points: Points, k: int, rng: np.random.RandomState) -> Array:
+    """Rows as centers by greedy k-means++ (Arthur and Vassilvitskii, 2007), as scikit-learn draws them.
+
+    Each is drawn with a probability that is its squared distance from the nearest so far, the best
+    of a few. The distances of all rows, 8 bytes each, are in memory.
+    """
+    n, trials = len(points.matrix), 2 + int(np.log(k))
+    found = [points.at([min(int(rng.random_sample() * n), n - 1)])[0]]
+    closest = np.full(n, np.inf)
+    for _ in range(1, k):
+        _approach(points, found[-1], closest)
+        rows = _drawn(closest, rng.uniform(size=trials))
+        candidates = points.at(rows)
+        found.append(candidates[_potentials(points, candidates, closest).argmin()])
+    return np.array(found)
+
+
+def _approach(points: Points, center: Array, closest: Array) -> None:
+    """Squared distances from the nearest center, one more center given."""
+    for rows, block in points.pieces(1):
+        apart = points.distances(block, center[None])[:, 0]
+        np.minimum(closest[rows], apart, out=closest[rows])
+
+
+def _potentials(points: Points, candidates: Array, closest: Array) -> Array:
+    """The sums of squared distances that each candidate would leave."""
+    total = np.zeros(len(candidates))
+    for rows, block in points.pieces(len(candidates)):
+        apart = points.distances(block, candidates)
+        total += np.minimum(apart, closest[rows, None], out=apart).sum(axis=0)
+    return total
+
+
+def _drawn(weights: Array, where: Array) -> Array:
+    """The rows at these fractions of the sum of weights."""
+    starts = np.arange(0, len(weights), _SUMMED)
+    ends = np.cumsum([weights[at : at + _SUMMED].sum() for at in starts])
+    found = []
+    for value in where * ends[-1]:
+        part = min(int(np.searchsorted(ends, value)), len(starts) - 1)
+        before = ends[part - 1] if part else 0.0
+        inside = np.cumsum(weights[starts[part] : starts[part] + _SUMMED])
+        place = min(int(np.searchsorted(inside, value - before)), len(inside) - 1)
+        found.append(int(starts[part]) + place)
+    return np.array(found)

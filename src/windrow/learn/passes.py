@@ -1,0 +1,104 @@
+"""One pass over all rows of a patch matrix for two products: ``X @ V``, and ``X.T @ U`` of what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.parallel import each_in_parallel
+from ..matrix import PatchMatrix
+from ..matrix.cost import CUT, product_ways
+from ..matrix.table import BLOCK
+from .base import row_slabs
+from .rows import chosen_rows
+
+__all__ = ["GATHERED", "Chosen", "cutting_is_cheaper", "in_chunks", "labelled_rows", "pieces"]
+
+Array = NDArray[Any]
+
+GATHERED = 512_000_000
+"""Bytes that labelled rows may take as an array, so that products are BLAS on memory."""
+
+_CHUNK = (
+    1 << 13
+)  # rows worked on at a time: temporaries stay in cache, and of the heap (1 << 15 took 2.5 times as long)
+_TASK = 1 << 17  # rows for one thread
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Rows of a matrix that take part, with their codes; -1 takes part in nothing.
+
+    ``matrix`` is lazy, or the rows themselves as float64.
+    """
+
+    matrix: PatchMatrix | Array
+    codes: Array
+    cut: bool  # products on blocks of cut rows, not by FFT
+
+    def pieces(self, columns: int) -> Iterator[tuple[slice, Any]]:
+        """Consecutive rows, and what to multiply for them."""
+        if isinstance(self.matrix, PatchMatrix):
+            yield from pieces(self.matrix, columns, self.cut)
+            return
+        size = max(1, (GATHERED >> 3) // (8 * columns))
+        for begin in range(0, len(self.matrix), size):
+            rows = slice(begin, min(begin + size, len(self.matrix)))
+            yield rows, self.matrix[rows]
+
+
+def pieces(matrix: PatchMatrix, columns: int, cut: bool) -> Iterator[tuple[slice, Any]]:
+    """Consecutive rows as float64 arrays that are used again, or as lazy slabs."""
+    if not cut:
+        yield from row_slabs(matrix, columns)
+        return
+    for rows, block in matrix._table.blocks(BLOCK, np.float64):
+        yield rows, block.T
+
+
+def labelled_rows(matrix: PatchMatrix, codes: Array, columns: int) -> Chosen:
+    """The labelled rows in the form that makes a pass cheapest: gathered, cut in blocks, or by FFT."""
+    labelled = codes >= 0
+    n = int(np.count_nonzero(labelled))
+    if n < len(matrix):
+        some, own = chosen_rows(matrix, labelled), codes[labelled]
+    else:
+        some, own = matrix, codes
+    if n * matrix.shape[1] * 8 <= GATHERED:
+        return Chosen(_gathered(some), own, True)
+    if cutting_is_cheaper(matrix, columns, n / len(matrix)):
+        return Chosen(some, own, True)
+    return Chosen(matrix, codes, False)
+
+
+def cutting_is_cheaper(matrix: PatchMatrix, columns: int, share: float = 1.0) -> bool:
+    """Whether to cut ``share`` of the rows, once for both products, or to multiply all by FFT."""
+    table = matrix._table
+    there, back = product_ways(table, columns), product_ways(table, columns, adjoint=True)
+    once = there.blocks + back.blocks - table.n_rows * table.features * CUT
+    return once * share <= there.boxes + back.boxes
+
+
+def _gathered(matrix: PatchMatrix) -> Array:
+    found = np.empty(matrix.shape)
+    for rows, block in matrix._table.blocks(BLOCK):
+        found[rows] = block.T
+    return found
+
+
+def in_chunks(n: int, work: Callable[[slice], float]) -> float:
+    """The sum of ``work`` over slices of so many rows, on all cores; the same for any number of them."""
+    tasks = range(0, n, _TASK)
+    sums = np.zeros(len(tasks))
+
+    def one(k: int) -> None:
+        end = min(n, (k + 1) * _TASK)
+        for begin in range(k * _TASK, end, _CHUNK):
+            sums[k] += work(slice(begin, min(begin + _CHUNK, end)))
+
+    each_in_parallel(one, range(len(tasks)))
+    return float(sums.sum())

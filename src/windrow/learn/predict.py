@@ -1,0 +1,55 @@
+"""Results per patch, streamed: products with a few columns, finished slab by slab."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..matrix import PatchMatrix
+from ..matrix.guard import check_fits
+from .base import row_slabs
+
+__all__ = ["affine", "fill", "new_results"]
+
+Array = NDArray[Any]
+
+
+def new_results(shape: Sequence[int], dtype: Any, name: str) -> Array:
+    """An empty array for results, refused where it would not fit into memory."""
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    check_fits(nbytes, f"the result of {name}", "work on parts of the image, or ask for less")
+    return np.empty(shape, dtype)
+
+
+def affine(
+    matrix: PatchMatrix,
+    columns: Array,
+    offset: Any,
+    out: Array,
+    finish: Callable[[Array], Array] | None = None,
+) -> Array:
+    """``finish(X @ columns + offset)`` in ``out``, ``(n, ...)``; a slab of rows at a time.
+
+    ``columns`` is ``(features, k)`` and ``finish`` sees ``(rows, k)`` in float64, which it may
+    change.
+    """
+
+    def work(rows: PatchMatrix) -> Array:
+        found = rows @ columns
+        found += offset
+        return found if finish is None else finish(found)
+
+    return fill(matrix, columns.shape[1], work, out)
+
+
+def fill(
+    matrix: PatchMatrix, columns: int, work: Callable[[PatchMatrix], Array], out: Array
+) -> Array:
+    """``work(rows)`` for slabs of rows, in ``out``; ``columns`` of float64 per row is what ``work`` makes."""
+    for part, rows in row_slabs(matrix, columns):
+        out[part] = work(rows)
+    return out

@@ -1,0 +1,111 @@
+"""The rows of a patch matrix that have a target: their moments, and their products with targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..matrix import PatchMatrix
+from ..matrix.cost import gram_ways, product_ways
+from ..matrix.moments import Moments, moments_of
+from ..matrix.sums import shift_of
+from .base import row_slabs
+
+__all__ = ["Rows", "chosen_rows"]
+
+Array = NDArray[Any]
+
+_LEAST = 1e-2  # of the scatter of all rows: what may remain of a difference without losing digits
+
+
+def chosen_rows(matrix: PatchMatrix, mask: Array) -> PatchMatrix:
+    """The rows where ``mask`` is True, as a lazy matrix (``matrix[mask]`` is an array)."""
+    table = matrix._table
+    found = np.flatnonzero(mask)
+    rows = found.astype(np.int32) if table.n_rows <= np.iinfo(np.int32).max else found
+    chosen: Any = rows + table.rows.start  # type: ignore[union-attr]
+    return PatchMatrix._of(replace(table, rows=chosen))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All patches of some images, and which of them take part.
+
+    ``mask`` has one truth value per row, or is None where all take part.
+    """
+
+    matrix: PatchMatrix
+    mask: NDArray[np.bool_] | None = None
+
+    @cached_property
+    def n(self) -> int:
+        """How many take part."""
+        return len(self.matrix) if self.mask is None else int(np.count_nonzero(self.mask))
+
+    def only(self, mask: Array) -> Rows:
+        """Those of them where ``mask``, one truth value per row of the matrix, is True."""
+        return Rows(self.matrix, mask if self.mask is None else mask & self.mask)
+
+    @cached_property
+    def taken(self) -> PatchMatrix:
+        """The rows that take part, and no others."""
+        if self.mask is None or self.n == len(self.matrix):
+            return self.matrix
+        return chosen_rows(self.matrix, self.mask)
+
+    def moments(self) -> Moments:
+        """Their moments, exact; or all rows' less the others', where that is less work.
+
+        A difference that is small beside what it is taken of would lose digits, and is not used.
+        """
+        if self.mask is None or self.n == len(self.matrix):
+            return moments_of(self.matrix._table)
+        whole = _seconds(self.matrix)
+        if self.n / len(self.matrix) * gram_ways(self.matrix._table).blocks > whole:
+            others = chosen_rows(self.matrix, ~self.mask)
+            if whole + _seconds(others) < _seconds(self.taken):
+                found = self._without(others)
+                if found is not None:
+                    return found
+        return moments_of(self.taken._table)
+
+    def _without(self, others: PatchMatrix) -> Moments | None:
+        shift = shift_of(self.matrix._table)
+        whole = moments_of(self.matrix._table, shift)
+        found = whole.without(moments_of(others._table, shift))
+        left = np.trace(found.scatter())
+        return found if left > _LEAST * np.trace(whole.products) else None
+
+    def products(self, columns: Callable[[Any], Array], k: int) -> Array:
+        """``X.T @ U``, ``(features, k)``, over the rows that take part.
+
+        ``columns(rows)`` gives rows of ``U`` in float64, for a slice or numbers of rows of
+        ``matrix``; it is asked for a few at a time, so that ``U`` need not exist. Rows that take no
+        part must be 0.
+        """
+        ways = product_ways(self.matrix._table, k, adjoint=True)
+        fraction = self.n / len(self.matrix)
+        if self.mask is not None and fraction * ways.blocks < min(ways.blocks, ways.boxes):
+            return self._gathered(columns, k)
+        total = np.zeros((self.matrix.shape[1], k))
+        for part, rows in row_slabs(self.matrix, k):
+            total += rows.T @ columns(part)
+        return total
+
+    def _gathered(self, columns: Callable[[Any], Array], k: int) -> Array:
+        total = np.zeros((self.matrix.shape[1], k))
+        numbers = np.flatnonzero(self.mask)  # type: ignore[arg-type]
+        for part, rows in self.taken._table.blocks(dtype=np.float64):
+            total += rows @ columns(numbers[part])
+        return total
+
+
+def _seconds(matrix: PatchMatrix) -> float:
+    """Estimate of the time that moments take."""
+    ways = gram_ways(matrix._table)
+    return min(ways.blocks, ways.boxes)

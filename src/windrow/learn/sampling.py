@@ -1,0 +1,188 @@
+"""Rows to train on: which patches have a target, samples of them, and passes in random order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..matrix import PatchMatrix
+from ..matrix.shuffle import distinct, shuffled_blocks
+
+__all__ = ["Batch", "TrainingRows"]
+
+Array = NDArray[Any]
+
+POOL = 64 << 20
+"""Bytes of rows that are shuffled together in a pass."""
+
+_RUN = 64  # neighbouring rows that enter the pool together: cutting them is copying lines
+_NUMBERS = 1 << 16  # row numbers looked at in one go
+_SLAB = 1 << 20
+
+
+class Batch(NamedTuple):
+    """Some rows, their targets and weights (None where there are none)."""
+
+    rows: Array
+    targets: Array | None
+    weights: Array | None
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """All patches of some images, with what is known of each.
+
+    ``codes`` are small whole numbers: the stratum of a row, -1 where it takes no part; None where
+    all do. Targets are ``values[codes]`` for classes, or ``numbers``, one (or one row) per patch.
+    """
+
+    matrix: PatchMatrix
+    codes: Array | None = None
+    classes: Array | None = None
+    numbers: Array | None = None
+    weights: Array | None = None
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How many rows take part, in each stratum."""
+        if self.codes is None:
+            return np.array([len(self.matrix)])
+        n = 1 if self.classes is None else len(self.classes)
+        parts = (self.codes[at : at + _SLAB] for at in range(0, len(self.codes), _SLAB))
+        return sum(
+            (np.bincount(part[part >= 0], minlength=n) for part in parts), np.zeros(n, np.int64)
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 where it holds every value of the image, float64 elsewhere."""
+        return np.result_type(self.matrix.dtype, np.float32)
+
+    def fitting(self, nbytes: int) -> int:
+        """How many rows take about so many bytes."""
+        return max(1, nbytes // (self.dtype.itemsize * self.matrix.shape[1]))
+
+    def taken(
+        self, rows: NDArray[np.int64], at: Any = slice(None), cut: Array | None = None
+    ) -> Batch:
+        """A copy of chosen rows; ``cut`` is where they are already, and ``at`` says which of them."""
+        values = self.matrix[rows] if cut is None else cut
+        return Batch(
+            values[at].astype(self.dtype, copy=False),
+            self._targets(rows[at]),
+            None if self.weights is None else self.weights[rows[at]],
+        )
+
+    def _targets(self, rows: NDArray[np.int64]) -> Array | None:
+        if self.classes is not None:
+            assert self.codes is not None
+            return self.classes[self.codes[rows]]
+        return None if self.numbers is None else self.numbers[rows]
+
+    def weighted(self, weights: Array) -> TrainingRows:
+        """The same with weights; rows of weight 0 take no part."""
+        codes = np.where(weights > 0, 0 if self.codes is None else self.codes, -1)
+        return replace(self, codes=codes, weights=weights)
+
+    def balanced(self) -> TrainingRows:
+        """The same with weights that make all classes count the same, 1 in the mean."""
+        assert self.codes is not None
+        present = np.count_nonzero(self.counts)
+        each = self.counts.sum() / (present * np.maximum(self.counts, 1))
+        weights = each[self.codes]  # what takes no part is given some class's, to no effect
+        return replace(self, weights=weights if self.weights is None else weights * self.weights)
+
+    def all_rows(self) -> NDArray[np.int64]:
+        """Numbers of all rows that take part."""
+        return (
+            np.arange(len(self.matrix)) if self.codes is None else np.flatnonzero(self.codes >= 0)
+        )
+
+    def sample(self, n: int, rng: np.random.Generator, balanced: bool = False) -> NDArray[np.int64]:
+        """Numbers of about ``n`` different rows, ascending: shares of the strata as they are, or all the same.
+
+        No stratum is left out. Row numbers are not listed, only those chosen are.
+        """
+        quotas = (_even if balanced else _proportional)(self.counts, n)
+        ranks = [distinct(int(m), int(q), rng) for m, q in zip(self.counts, quotas, strict=True)]
+        if self.codes is None:
+            return ranks[0]
+        found = [self._placed(k, each) for k, each in enumerate(ranks)]
+        return np.sort(np.concatenate(found))
+
+    def _placed(self, stratum: int, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row numbers of the ``ranks``-th members of a stratum."""
+        assert self.codes is not None
+        found, seen = [np.zeros(0, np.int64)], 0
+        for at in range(0, len(self.codes), _SLAB):
+            members = np.flatnonzero(self.codes[at : at + _SLAB] == stratum)
+            first, last = np.searchsorted(ranks, (seen, seen + len(members)))
+            found.append(at + members[ranks[first:last] - seen])
+            seen += len(members)
+        return np.concatenate(found)
+
+    def passes(self, epochs: int, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """``epochs`` times all rows that take part, each time once and in another order.
+
+        Batches have about ``size`` rows and never many fewer than half. Blocks of neighbours come
+        in random order, and their rows are mixed in a pool of 64 MB. What fits in the pool is cut
+        once.
+        """
+        pool = max(size, self.fitting(POOL))
+        if int(self.counts.sum()) <= pool:
+            rows = self.all_rows()
+            cut = self.matrix[rows].astype(self.dtype, copy=False)
+            for _ in range(epochs):
+                yield from self._batches(rows, cut, size, rng)
+            return
+        for _ in range(epochs):
+            for rows in self._pools(pool, rng):
+                yield from self._batches(rows, self.matrix[rows], size, rng)
+
+    def _pools(self, pool: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+        """Numbers of rows that take part, about ``pool`` at a time and no fewer."""
+        waiting: list[NDArray[np.int64]] = []
+        left = int(self.counts.sum())
+        for numbers in shuffled_blocks(len(self.matrix), _RUN, min(pool, _NUMBERS), rng):
+            kept = numbers if self.codes is None else numbers[self.codes[numbers] >= 0]
+            waiting.append(kept)
+            left -= len(kept)
+            if sum(map(len, waiting)) >= pool and left >= pool:
+                yield np.sort(np.concatenate(waiting))
+                waiting = []
+        yield np.sort(np.concatenate(waiting))
+
+    def _batches(
+        self, rows: NDArray[np.int64], cut: Array, size: int, rng: np.random.Generator
+    ) -> Iterator[Batch]:
+        order = rng.permutation(len(rows))
+        for at in np.array_split(order, -(-len(rows) // size)):
+            yield self.taken(rows, at, cut)
+
+
+def _proportional(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Parts of ``n`` in proportion to ``counts``, but 1 at least of what there is."""
+    share = min(1.0, n / counts.sum())
+    ends = np.rint(np.cumsum(counts) * share).astype(np.int64)
+    parts = np.diff(ends, prepend=0)
+    wanted: NDArray[np.int64] = np.clip(parts, np.minimum(1, counts), counts)
+    return wanted
+
+
+def _even(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Equal parts of ``n``; what some cannot give the others do.
+
+    >>> _even(np.array([100, 3, 50]), 60)
+    array([29,  3, 28])
+    """
+    parts = np.zeros_like(counts)
+    left = min(n, int(counts.sum()))
+    for place, k in enumerate(np.argsort(counts, kind="stable")):
+        parts[k] = min(int(counts[k]), max(1, left // (len(counts) - place)))
+        left -= int(parts[k])
+    return parts

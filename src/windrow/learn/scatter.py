@@ -1,0 +1,67 @@
+"""Covariances of classes, one by one, for weights and shrinkage of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .rows import Rows
+
+__all__ = ["class_scatters", "ledoit_wolf", "shrunk"]
+
+Array = NDArray[Any]
+
+
+def shrunk(covariance: Array, amount: float) -> Array:
+    """``(1 - amount)`` of a covariance and ``amount`` of the mean variance times the identity."""
+    mean = np.trace(covariance) / len(covariance)
+    found = (1 - amount) * covariance
+    found.flat[:: len(found) + 1] += amount * mean
+    return np.asarray(found)
+
+
+def class_scatters(rows: Rows, codes: Array, weights: Array, shrinkage: Any) -> Array:
+    """The weighted sum of the classes' covariances, each shrunk; their rows are streamed."""
+    total: Any = 0
+    for k, weight in enumerate(weights):
+        members = rows.only(codes == k)
+        moments = members.moments()
+        covariance = moments.cov(0)
+        if shrinkage == "auto":
+            covariance = ledoit_wolf(members, moments.mean(), covariance)
+        elif shrinkage:
+            covariance = shrunk(covariance, shrinkage)
+        total = total + weight * covariance
+    return np.asarray(total)
+
+
+def ledoit_wolf(rows: Rows, mean: Array, covariance: Array) -> Array:
+    """The covariance of standardised features, shrunk as Ledoit and Wolf advise, in its own units again.
+
+    O. Ledoit and M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
+    J. Multivariate Analysis 88 (2004). The fourth moment it needs is the sum of the rows' squared
+    norms, squared, for which the rows are streamed once more.
+    """
+    features = len(mean)
+    scale = np.sqrt(np.diag(covariance))
+    scale[scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 1  # constant features
+    correlation = covariance / np.outer(scale, scale)
+    squares = np.square(correlation).sum()
+    level = np.trace(correlation) / features
+    spread = squares - features * level**2  # times features: the distance from the identity
+    noise = min(max(_fourth(rows, mean, scale) / rows.n - squares, 0) / rows.n, spread)
+    found = shrunk(correlation, noise / spread if spread > 0 else 0.0)
+    return np.asarray(found * np.outer(scale, scale))
+
+
+def _fourth(rows: Rows, mean: Array, scale: Array) -> float:
+    """Sum over the rows of the fourth power of their norm, standardised."""
+    total = 0.0
+    for _, block in rows.taken._table.blocks(dtype=np.float64):
+        block -= mean[:, None]
+        block /= scale[:, None]
+        norms = np.einsum("ij,ij->j", block, block)
+        total += float(norms @ norms)
+    return total
