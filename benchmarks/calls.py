@@ -6,6 +6,8 @@ the windows as ``(*counts, *patch)``, ``(n, *patch)`` or ``(n, features)``; a ``
 takes patches and returns the image; a ``_map`` takes the image, cuts it and merges it again.
 """
 
+import itertools
+import math
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,6 +21,8 @@ from benchmarks.cases import Array, Case, Layout
 __all__ = [
     "Make",
     "Run",
+    "kornia_cut",
+    "kornia_merge",
     "monai_merge",
     "numpy_add_at_merge",
     "numpy_bincount_merge",
@@ -94,17 +98,17 @@ def windrow_map(case: Case) -> Run:
 @lru_cache(maxsize=1)
 def _indices(case: Case) -> Array:
     """Return the index arrays of the original question: the flat element of each patch element."""
-    image = np.arange(case.shape[0] * case.shape[1], dtype=np.intp).reshape(case.shape)
+    image = np.arange(math.prod(case.shape), dtype=np.intp).reshape(case.shape)
     return case.view(image).reshape(case.n_patches, case.features)
 
 
 def _reciprocal(case: Case) -> Array:
     """Return 1 / how many patches touch each element."""
-    touched: Array = np.ones((1, 1))
+    touched: Array = np.ones((1,) * case.ndim)
     for axis, (size, patch, step) in enumerate(zip(case.shape, case.patch, case.step, strict=True)):
         starts = np.arange(case.counts[axis]) * step
         line = np.bincount((starts[:, None] + np.arange(patch)).ravel(), minlength=size)
-        touched = touched * line.reshape([-1, 1] if axis == 0 else [1, -1])
+        touched = touched * line.reshape([-1 if k == axis else 1 for k in range(case.ndim)])
     return 1.0 / touched
 
 
@@ -138,13 +142,13 @@ def numpy_add_at_merge(case: Case) -> Run:
     return run
 
 
-def _shifts(case: Case) -> list[tuple[slice, slice]]:
+def _shifts(case: Case) -> list[tuple[slice, ...]]:
     """Return for each feature the strided slices of the image it stands in, patch after patch."""
-    rows, columns = (
+    axes = [
         [slice(at, at + (count - 1) * step + 1, step) for at in range(patch)]
         for patch, count, step in zip(case.patch, case.counts, case.step, strict=True)
-    )
-    return [(row, column) for row in rows for column in columns]
+    ]
+    return list(itertools.product(*axes))
 
 
 def numpy_slices_merge(case: Case) -> Run:
@@ -241,8 +245,10 @@ def torch_windows_cut(case: Case) -> Run:
     torch = _quiet("torch")
 
     def run(image: Array) -> Any:
-        rows = torch.from_numpy(image).unfold(0, case.patch[0], case.step[0])
-        return rows.unfold(1, case.patch[1], case.step[1]).contiguous().numpy()
+        windows = torch.from_numpy(image)
+        for axis, (patch, step) in enumerate(zip(case.patch, case.step, strict=True)):
+            windows = windows.unfold(axis, patch, step)
+        return windows.contiguous().numpy()
 
     return run
 
@@ -273,6 +279,28 @@ def torch_merge(case: Case) -> Run:
 def torch_map(case: Case) -> Run:
     cut, merge = torch_unfold_cut(case), torch_merge(case)
     return lambda image: merge(cut(image))
+
+
+def kornia_cut(case: Case) -> Run:
+    torch, cut = _quiet("torch"), _quiet("kornia.contrib").extract_tensor_patches
+
+    def run(image: Array) -> Any:
+        with warnings.catch_warnings():  # that the rest is dropped, as in all cuts here
+            warnings.simplefilter("ignore")
+            tensor = torch.from_numpy(image)[None, None]
+            return cut(tensor, case.patch, stride=case.step)[0, :, 0].numpy()
+
+    return run
+
+
+def kornia_merge(case: Case) -> Run:
+    torch, merge = _quiet("torch"), _quiet("kornia.contrib").combine_tensor_patches
+
+    def run(patches: Array) -> Any:
+        batch = torch.from_numpy(patches).view(1, -1, 1, *case.patch)
+        return merge(batch, case.shape, case.patch, case.step)[0, 0].numpy()
+
+    return run
 
 
 def sklearn_map(case: Case) -> Run:

@@ -1,15 +1,17 @@
 """The work that is measured: an image shape, a patch, a step and a dtype."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FULL", "SMALL", "Array", "Case", "Layout", "Pair"]
+__all__ = ["FULL", "SMALL", "Array", "Case", "Ints", "Layout", "Pair", "parse_case"]
 
 Array = NDArray[Any]
 Layout = Literal["patch", "feature"]
+Ints = tuple[int, ...]
 Pair = tuple[int, int]
 
 
@@ -17,33 +19,40 @@ Pair = tuple[int, int]
 class Case:
     """One image and its patches; elements that the step leaves over at the end are not cut."""
 
-    shape: Pair
-    patch: Pair
-    step: Pair
+    shape: Ints
+    patch: Ints
+    step: Ints
     dtype: str
 
     def __str__(self) -> str:
         shape, patch, step = (
-            "x".join(map(str, pair)) for pair in (self.shape, self.patch, self.step)
+            "x".join(map(str, sizes)) for sizes in (self.shape, self.patch, self.step)
         )
         return f"{patch} step {step} of {shape}, {self.dtype}"
 
     @property
-    def counts(self) -> Pair:
+    def code(self) -> str:
+        """The case as ``--case`` takes it: ``400x400:39x39:1x1:float32``."""
+        sizes = ("x".join(map(str, each)) for each in (self.shape, self.patch, self.step))
+        return ":".join([*sizes, self.dtype])
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def counts(self) -> Ints:
         """How many patches along each axis."""
-        first, second = (
-            (size - patch) // step + 1
-            for size, patch, step in zip(self.shape, self.patch, self.step, strict=True)
-        )
-        return first, second
+        rows = zip(self.shape, self.patch, self.step, strict=True)
+        return tuple((size - patch) // step + 1 for size, patch, step in rows)
 
     @property
     def n_patches(self) -> int:
-        return self.counts[0] * self.counts[1]
+        return math.prod(self.counts)
 
     @property
     def features(self) -> int:
-        return self.patch[0] * self.patch[1]
+        return math.prod(self.patch)
 
     @property
     def elements(self) -> int:
@@ -73,8 +82,8 @@ class Case:
         if layout == "patch":
             return np.array(patches, order="C")
         columns = np.empty((*self.patch, *self.counts), patches.dtype)
-        columns[...] = patches.transpose(2, 3, 0, 1)
-        return columns.reshape(*self.patch, self.n_patches).transpose(2, 0, 1)
+        columns[...] = patches.transpose(*range(self.ndim, 2 * self.ndim), *range(self.ndim))
+        return np.moveaxis(columns.reshape(*self.patch, self.n_patches), -1, 0)
 
 
 def _noise(shape: tuple[int, ...], dtype: str, seed: int) -> Array:
@@ -82,6 +91,26 @@ def _noise(shape: tuple[int, ...], dtype: str, seed: int) -> Array:
     if kind.kind == "f":
         return rng.random(shape, np.float32 if kind.itemsize == 4 else np.float64)
     return rng.integers(0, np.iinfo(kind).max, shape, kind, endpoint=True)
+
+
+def parse_case(text: str) -> Case:
+    """The case that a code names; one number stands for as many as the image has axes.
+
+    >>> str(parse_case("400x400:39:1:float32"))
+    '39x39 step 1x1 of 400x400, float32'
+    """
+    try:
+        shape, patch, step, dtype = text.split(":")
+        sizes = tuple(map(int, shape.split("x")))
+        patches, steps = (
+            tuple(map(int, each.split("x"))) if "x" in each else (int(each),) * len(sizes)
+            for each in (patch, step)
+        )
+        return Case(sizes, patches, steps, np.dtype(dtype).name)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"a case is SHAPE:PATCH:STEP:DTYPE, like 400x400:39:1:float32, got {text!r}"
+        ) from error
 
 
 def _both(shape: int, patch: int, step: int) -> tuple[Case, Case]:

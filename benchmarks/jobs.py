@@ -51,7 +51,8 @@ def peers_of(job: Job, only: str = "") -> list[Peer]:
 def rows_of(array: Array, case: Case, every: int = 1) -> Array:
     """Return each `every`-th window of what a cut returned as rows ``(n, features)``."""
     rows = np.arange(0, case.n_patches, every)
-    chosen = array[np.unravel_index(rows, case.counts)] if array.ndim == 4 else array[rows]
+    view = array.ndim == 2 * case.ndim and array.shape[: case.ndim] == case.counts
+    chosen = array[np.unravel_index(rows, case.counts)] if view else array[rows]
     return chosen.reshape(rows.size, case.features)
 
 

@@ -40,8 +40,9 @@ STEPS: dict[Steps, Callable[[Case], bool]] = {
     "patch": lambda case: case.step == case.patch and len(set(case.step)) == 1,
 }
 
+
 FLOATS = ("float32", "float64")
-ANY = (*FLOATS, "uint8")
+ANY = (*FLOATS, "uint8", "uint16")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Peer:
     make: Make
     dtypes: tuple[str, ...] = ANY
     steps: Steps = "any"
+    axes: tuple[int, ...] = (1, 2, 3)
     layout: Layout = "patch"
 
     def __str__(self) -> str:
@@ -77,6 +79,8 @@ def refusal(peer: Peer, case: Case) -> str:
         return "not installed"
     if case.dtype not in peer.dtypes:
         return f"does not take {case.dtype}"
+    if case.ndim not in peer.axes:
+        return f"does not take {case.ndim}-D"
     if not STEPS[peer.steps](case):
         return f"defined for steps: {peer.steps}"
     return ""
@@ -98,11 +102,36 @@ PEERS: tuple[Peer, ...] = (
     Peer("NumPy", "cut", "numpy", "sliding_window_view, copied", calls.numpy_cut),
     Peer("NumPy", "cut", "numpy", "index arrays", calls.numpy_indices_cut),
     Peer("scikit-image", "cut", "skimage", "view_as_windows, copied", calls.skimage_cut),
-    Peer("scikit-learn", "cut", "sklearn", "extract_patches_2d", calls.sklearn_cut, steps="one"),
-    Peer("patchify", "cut", "patchify", "patchify, copied", calls.patchify_cut, steps="equal"),
+    Peer(
+        "scikit-learn",
+        "cut",
+        "sklearn",
+        "extract_patches_2d",
+        calls.sklearn_cut,
+        steps="one",
+        axes=(2,),
+    ),
+    Peer(
+        "patchify",
+        "cut",
+        "patchify",
+        "patchify, copied",
+        calls.patchify_cut,
+        steps="equal",
+        axes=(2, 3),
+    ),
     Peer("tiler", "cut", "tiler", "Tiler.get_all_tiles", calls.tiler_cut, steps="covering"),
-    Peer("torch", "cut", "torch", "unfold", calls.torch_unfold_cut, dtypes=FLOATS),
+    Peer("torch", "cut", "torch", "unfold", calls.torch_unfold_cut, dtypes=FLOATS, axes=(2,)),
     Peer("torch", "cut", "torch", "Tensor.unfold, contiguous", calls.torch_windows_cut),
+    Peer(
+        "kornia",
+        "cut",
+        "kornia",
+        "extract_tensor_patches",
+        calls.kornia_cut,
+        dtypes=FLOATS,
+        axes=(2,),
+    ),
     BASELINE["merge"],
     Peer(
         "windrow",
@@ -122,9 +151,18 @@ PEERS: tuple[Peer, ...] = (
         "reconstruct_from_patches_2d",
         calls.sklearn_merge,
         steps="one",
+        axes=(2,),
     ),
     # It copies patches over each other, so that it is a mean only where none overlap.
-    Peer("patchify", "merge", "patchify", "unpatchify", calls.patchify_merge, steps="patch"),
+    Peer(
+        "patchify",
+        "merge",
+        "patchify",
+        "unpatchify",
+        calls.patchify_merge,
+        steps="patch",
+        axes=(2, 3),
+    ),
     Peer("tiler", "merge", "tiler", "Merger boxcar", calls.tiler_merge, steps="covering"),
     Peer(
         "torch",
@@ -133,11 +171,24 @@ PEERS: tuple[Peer, ...] = (
         "fold / fold(ones)",
         calls.torch_merge,
         dtypes=FLOATS,
+        axes=(2,),
         layout="feature",
     ),
     Peer("MONAI", "merge", "monai", "AvgMerger", calls.monai_merge, dtypes=FLOATS),
+    Peer(
+        "kornia",
+        "merge",
+        "kornia",
+        "combine_tensor_patches",
+        calls.kornia_merge,
+        dtypes=FLOATS,
+        steps="covering",
+        axes=(2,),
+    ),
     BASELINE["sum"],
-    Peer("torch", "sum", "torch", "fold", calls.torch_sum, dtypes=FLOATS, layout="feature"),
+    Peer(
+        "torch", "sum", "torch", "fold", calls.torch_sum, dtypes=FLOATS, axes=(2,), layout="feature"
+    ),
     BASELINE["map"],
     Peer("NumPy", "map", "numpy", "slices, no patch is made", calls.numpy_map),
     Peer(
@@ -147,6 +198,15 @@ PEERS: tuple[Peer, ...] = (
         "extract_patches_2d + reconstruct_from_patches_2d",
         calls.sklearn_map,
         steps="one",
+        axes=(2,),
     ),
-    Peer("torch", "map", "torch", "unfold + fold / fold(ones)", calls.torch_map, dtypes=FLOATS),
+    Peer(
+        "torch",
+        "map",
+        "torch",
+        "unfold + fold / fold(ones)",
+        calls.torch_map,
+        dtypes=FLOATS,
+        axes=(2,),
+    ),
 )

@@ -45,18 +45,28 @@ def _python(arguments: list[str], environment: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def first_call(side: int, patch: int) -> dict[str, Any]:
-    """Return the seconds of the first `unpatchify` of this process, lazy imports included."""
+def first_call(side: int, patch: int, verb: str = "unpatchify") -> dict[str, Any]:
+    """Return the seconds of the first call of `verb` in this process, lazy imports included."""
     import numpy as np
 
     import windrow as wr
 
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
     patches = np.ascontiguousarray(wr.patchify(image, patch))
+    calls: dict[str, tuple[Callable[[], Any], Any]] = {
+        "extract": (lambda: wr.extract(image, patch), patches.reshape(-1, patch, patch)),
+        "unpatchify": (lambda: wr.unpatchify(patches, image.shape), image),
+        "map_patches": (lambda: wr.map_patches(_same, image, patch), image),
+        "gram": (lambda: wr.PatchMatrix(image, patch).gram(), None),
+    }
+    call, expected = calls[verb]
     start = perf_counter()
-    merged = wr.unpatchify(patches, image.shape)
+    found = call()
     seconds = perf_counter() - start
-    return {"seconds": seconds, "right": bool(np.allclose(merged, image, rtol=1e-5))}
+    if expected is None:
+        rows = patches.reshape(-1, patch * patch).astype(float)
+        expected = rows.T @ rows
+    return {"seconds": seconds, "right": bool(np.allclose(found, expected, rtol=1e-5))}
 
 
 def map_memory(side: int, patch: int, step: int, workers: int | None = None) -> dict[str, Any]:

@@ -10,7 +10,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["digits", "duration", "machine", "print_table", "write_json"]
+__all__ = [
+    "PACKAGES",
+    "cores",
+    "digits",
+    "duration",
+    "machine",
+    "print_table",
+    "total_memory",
+    "write_json",
+]
 
 PACKAGES = (
     "windrow",
@@ -23,12 +32,13 @@ PACKAGES = (
     "tiler",
     "torch",
     "monai",
+    "kornia",
 )
 
 
 def machine() -> dict[str, str]:
     """Return what a time depends on: processor, cores, system and library versions."""
-    found = {"processor": _processor(), "cores": str(_cores()), "system": platform.platform()}
+    found = {"processor": _processor(), "cores": str(cores()), "system": platform.platform()}
     versions = {name: _version(name) for name in PACKAGES}
     return {**found, "python": platform.python_version(), **versions}
 
@@ -85,10 +95,19 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def total_memory() -> int:
+    """Return the bytes of memory of this machine, 0 where it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 0
 
 
 def _version(name: str) -> str:

@@ -69,10 +69,13 @@ def test_the_outcome_is_numpys(data):
         (np.zeros((2, 3)), np.array([2, 2])),
         (np.zeros((2, 3)), np.int8(2), np.int8(1)),
         (np.broadcast_to(1.0, (4, 4)), (2, 2)),
+        (np.zeros((2, 3)), (2, 2), (1, 1)),
+        (np.zeros((2, 3)), (), ()),
     ],
 )
 def test_odd_arguments_end_as_numpys(arguments):
     assert_same_outcome(sliding_window_view, original, *arguments)
+    assert_same_outcome(sliding_window_view, original, *arguments, writeable=True)
 
 
 def test_writing_reaches_the_array_only_when_asked():

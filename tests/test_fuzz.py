@@ -16,6 +16,7 @@ from windrow import PatchGrid
 from windrow.testing.fuzz import Hunt, cases, hunt
 from windrow.testing.fuzz.checks import check_extract, check_grid, check_map, check_unpatchify
 from windrow.testing.fuzz.hostile import check_hostile
+from windrow.testing.fuzz.matrix_checks import check_matrix
 from windrow.testing.fuzz.source import script, source, strided
 
 pytest.importorskip("hypothesis")
@@ -36,6 +37,13 @@ KEPT = {
         PatchGrid(3, 2),
         ALONE,
         {"merge": "mean", "weights": "trim"},
+    ),
+    "a variance below 0": lambda: check_matrix(
+        np.array([[-238.35768127441406 - 285.621337890625j]], "c8"),
+        PatchGrid((1, 1), 1, (1, 2), pad=((0, 1), (0, 3)), pad_mode="edge"),
+        ALONE,
+        scale=True,
+        way="blocks",
     ),
     "a step past int64": lambda: check_grid(PatchGrid((4, 5), 2, 2**63)),
     "a step past int64, no tail": lambda: check_grid(PatchGrid((4, 5), 2, 2**63, tail="drop")),

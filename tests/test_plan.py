@@ -35,8 +35,9 @@ def bent(batch):
 @st.composite
 def tilings(draw):
     axes, lengths, units = [], [], []
-    for _ in range(draw(st.integers(1, 3))):
-        size = draw(st.integers(1, 40))
+    ndim = draw(st.integers(1, 3))
+    for _ in range(ndim):
+        size = draw(st.integers(1, {1: 40, 2: 14, 3: 6}[ndim]))
         patch = draw(st.integers(1, size))
         options = {"tail": draw(st.sampled_from(["shift", "respace", "drop", "pad"]))}
         options["pad"] = draw(st.integers(0, 3))
@@ -46,13 +47,16 @@ def tilings(draw):
         axes.append(axis.resized(draw(st.integers(1, patch)), 1) if draw(st.booleans()) else axis)
         lengths.append(draw(st.integers(1, axis.count)))
         units.append(draw(st.integers(1, size + 3)))
-    return Tiling(tuple(axes), tuple(lengths)), draw(st.sampled_from([None, tuple(units)]))
+    most = draw(st.sampled_from([None, 1, 20, 200]))
+    return Tiling(tuple(axes), tuple(lengths)), draw(st.sampled_from([None, tuple(units)])), most
 
 
 @given(tilings())
 def test_blocks_are_whole_units_and_know_who_reaches_into_them(case):
-    tiling, unit = case
-    blocks = tiling.blocks(tiling.axes, unit)
+    tiling, unit, most = case
+    blocks = tiling.blocks(tiling.axes, unit, most)
+    if most is not None:
+        assert np.prod(blocks.largest) <= max(most, np.prod(unit or 1))
     seen = np.zeros([axis.size for axis in tiling.axes], int)
     waited = {tile.index: [] for tile in tiling}
     for block in blocks:
@@ -229,7 +233,7 @@ def test_a_budget_gives_the_same_tiles_to_any_number_of_workers(workers):
 def test_what_cannot_fit_is_refused_with_numbers():
     image = np.broadcast_to(np.float64(0), (3000, 3000))
     with pytest.raises(
-        MemoryError, match=r"at least \d+ MB .*72 MB of it the result.*memory=60 MB"
+        MemoryError, match=r"at least [\d.]+ MB .*72 MB of it the result.*memory=60 MB"
     ):
         wr.plan(same, image, 39, memory="60MB")
     assert wr.plan(same, image, 39, memory="60MB", out=Chunked((1, 1), "f8", None)).workers

@@ -129,7 +129,8 @@ def _windowed(
     view: NDArray[Any] = array if axes else array.view(np.ndarray)
     for window, axis in zip(windows, axes, strict=True):
         view = patchify(view, (window,), axes=axis, writeable=writeable)
-    view.flags.writeable = writeable
+    if not writeable:
+        view.flags.writeable = False
     return view
 
 

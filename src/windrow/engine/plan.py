@@ -18,7 +18,10 @@ from .progress import reporting
 from .sources import in_canonical, read_tile, units_of
 from .tile import Job
 
-__all__ = ["Plan", "readable"]
+__all__ = ["BLOCK", "STRIP", "Plan", "readable"]
+
+BLOCK = 1 << 20  # elements of a block that is more than one unit, at most
+STRIP = 1 << 18  # elements of a block that are made values at a time, about
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Plan:
         """Where the result is cut, if results have the image's shape and dtype."""
         ratio = [b // a for a, b in zip(self.job.frame.shape, self._scaled, strict=True)]
         unit = self.unit and tuple(-(-u // r) for u, r in zip(self.unit, ratio, strict=True))
-        return self.tiling.blocks(self.job.frame.axes, unit)
+        return self.tiling.blocks(self.job.frame.axes, unit, BLOCK)
 
     @property
     def window(self) -> int:
@@ -141,7 +144,8 @@ class Plan:
         span = span_size(frame.axes, self.tiling.lengths)
         piece = span * ratio * self.state_bytes
         elements = max(math.prod(self.blocks.largest), span) * ratio
-        block = elements * (self.state_bytes + self._finishing + item)
+        strip = min(elements, 2 * STRIP) * (self.state_bytes + self._finishing + item)
+        block = strip + elements * (self._result_dtype.itemsize + (16 if self.finalize else 0))
         if self.outs and not all(isinstance(out, np.ndarray) for out in self.outs):
             block += 3 * elements * self._result_dtype.itemsize  # while it is encoded
         held = self.waiting * piece + self.workers * (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,7 @@ from ..verbs.merges import Rule, cast, check_fill
 from ..verbs.reductions import State
 from ..verbs.selection import touched
 from .outputs import Kind, Placed, listed_frame, output_of
-from .plan import Plan
+from .plan import BLOCK, STRIP, Plan
 
 __all__ = ["Form", "Result", "make_result"]
 
@@ -66,7 +67,7 @@ class Result:
             mine = self._listed(tiling.lengths, self.kind.shape)
         else:
             mine = exchanged(tiling.lengths, self.source, self.frame, 1)
-        return Tiling(self.frame.axes, mine).blocks(self.frame.axes, self.unit(unit))
+        return Tiling(self.frame.axes, mine).blocks(self.frame.axes, self.unit(unit), BLOCK)
 
     def _listed(self, items: Sequence[Any], inner: Sequence[Any]) -> tuple[Any, ...]:
         """Things per axis of the grid, then per axis of one entry."""
@@ -105,13 +106,13 @@ class Result:
         values = cast(state[0], self.form.dtype)
         if mask is None:
             return (values.reshape(shape),)
-        whole = np.full(shape, self.fill, dtype=self.form.dtype)
+        whole = np.full(shape, 0 if self.fill is None else self.fill, dtype=self.form.dtype)
         whole[mask.reshape(self._listed(tile.counts, ()))] = values
         return (whole,)
 
     def slab(self, bounds: Bounds, pieces: Sequence[Piece]) -> tuple[tuple[slice, ...], Any]:
         """A finished block: its place in the result, and its values in the result's dtype."""
-        values = self.frame.restored(self.joiner.values(bounds, pieces))
+        values = self.frame.restored(self._values(bounds, pieces))
         back = [int(k) for k in np.argsort(self.frame.order)]
         place = [slice(*bounds[k]) for k in back]
         if self.finalize is None:
@@ -123,6 +124,21 @@ class Result:
                 f"out must have the result's shape {tuple(shape)}, got {self.form.shape}"
             )
         return tuple(place), cast(values, self.form.dtype)
+
+    def _values(self, bounds: Bounds, pieces: Sequence[Piece]) -> NDArray[Any]:
+        """The merged values of a block, a strip at a time: sums take many times the bytes of what they become."""
+        shape = [e - b for b, e in bounds]
+        k = shape.index(max(shape))
+        rows = max(1, STRIP * shape[k] // math.prod(shape))
+        if rows >= shape[k]:
+            return self.joiner.values(bounds, pieces)
+        whole = np.empty(shape, dtype=self.joiner.dtype)
+        for begin in range(0, shape[k], rows):
+            end = min(begin + rows, shape[k])
+            strip = (bounds[k][0] + begin, bounds[k][0] + end)
+            part = (*bounds[:k], strip, *bounds[k + 1 :])
+            whole[(slice(None),) * k + (slice(begin, end),)] = self.joiner.values(part, pieces)
+        return whole
 
 
 def make_result(

@@ -72,22 +72,33 @@ class Tiling:
         lasts = (min(i + n, count) - 1 for i in firsts)
         return [axis.start(i) for i in firsts], [axis.start(i) + axis.extent for i in lasts]
 
-    def blocks(self, axes: Sequence[AxisGrid], unit: Sequence[int] | None = None) -> Blocks:
+    def blocks(
+        self,
+        axes: Sequence[AxisGrid],
+        unit: Sequence[int] | None = None,
+        most: int | None = None,
+    ) -> Blocks:
         """The output cut where tiles begin, but only between units (chunks) of ``unit`` elements.
 
         Cuts are moved down, so that a block is never finished later than the tile that begins in
-        it; where tiles are smaller than a unit, a block takes as many as it needs.
+        it; where tiles are smaller than a unit, a block takes as many as it needs. Blocks of more
+        than ``most`` elements are cut further, if they are more than one unit.
         """
-        sizes = unit or (1,) * len(axes)
-        rows = [self._row(k, axis, max(1, sizes[k])) for k, axis in enumerate(axes)]
+        sizes = [max(1, n) for n in unit or (1,) * len(axes)]
+        rows = [self._row(k, axis, sizes[k], axis.size) for k, axis in enumerate(axes)]
+        if most is not None:
+            limits = _limits([_longest(cuts) for cuts, _ in rows], sizes, most)
+            rows = [self._row(k, axis, sizes[k], limits[k]) for k, axis in enumerate(axes)]
         return Blocks(
             tuple(cuts for cuts, _ in rows), tuple(needs for _, needs in rows), self.shape
         )
 
-    def _row(self, k: int, axis: AxisGrid, unit: int) -> tuple[tuple[int, ...], Ranges]:
+    def _row(self, k: int, axis: AxisGrid, unit: int, limit: int) -> tuple[tuple[int, ...], Ranges]:
         begins, ends = self.ends(k, axis)
         inner = {min(max(begin, 0), axis.size) // unit * unit for begin in begins[1:]}
-        cuts = (0, *sorted(inner - {0, axis.size}), axis.size)
+        coarse = (0, *sorted(inner - {0, axis.size}), axis.size)
+        finer = (range(b, e, max(limit, 1)) for b, e in itertools.pairwise(coarse))
+        cuts = (*(itertools.chain(*finer) if axis.size else (0,)), axis.size)
         needs = []
         for begin, end in itertools.pairwise(cuts):
             low = min(bisect_right(ends, begin), len(ends) - 1)  # one at least, to finish a hole
@@ -144,7 +155,24 @@ class Blocks:
     @cached_property
     def largest(self) -> tuple[int, ...]:
         """The most elements of a block along each axis."""
-        return tuple(max(e - b for b, e in itertools.pairwise(cuts)) for cuts in self.cuts)
+        return tuple(map(_longest, self.cuts))
+
+
+def _longest(cuts: Sequence[int]) -> int:
+    return max(e - b for b, e in itertools.pairwise(cuts))
+
+
+def _limits(longest: list[int], units: Sequence[int], most: int) -> list[int]:
+    """Lengths of blocks, whole units, of which the product is at most ``most`` if it can be."""
+    limits = list(longest)
+    while math.prod(limits) > most:
+        counts = [-(-n // u) for n, u in zip(limits, units, strict=True)]
+        # the front axis first where elements are free: rows of memory stay whole
+        k = max(range(len(limits)), key=lambda k: counts[k] > 1 if units[k] == 1 else counts[k])
+        if counts[k] < 2:
+            break
+        limits[k] = -(-counts[k] // 2) * units[k]
+    return limits
 
 
 def span_size(axes: Sequence[AxisGrid], lengths: Sequence[int]) -> int:

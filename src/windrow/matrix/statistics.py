@@ -76,7 +76,8 @@ def var_of(table: Table, axis: Any = None, ddof: float = 0) -> Any:
     size = table.n_rows * table.features
     mean = np.full((1,) * len(table.stack.parts[0].frame.axes), mean_of(table))
     total, squares = column_sums(table, mean, squares=True)
-    return (squares.sum() - np.abs(total.sum()) ** 2 / size) / (size - ddof)
+    spread = squares.sum() - np.abs(total.sum()) ** 2 / size
+    return np.maximum(spread, 0) / (size - ddof)
 
 
 def _row_squares(columns: Array) -> NDArray[np.float64]:
