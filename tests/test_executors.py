@@ -186,7 +186,7 @@ def test_tasks_carry_places_not_elements(tmp_path, monkeypatch, kind):
     expected = IMAGE[:, ::-1] if kind == "slice of a memmap" else IMAGE
     assert_same_bits(found, mapped("mean", expected))
     assert len(pool.sizes) > 5
-    assert max(pool.sizes) < 500
+    assert max(pool.sizes) < (5000 if kind == "path" else 500)  # a small job goes along, no file
     assert os.listdir(tmp_path) == ["image.npy"]
     with pytest.raises(ZeroDivisionError):
         wr.map_patches(fails, image, 7, executor=pool)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from .sources import placed_in
 from .tile import TileResult, run_tile
 
 __all__ = ["ProcessRun", "kit_of", "packed", "work"]
+
+_SMALL = 1 << 14  # bytes of a job that go with each task
 
 
 def kit_of(plan: Plan) -> Plan:
@@ -58,15 +61,14 @@ def _culprit(kit: Plan, dumps: Any) -> str:
 
 
 @functools.lru_cache(maxsize=2)
-def _unpacked(path: str) -> Plan:
-    with open(path, "rb") as file:
-        kit: Plan = pickle.load(file)
+def _unpacked(job: str | bytes) -> Plan:
+    kit: Plan = pickle.loads(job if isinstance(job, bytes) else Path(job).read_bytes())
     return kit
 
 
-def work(path: str, index: Index) -> TileResult:
-    """A tile of the job that lies at ``path``, in a worker process."""
-    return work_on(_unpacked(path), index)
+def work(job: str | bytes, index: Index) -> TileResult:
+    """A tile of a job, or of the job that lies at a path, in a worker process."""
+    return work_on(_unpacked(job), index)
 
 
 def work_on(kit: Plan, index: Index) -> TileResult:
@@ -80,14 +82,25 @@ class ProcessRun(Run):
 
     @contextmanager
     def workers(self) -> Iterator[None]:
+        with self._sent() as self.job_sent, self._pool() as self.executor:
+            yield
+
+    @contextmanager
+    def _sent(self) -> Iterator[str | bytes]:
+        """What tasks carry beside a tile's place: a small job itself, so that a crash leaves no file; else its path."""
+        kit = kit_of(self.plan)
+        held = isinstance(kit.source, np.ndarray)
+        data = packed(replace(kit, source=None) if held else kit)
+        if not held and len(data) <= _SMALL:
+            yield data
+            return
         with tempfile.TemporaryDirectory(prefix="windrow-", ignore_cleanup_errors=True) as folder:
-            packed(replace(kit_of(self.plan), source=None))  # before an image is copied
-            kit = packed(replace(kit_of(self.plan), source=placed_in(folder, self.plan.source)))
-            self.path = os.path.join(folder, "job")
-            with open(self.path, "wb") as file:
-                file.write(kit)
-            with self._pool() as self.executor:
-                yield
+            if held:
+                data = packed(replace(kit, source=placed_in(folder, kit.source)))
+            path = os.path.join(folder, "job")
+            with open(path, "wb") as file:
+                file.write(data)
+            yield path
 
     @contextmanager
     def _pool(self) -> Iterator[Any]:
@@ -103,7 +116,7 @@ class ProcessRun(Run):
 
     def submit(self, tile: Tile, mask: NDArray[np.bool_] | None) -> Any:
         try:
-            return self.executor.submit(work, self.path, tile.index)
+            return self.executor.submit(work, self.job_sent, tile.index)
         except BrokenExecutor as error:
             raise self._broken(error) from error
 
