@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..matrix import PatchMatrix
-from ..matrix.rowwise import one_row
 from .rows import checked_rows
 
 try:
@@ -74,7 +73,7 @@ class PatchSequence(lightgbm.Sequence):  # type: ignore[misc]
     def __getitem__(self, idx: Any) -> NDArray[Any]:
         """One row, ``(features,)`` float64, or those of a slice or list, ``(n, features)`` float32 or 64."""
         if np.ndim(idx) == 0 and not isinstance(idx, slice):
-            return one_row(self.matrix, idx).astype(np.float64)  # samples must be double
+            return np.asarray(self.matrix[idx], np.float64)  # samples must be double
         rows = np.arange(*idx.indices(len(self))) if isinstance(idx, slice) else idx
-        found: NDArray[Any] = self.matrix[rows]
+        found = np.asarray(self.matrix[rows])
         return found.astype(np.result_type(found.dtype, np.float32), copy=False)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis
 from ..matrix import PatchMatrix
+from ..matrix.parts import images_in
 from ..matrix.rowwise import apply_rows
 from ..matrix.table import BLOCK
 
@@ -59,8 +60,10 @@ def labelled_rows(
     >>> y, X[0]
     (array([7, 8, 9]), array([ 0.,  1.,  2.,  5.,  6.,  7., 10., 11., 12.]))
     """
-    many = isinstance(image, list | tuple) and any(getattr(i, "ndim", 0) for i in image)
+    many = images_in(image) is not None
     images, given = _arrays(image, many), _arrays(labels, many)
+    if not isinstance(grid, PatchGrid | list | tuple):
+        raise TypeError(f"grid must be a PatchGrid, or a list of one for each image, got {grid!r}")
     grids = [grid] * len(images) if isinstance(grid, PatchGrid) else list(grid)
     if not len(images) == len(given) == len(grids):
         raise ValueError(
@@ -69,6 +72,8 @@ def labelled_rows(
     triples = zip(images, given, grids, strict=True)
     centred = [_centred(i, each, g, channel_axis) for i, each, g in triples]
     masks = [(each != unlabelled) & (each == each) for each in centred]
+    if not any(mask.any() for mask in masks):
+        raise ValueError(f"labels: every pixel is unlabelled ({unlabelled!r}): label some")
     matrix = PatchMatrix(images, grids, channel_axis=channel_axis, where=masks)
     return matrix, np.concatenate([y[mask] for y, mask in zip(centred, masks, strict=True)])
 

@@ -113,7 +113,7 @@ def _is_mask(index: Any) -> bool:
 
 def _patches(matrix: PatchMatrix, indices: Any) -> NDArray[Any]:
     """Chosen rows as patches, channels first."""
-    rows = matrix[np.asarray(indices, dtype=np.int64)]
+    rows = np.asarray(matrix[np.asarray(indices, dtype=np.int64)])
     patches = rows.reshape(len(rows), *matrix.patch_shape)
     channel = channel_of(matrix)
     return patches if channel is None else np.moveaxis(patches, channel + 1, 1)

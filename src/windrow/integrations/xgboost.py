@@ -86,7 +86,7 @@ class PatchDataIter(xgboost.DataIter):  # type: ignore[misc]
         begin, end = self._at, min(self._at + self._size, len(self._matrix))
         if begin >= end:
             return False
-        rows = self._matrix[np.arange(begin, end)].astype(np.float32, copy=False)
+        rows = np.asarray(self._matrix[np.arange(begin, end)], np.float32)
         input_data(data=rows, **{name: each[begin:end] for name, each in self._fields.items()})
         self._at = end
         return True

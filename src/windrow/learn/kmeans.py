@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from .base import Images, PatchModel, images_of
-from .lloyd import Clustering, Points, lloyd, nearest, plus_plus, random_rows
+from .lloyd import Clustering, lloyd, nearest, plus_plus, random_rows
+from .points import Points
 from .predict import new_results
 
 __all__ = ["PatchKMeans"]
@@ -62,7 +63,7 @@ class PatchKMeans(  # type: ignore[call-arg]
     ----------
     cluster_centers_ : (n_clusters, features)
         Float64. ``filters_`` are the same as patches.
-    labels_ : (*batch, *counts), int32
+    labels_ : (``*batch, *counts``), int32
         The cluster of every patch; for a list of images a list.
     inertia_ : float
         Sum of squared distances of patches from their cluster's center.
@@ -216,11 +217,16 @@ class PatchKMeans(  # type: ignore[call-arg]
 
     def predict(self, image: Images) -> Any:
         """The nearest center of every patch: ``(*batch, *counts)``, int32; a list of images gives a list."""
+        check_is_fitted(self)
         return self._each(image, self._predicted)
 
-    def transform(self, image: Images) -> Any:
-        """Distances of every patch from all centers: ``(*batch, *counts, n_clusters)``, float64."""
-        return self._each(image, self._transformed)
+    def transform(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
+        """Distances of every patch from all centers: ``(*batch, *counts, n_clusters)``.
+
+        Computed in float64 and stored as ``dtype``; a list of images gives a list.
+        """
+        check_is_fitted(self)
+        return self._each(image, lambda one: self._transformed(one, dtype))
 
     def score(self, image: Images, y: Any = None) -> float:
         """Minus the sum of squared distances of all patches from their nearest centers."""
@@ -243,11 +249,11 @@ class PatchKMeans(  # type: ignore[call-arg]
             out.reshape(-1)[rows] = nearest(points, block, centers)
         return out
 
-    def _transformed(self, image: Array) -> Array:
+    def _transformed(self, image: Array, dtype: DTypeLike) -> Array:
         points, centers = self._placed(self._fitted_matrix(image))
         shape = (*self._result_shape(image), len(centers))
-        out = new_results(shape, np.float64, "transform")
+        out = new_results(shape, dtype, "transform")
         flat = out.reshape(len(points.matrix), -1)
         for rows, block in points.pieces(len(centers)):
-            np.sqrt(points.distances(block, centers), out=flat[rows])
+            flat[rows] = np.sqrt(points.distances(block, centers))
         return out

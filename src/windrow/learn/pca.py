@@ -15,9 +15,11 @@ from ..geometry import PatchGrid
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.moments import moments_of
+from ..matrix.parts import images_in
 from ..verbs.merger import Merger
 from .base import Images, PatchModel
 from .denoise import denoised
+from .points import Points
 from .predict import affine, new_results
 
 __all__ = ["PatchPCA"]
@@ -164,12 +166,13 @@ class PatchPCA(  # type: ignore[call-arg]
         components it is the image that was transformed.
         """
         check_is_fitted(self)
-        if isinstance(codes, list | tuple) and any(getattr(c, "ndim", 0) for c in codes):
-            shapes: Sequence[Any] = [None] * len(codes) if shape is None else shape
-            if len(shapes) != len(codes):
-                raise ValueError(f"{len(shapes)} shapes for {len(codes)} codes: give one for each")
-            return [self._image(np.asarray(c), s) for c, s in zip(codes, shapes, strict=True)]
-        return self._image(np.asarray(codes), shape)
+        listed = images_in(codes)
+        if listed is None:
+            return self._image(np.asarray(codes), shape)
+        shapes: Sequence[Any] = [None] * len(listed) if shape is None else shape
+        if len(shapes) != len(listed):
+            raise ValueError(f"{len(shapes)} shapes for {len(listed)} codes: give one for each")
+        return [self._image(np.asarray(c), s) for c, s in zip(listed, shapes, strict=True)]
 
     def _image(self, codes: Array, shape: Any) -> Array:
         whole = self._natural_shape(codes) if shape is None else tuple(shape)
@@ -202,7 +205,7 @@ class PatchPCA(  # type: ignore[call-arg]
         return self._each(image, lambda one: self._denoised(one, sigma))
 
     def _denoised(self, image: Array, sigma: float) -> Array:
-        if not (np.isfinite(sigma) and sigma > 0):
+        if not (isinstance(sigma, int | float | np.number) and np.isfinite(sigma) and sigma > 0):
             raise ValueError(
                 f"sigma must be the noise's standard deviation, above 0, got {sigma!r}"
             )
@@ -222,7 +225,7 @@ class PatchPCA(  # type: ignore[call-arg]
 
     def _likelihoods(self, image: Array) -> Array:
         matrix = self._fitted_matrix(image)
-        out = np.empty(self._result_shape(image))
+        out = new_results(self._result_shape(image), np.float64, "score_samples")
         _log_likelihood(self, matrix, out.reshape(-1))
         return out
 
@@ -288,17 +291,28 @@ def _log_likelihood(model: PatchPCA, matrix: PatchMatrix, out: Array) -> None:
     k, features = model.components_.shape
     noise = model.noise_variance_ if k < features else 1.0
     variances = np.maximum(model.explained_variance_, model.noise_variance_)
-    if min(variances.min(), noise) <= 0:
-        raise ValueError(
-            "patches have no likelihood where components have a variance of 0: fit with fewer"
-            f" components, n_components={np.count_nonzero(variances > 0)} or less, on images that vary"
-        )
+    _check_variances(variances, noise)
     constant = features * math.log(2 * math.pi) + np.log(variances).sum()
     constant += (features - k) * math.log(noise) if k < features else 0.0
-    for rows, block in matrix._table.blocks(dtype=np.float64):
-        block -= model.mean_[:, None]
-        squares = np.square(model.components_ @ block)
-        found = (1 / variances) @ squares
+    points = Points(matrix)
+    apart = model.mean_ - points.shift
+    columns = np.vstack([model.components_, apart]).T
+    for rows, block in points.pieces(k + 1):
+        codes = block @ columns
+        codes -= model.mean_ @ columns  # of what the mean leaves
+        squares = np.square(codes[:, :k])
+        found = squares @ (1 / variances)
         if k < features:
-            found += (np.einsum("ij,ij->j", block, block) - squares.sum(axis=0)) / noise
+            whole = points.squares(block) - 2 * codes[:, k] - apart @ apart
+            found += np.maximum(whole - squares.sum(axis=1), 0) / noise
         out[rows] = -0.5 * (found + constant)
+
+
+def _check_variances(variances: Array, noise: float) -> None:
+    if min(variances.min(), noise) > 0:
+        return
+    kept = np.count_nonzero(variances > 0)
+    instead = f"fit with n_components={kept} or fewer" if kept else "fit on images that vary"
+    raise ValueError(
+        f"patches have no likelihood where components have a variance of 0: {instead}"
+    )

@@ -51,7 +51,7 @@ def _rows(table: Table, rows: Any) -> Table | Array:
     if isinstance(rows, slice):
         return table[rows]
     at = as_index(rows, table.n_rows, "row")
-    return _orthogonal(table, at, slice(None))
+    return table.row(int(at)) if at.ndim == 0 else _orthogonal(table, at, slice(None))
 
 
 def as_index(value: Any, size: int, name: str) -> NDArray[np.int64]:

@@ -318,10 +318,12 @@ def _selected_rows(stack: Stack, where: Any) -> Rows:
             f"where has {len(masks)} masks for {len(stack.parts)} images: give one for each"
         )
     found = [
-        np.flatnonzero(selected(mask, part.frame)) + stack.begin(k)
+        np.flatnonzero(selected(mask, part.frame, empty=True)) + stack.begin(k)
         for k, (mask, part) in enumerate(zip(masks, stack.parts, strict=True))
     ]
     rows = np.concatenate(found)
+    if not len(rows):
+        raise ValueError("where selects no patch")
     small = stack.n_rows <= np.iinfo(np.int32).max
     chosen: NDArray[Any] = rows.astype(np.int32) if small else rows
     return range(stack.n_rows) if len(rows) == stack.n_rows else chosen

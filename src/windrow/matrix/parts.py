@@ -19,7 +19,7 @@ from ..verbs.extract import check_pad_value, copy_patches, fill_stack
 from ..verbs.frame import Frame, as_array, frame_of
 from .files import packed, unpacked
 
-__all__ = ["Array", "Part", "Rows", "Stack", "as_rows", "parts_of"]
+__all__ = ["Array", "Part", "Rows", "Stack", "as_rows", "images_in", "parts_of"]
 
 Array = NDArray[Any]
 Rows = range | NDArray[np.int64]
@@ -61,6 +61,16 @@ class Part:
         origin = tuple(begin for begin, _ in bounds)
         copy_patches(goal, self.read(bounds), origin, frame, runs, out.strides[1] <= out.strides[0])
 
+    def row(self, number: int) -> Array:
+        """One patch, flat: what `cut` of one row gives, without the work that only many are worth."""
+        axes, begins = self.frame.axes, []
+        for axis in reversed(axes):
+            number, i = divmod(number, axis.count)
+            begins.append(axis.start(i))
+        places = zip(axes, reversed(begins), strict=True)
+        values = self.read(tuple((begin, begin + axis.extent) for axis, begin in places))
+        return values[tuple(slice(None, None, axis.dilation) for axis in axes)].reshape(-1)
+
     def _bounds(self, at: Sequence[NDArray[np.int64]]) -> Bounds | None:
         """What the patches span, None where that is far more than they hold."""
         bounds = tuple(
@@ -87,16 +97,25 @@ def _rebuilt(image: Any, frame: Frame) -> Part:
     return Part(unpacked(image), frame)
 
 
+def images_in(image: Any) -> list[Any] | None:
+    """The images of a list of images, None of one image, as nested lists of numbers are too."""
+    objects = isinstance(image, np.ndarray) and image.dtype == object and image.ndim == 1
+    if not (objects or isinstance(image, list | tuple)):
+        return None
+    return list(image) if any(getattr(i, "ndim", 0) for i in image) else None
+
+
 def parts_of(
     image: Any, patch: Any, step: Any, axes: Any, channel_axis: Any
 ) -> tuple[tuple[Part, ...], bool]:
     """The parts of one image or a list of images, and whether it was a list."""
-    if not isinstance(image, list | tuple) or not any(getattr(i, "ndim", 0) for i in image):
+    images = images_in(image)
+    if images is None:
         return (_part_of(image, patch, step, axes, channel_axis),), False
-    grids = list(patch) if _are_grids(patch) else [patch] * len(image)
-    if len(grids) != len(image):
-        raise ValueError(f"{len(grids)} grids for {len(image)} images: give one grid per image")
-    pairs = zip(image, grids, strict=True)
+    grids = list(patch) if _are_grids(patch) else [patch] * len(images)
+    if len(grids) != len(images):
+        raise ValueError(f"{len(grids)} grids for {len(images)} images: give one grid per image")
+    pairs = zip(images, grids, strict=True)
     parts = tuple(_part_of(i, g, step, axes, channel_axis) for i, g in pairs)
     shapes = {part.frame.patch_shape for part in parts}
     if len(shapes) > 1:
@@ -154,6 +173,11 @@ class Stack:
                 columns = np.empty((len(out), len(local)), part.image.dtype)
                 part.cut(local, columns)
                 out[:, place] = columns
+
+    def row(self, number: int) -> Array:
+        """One patch, flat, a new array."""
+        k = int(np.searchsorted(self.ends, number, side="right"))
+        return self.parts[k].row(number - self.begin(k)).astype(self.dtype)
 
     def column(self, feature: int) -> Stack:
         return Stack(tuple(part.column(feature) for part in self.parts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from .table import BLOCK
 if TYPE_CHECKING:
     from .matrix import PatchMatrix
 
-__all__ = ["apply_rows", "channel_of", "one_row"]
+__all__ = ["apply_rows", "channel_of"]
 
 
 def apply_rows(
@@ -51,7 +50,7 @@ def apply_rows(
     def result(begin: int) -> Array:
         end = min(begin + size, n_rows)
         chosen = np.arange(begin, end) if rows is None else rows[begin:end]
-        found = np.asarray(func(matrix[chosen].astype(dtype, copy=False)))
+        found = np.asarray(func(np.asarray(matrix[chosen], dtype)))
         if found.shape[:1] != chosen.shape:
             raise ValueError(
                 f"func must give one result for each of {len(chosen)} rows, got shape {found.shape}"
@@ -82,28 +81,6 @@ def _each(func: Callable[[int], None], numbers: range, workers: int) -> None:
     with ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(func, numbers):  # an exception cancels what has not begun
             pass
-
-
-def one_row(matrix: PatchMatrix, index: int) -> Array:
-    """``matrix[index]``, ten times as fast: for those who ask for rows one by one."""
-    index = operator.index(index)
-    if not -len(matrix) <= index < len(matrix):
-        raise IndexError(f"row {index} is out of range for {len(matrix)} rows")
-    table = matrix._table
-    row = int(table.rows[index])
-    k = int(np.searchsorted(table.stack.ends, row, side="right"))
-    part = table.stack.parts[k]
-    row -= table.stack.begin(k)
-    at = []
-    for axis in reversed(part.frame.axes):
-        row, i = divmod(row, axis.count)
-        at.append(axis.start(i))
-    axes = part.frame.axes
-    places = zip(axes, reversed(at), strict=True)
-    values = part.read(tuple((begin, begin + axis.extent) for axis, begin in places))
-    values = values[tuple(slice(None, None, axis.dilation) for axis in axes)]
-    column = values.reshape(-1, 1).astype(table.stack.dtype)
-    return np.ascontiguousarray(table.shown(column)[:, 0])
 
 
 def channel_of(matrix: PatchMatrix) -> int | None:

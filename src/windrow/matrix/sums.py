@@ -112,8 +112,11 @@ def _bands(axes: tuple[AxisGrid, ...], ranges: Bounds) -> Iterator[tuple[int, Bo
         yield k, (*spans[:k], (begin, min(begin + thick, spans[k][1])), *spans[k + 1 :])
 
 
-def row_squares(table: Table) -> Array | None:
-    """Sum of ``|x|**2`` of each row, None where the selection has gaps: windows one axis after the other."""
+def row_squares(table: Table, shift: Any = 0) -> Array | None:
+    """Sum of ``|x - shift|**2`` of each row, None where the selection has gaps.
+
+    Windows one axis after the other; ``shift`` is as `shift_of` gives it first.
+    """
     areas = areas_of(table) if table.plain else []
     if not areas:
         return None
@@ -131,20 +134,20 @@ def row_squares(table: Table) -> Array | None:
             ranges = list(area.ranges)
             origin = ranges[longest][0]
             ranges[longest] = (origin + begin, min(origin + begin + thick, ranges[longest][1]))
-            target[(*[slice(None)] * longest, part)] = _windows(area, tuple(ranges))
+            target[(*[slice(None)] * longest, part)] = _windows(area, tuple(ranges), shift)
     return out
 
 
-def _windows(area: Area, ranges: Bounds) -> Array:
+def _windows(area: Area, ranges: Bounds, shift: Any) -> Array:
     axes = area.part.frame.axes
     bounds = tuple(
         (a.start(b), a.start(e - 1) + a.extent) for a, (b, e) in zip(axes, ranges, strict=True)
     )
     values = area.part.read(bounds)
-    real = np.asarray(values.real, np.float64)
-    sums = np.square(real)
+    values = np.subtract(values, shift, dtype=np.result_type(values.dtype, np.float64))
+    sums = np.square(values.real)
     if values.dtype.kind == "c":
-        sums += np.square(np.asarray(values.imag, np.float64))
+        sums += np.square(values.imag)
     for k, (axis, (begin, end)) in enumerate(zip(axes, ranges, strict=True)):
         starts = axis.starts(begin, end) - axis.start(begin)
         sums = _moving_sum(sums, axis.patch, axis.dilation, k)

@@ -64,6 +64,11 @@ class Table:
         """Rows ``begin`` to ``end`` as numbers in the stack."""
         return as_rows(self.rows, begin, end)
 
+    def row(self, at: int) -> Array:
+        """One row, ``(features,)``, a new array."""
+        column = self.stack.row(int(self.rows[at]))[:, None]
+        return np.ascontiguousarray(self.shown(column)[:, 0])
+
     def taken(self, at: NDArray[np.int64]) -> Array:
         """Chosen rows, a new array ``(len(at), features)``."""
         rows = (

@@ -1,0 +1,80 @@
+"""The rows of a patch matrix as points in space, and their distances, a piece of the rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..matrix import PatchMatrix
+from ..matrix.sums import column_sums, row_squares, shift_of
+from .passes import cutting_is_cheaper, pieces
+
+__all__ = ["CLOSE", "Points"]
+
+Array = NDArray[Any]
+
+CLOSE = 1e-11
+"""Relative to the squares they are the difference of: distances that rounding may order."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """The rows of a matrix as points in space; coordinates are less ``shift``, near their mean."""
+
+    matrix: PatchMatrix
+
+    @cached_property
+    def _shifts(self) -> tuple[Any, Array]:
+        return shift_of(self.matrix._table)
+
+    @property
+    def shift(self) -> Array:
+        return self._shifts[1]
+
+    @cached_property
+    def moments(self) -> tuple[Array, Array]:
+        """Sums of coordinates and of their squares."""
+        return column_sums(self.matrix._table, self._shifts[0], squares=True)
+
+    @property
+    def variance(self) -> float:
+        """The mean variance of a coordinate."""
+        n, (total, squares) = len(self.matrix), self.moments
+        return float(np.mean(np.maximum(squares / n - (total / n) ** 2, 0)))
+
+    def at(self, rows: Any) -> Array:
+        """Chosen points."""
+        return np.asarray(self.matrix[rows] - self.shift)
+
+    def pieces(self, columns: int) -> Iterator[tuple[slice, Any]]:
+        cut = cutting_is_cheaper(self.matrix, columns)
+        return pieces(self.matrix, columns, cut)
+
+    def closeness(self, block: Any, centers: Array) -> Array:
+        """``x . c - |c|**2 / 2`` of all points of a piece and all centers: largest where nearest."""
+        found = np.asarray(block @ centers.T)
+        found -= centers @ self.shift + np.square(centers).sum(axis=1) / 2
+        return found
+
+    def squares(self, block: Any) -> Array:
+        """``|x|**2`` of all points of a piece."""
+        if isinstance(block, np.ndarray):
+            points = block - self.shift
+            return np.asarray(np.einsum("ij,ij->i", points, points))
+        sums = row_squares(block._table, self._shifts[0])
+        assert sums is not None
+        return sums
+
+    def distances(self, block: Any, centers: Array) -> Array:
+        """Squared distances ``(n, k)``; 0 where they are not more than rounding."""
+        squares = self.squares(block)[:, None]
+        found = self.closeness(block, centers)
+        found *= -2
+        found += squares
+        found[found < CLOSE * (squares + np.square(centers).sum(axis=1))] = 0
+        return found
