@@ -7,7 +7,7 @@ from unittest import mock
 
 import numpy as np
 
-from windrow.learn import base, curvature, lloyd, passes
+from windrow.learn import base, curvature, passes, points
 
 __all__ = ["DTYPES", "WAYS", "by", "classes_of", "explicit", "picture"]
 
@@ -25,7 +25,7 @@ def by(way, sample=None, slab=None):
 
         if way != "gathered":
             put(passes, "GATHERED", 0)
-        for module in (passes, lloyd):
+        for module in (passes, points):
             put(module, "cutting_is_cheaper", lambda *_: way != "fft")
         if sample:
             put(curvature, "_LEAST", sample)

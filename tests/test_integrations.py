@@ -21,8 +21,7 @@ import windrow as wr
 from windrow.integrations import labelled_rows, predict_rows
 from windrow.integrations.torch import BlockShuffleSampler
 from windrow.matrix import shuffle
-from windrow.matrix.rowwise import apply_rows, one_row
-from windrow.testing import strategies
+from windrow.matrix.rowwise import apply_rows
 
 
 def scene(shape=(30, 40), seed=0):
@@ -42,27 +41,6 @@ def rows_of(image, labels, grid):
 
 
 # --- rows ------------------------------------------------------------------------------------------
-
-
-@given(strategies.placed(pool=[np.dtype("u1")]), st.data())
-def test_one_row_is_that_row(placed, data):
-    matrix = wr.PatchMatrix(
-        placed.image, placed.grid, **placed.roles, center=data.draw(st.booleans())
-    )
-    index = data.draw(st.integers(-len(matrix), len(matrix) - 1))
-    row = one_row(matrix, index)
-    assert row.dtype == matrix.dtype
-    assert np.allclose(row, matrix[index], equal_nan=True)
-
-
-def test_one_row_of_several_images_and_chosen_rows():
-    images = [np.arange(20.0).reshape(4, 5), np.arange(30.0).reshape(5, 6)]
-    masks = [np.arange(12).reshape(3, 4) % 2 == 0, np.ones((4, 5), bool)]
-    matrix = wr.PatchMatrix(images, 2, where=masks)
-    assert all(np.array_equal(one_row(matrix, i), matrix[i]) for i in range(len(matrix)))
-    assert np.array_equal(one_row(matrix[3:], -1), matrix[-1])
-    with pytest.raises(IndexError, match="26 is out of range for 26 rows"):
-        one_row(matrix, 26)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

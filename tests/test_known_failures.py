@@ -366,12 +366,26 @@ def test_every_element_of_out_is_written_once(tiles_of, workers):
 
 
 @pytest.mark.parametrize("chunks", [(16, 16), (7, 50), (64, 64)])
-def test_no_chunk_of_out_has_two_writers_at_once(tiles_of, chunks):
+def test_no_chunk_of_out_has_two_writers(tiles_of, chunks):
     image = np.random.default_rng(0).normal(size=(40, 50))
     out = Recorder(image.shape, image.dtype, chunks)
     with tiles_of(200):
         wr.map_patches(lambda b: b, image, 5, out=out, workers=4, batch_bytes=4000)
     np.testing.assert_allclose(out.values, image, rtol=1e-13)
+    assert (out.writes == 1).all()
+    writers = np.zeros([-(-n // c) for n, c in zip(image.shape, chunks, strict=True)], np.int64)
+    for region in out.regions:
+        touched = [
+            slice(s.start // c, -(-s.stop // c)) for s, c in zip(region, chunks, strict=True)
+        ]
+        writers[tuple(touched)] += 1
+    assert (writers == 1).all()
+
+
+def test_an_output_that_says_nothing_of_chunks_has_one_writer_at_a_time(tiles_of):
+    image = np.random.default_rng(0).normal(size=(40, 50))
+    out = Recorder(image.shape, image.dtype)
+    with tiles_of(200):
+        wr.map_patches(lambda b: b, image, 5, out=out, workers=4, batch_bytes=4000)
     assert len(out.regions) > 4
     assert out.most == 1
-    assert (out.writes == 1).all()

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from tests._learn_made import DTYPES, by, explicit, picture
 from windrow.learn import PatchKMeans, lloyd
+from windrow.learn.points import Points
 
 
 def clusters(image, way="cut", slab=None, **options):
@@ -98,10 +99,20 @@ def test_equally_near_centers_go_to_the_first():
     start = np.array([[1.0], [1.0], [-1.0]])
     with by("fft"):
         model = PatchKMeans(1, n_clusters=3, init=start, max_iter=1)
-        points = lloyd.Points(model._fit_matrix(image + 1e5))
+        points = Points(model._fit_matrix(image + 1e5))
         (piece,) = [block for _, block in points.pieces(3)]
         found = lloyd.nearest(points, piece, start + 1e5 - points.shift)
     np.testing.assert_array_equal(found.reshape(image.shape), 0)
+
+
+@pytest.mark.parametrize("way", ["cut", "fft"])
+def test_distances_keep_their_digits_far_from_zero(way):
+    image = picture(dtype="f8") / 100 + 1e6
+    with by(way):
+        model = PatchKMeans(3, n_clusters=3, random_state=0).fit(image)
+        found = model.transform(image)
+    rows = explicit(model, image)[:, None] - model.cluster_centers_
+    np.testing.assert_allclose(found.reshape(-1, 3), np.linalg.norm(rows, axis=2), rtol=1e-7)
 
 
 def test_kmeans_of_images_channels_and_batches():

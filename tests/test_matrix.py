@@ -329,3 +329,38 @@ def test_explain_chooses_fft_for_large_patches_and_blocks_for_many_vectors():
     assert "X.gram(): boxes" in X.explain(np.zeros((39 * 39, 3)))
     assert "X @ V, 8 columns: blocks" in wr.PatchMatrix(np.zeros((2000, 2000)), 2).explain(8)
     assert "not possible" in wr.PatchMatrix(np.zeros((200, 200)), 9, center=True).explain()
+
+
+@given(strategies.placed(pool=[np.dtype("u1")]), st.data())
+def test_one_row_is_that_row(placed, data):
+    matrix = wr.PatchMatrix(
+        placed.image, placed.grid, **placed.roles, center=data.draw(st.booleans())
+    )
+    index = data.draw(st.integers(-len(matrix), len(matrix) - 1))
+    row = matrix[index]
+    assert row.dtype == matrix.dtype
+    assert np.allclose(row, matrix[[index]][0], equal_nan=True)
+
+
+def test_one_row_of_several_images_and_chosen_rows():
+    images = [np.arange(20.0).reshape(4, 5), np.arange(30.0).reshape(5, 6)]
+    masks = [np.arange(12).reshape(3, 4) % 2 == 0, np.ones((4, 5), bool)]
+    matrix = wr.PatchMatrix(images, 2, where=masks)
+    explicit = np.asarray(matrix)
+    assert all(np.array_equal(matrix[i], explicit[i]) for i in range(-26, 26))
+    assert np.array_equal(matrix[3:][-1], explicit[-1])
+    row = matrix[np.int8(4)]
+    row[:] = 0  # the caller's own
+    assert np.array_equal(matrix[4], explicit[4])
+    with pytest.raises(IndexError, match="26 is out of range for 26 rows"):
+        matrix[26]
+
+
+def test_images_without_a_chosen_row_give_none():
+    images = np.empty(2, object)
+    images[:] = [np.arange(20.0).reshape(4, 5), np.arange(30.0).reshape(5, 6)]
+    masks = [np.zeros((3, 4), bool), np.arange(20).reshape(4, 5) > 17]
+    matrix = wr.PatchMatrix(images, 2, where=masks)
+    np.testing.assert_array_equal(matrix.sum(0), wr.PatchMatrix(images[1], 2)[18:].sum(0))
+    with pytest.raises(ValueError, match="selects no patch"):
+        wr.PatchMatrix(images[0], 2, where=masks[0])
