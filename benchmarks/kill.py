@@ -64,6 +64,13 @@ def ended(process: subprocess.Popen[bytes]) -> None:
     process.stderr.close()
 
 
+def until_staged(process: subprocess.Popen[bytes], out: str) -> float:
+    """The time at which there is something to lose (or the run is over)."""
+    while process.poll() is None and not os.path.exists(out + ".partial"):
+        time.sleep(0.005)
+    return time.perf_counter()
+
+
 def strays(folder: Path, kept: set[str]) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.name not in kept)
 
@@ -75,13 +82,16 @@ def killed(
     image, out = str(folder / "image.npy"), str(folder / name)
     begin = time.perf_counter()
     process = started(image, out, executor)
+    starting = until_staged(process, out) - begin
     process.wait()
+    working, kills, midway = time.perf_counter() - begin - starting, 0, 0
     check(process, out, expected, folder)
-    longest, kills, midway = time.perf_counter() - begin, 0, 0
     while kills < times:
         process = started(image, out, executor)
+        if kills % 4:  # one in four may be killed while it still imports
+            until_staged(process, out)
         try:
-            process.wait(random.uniform(longest / 4, longest))
+            process.wait(random.uniform(0, working if kills % 4 else starting + working))
         except subprocess.TimeoutExpired:
             ended(process)
             kills += 1
