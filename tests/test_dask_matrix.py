@@ -218,3 +218,17 @@ def test_the_whole_public_surface_is_known():
         "ndim", "patch_shape", "row_norms", "sample", "shape", "size", "std", "sum", "to_memmap", "var",
     }  # fmt: skip
     assert {n for n, _ in inspect.getmembers(wr.PatchMatrix) if not n.startswith("_")} == known
+
+
+def test_adapters_compute_the_rows_they_give(image):
+    torch, _ = pytest.importorskip("torch"), pytest.importorskip("lightgbm")
+    from windrow.integrations import predict_rows
+    from windrow.integrations.lightgbm import PatchSequence
+    from windrow.integrations.torch import PatchDataset
+
+    X, L = wr.PatchMatrix(image, 5, 2), wr.PatchMatrix(da.from_array(image, chunks=25), 5, 2)
+    np.testing.assert_array_equal(PatchSequence(L)[3], X[3])
+    np.testing.assert_array_equal(PatchSequence(L)[3:7], np.asarray(X[3:7]))
+    assert torch.equal(PatchDataset(L)[[1, 9]], PatchDataset(X)[[1, 9]])
+    found = predict_rows(lambda rows: rows[:, 0], L, nbytes=1 << 14)
+    np.testing.assert_array_equal(found, X[:, 0].astype("f4"))

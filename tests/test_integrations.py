@@ -94,6 +94,19 @@ def test_labels_of_batches_floats_and_strings():
         labelled_rows(image, names[0], wr.PatchGrid((4, 5), 1))
     with pytest.raises(ValueError, match="1 images, 1 labels and 2 grids"):
         labelled_rows(image, names, [wr.PatchGrid((4, 5), 1)] * 2)
+    with pytest.raises(TypeError, match="grid must be a PatchGrid"):
+        labelled_rows(image, names, 3)
+
+
+def test_images_without_a_label():
+    image, labels, grid = scene()
+    nothing = np.full_like(labels, -1)
+    X, y = labelled_rows([image, image], [nothing, labels], grid, channel_axis=2)
+    rows, want = rows_of(image, labels, grid)
+    assert np.array_equal(np.asarray(X), rows)
+    assert np.array_equal(y, want)
+    with pytest.raises(ValueError, match=r"every pixel is unlabelled \(-1\)"):
+        labelled_rows(image, nothing, grid, channel_axis=2)
 
 
 # --- LightGBM --------------------------------------------------------------------------------------

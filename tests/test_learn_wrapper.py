@@ -438,7 +438,7 @@ def test_grid_search_over_a_list_of_images():
         ({}, {"labels": None}, ValueError, "learns from labels"),
         ({}, {"labels": np.zeros((3, 3))}, ValueError, "image's shape"),
         ({}, {"labels": np.full((12, 17), -1)}, ValueError, "unlabelled"),
-        ({}, {"labels": np.zeros((12, 17, 2), int)}, ValueError, "one per pixel"),
+        ({}, {"labels": np.zeros((12, 17, 2), int)}, ValueError, r"got .12, 17, 2."),
         ({}, {"sample_weight": np.zeros((12, 17))}, ValueError, "no pixel is left"),
         ({}, {"sample_weight": -np.ones((12, 17))}, ValueError, "0 or more"),
         ({"n_samples": 0}, {}, ValueError, "n_samples must be a whole number"),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import windrow as wr
+from tests._limited import finishes
 from windrow.matrix import guard
 
 IMAGE = np.random.default_rng(0).random((30, 40))
@@ -291,13 +290,4 @@ SURFACE = """
     sys.platform != "linux", reason="address-space limits are a matter of the system"
 )
 def test_nothing_expands_the_matrix():
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SURFACE)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "done"
+    finishes(SURFACE)

@@ -15,9 +15,10 @@ from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, is_many
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
+from ..matrix.parts import images_in
 from .labels import UNLABELLED
 
-__all__ = ["UNLABELLED", "PatchModel", "images_of", "row_slabs"]
+__all__ = ["UNLABELLED", "PatchModel", "images_of", "is_number", "row_slabs"]
 
 Array = NDArray[Any]
 Images = ArrayLike | Sequence[ArrayLike]
@@ -126,26 +127,29 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         others = [axis for axis in range(ndim) if axis != channel]
         return sum(axis < channel for axis in others[len(others) - len(self.patch_shape_) + 1 :])
 
-    def _targets(self, images: Images, labels: Any, name: str = "labels") -> list[Array]:
+    def _targets(
+        self, images: Images, labels: Any, name: str = "labels", more: int = 0
+    ) -> list[Array]:
         """Targets at the patch centres, one array ``(*batch, *counts, ...)`` per image.
 
-        ``labels`` has the image's shape without its channel axis; more axes may follow (several
-        targets).
+        ``labels`` has the image's shape without its channel axis; so many ``more`` axes may follow
+        (several targets).
         """
         many, arrays = images_of(images)
         given = list(labels) if many else [labels]
         if len(given) != len(arrays):
             raise ValueError(f"{len(given)} {name} for {len(arrays)} images: give one for each")
         return [
-            self._centred(array, np.asarray(each), name)
+            self._centred(array, np.asarray(each), name, more)
             for array, each in zip(arrays, given, strict=True)
         ]
 
-    def _centred(self, image: Array, labels: Array, name: str) -> Array:
+    def _centred(self, image: Array, labels: Array, name: str, more: int) -> Array:
         sizes = self._sizes(image.shape)
-        if labels.shape[: len(sizes)] != sizes:
+        if labels.shape[: len(sizes)] != sizes or labels.ndim > len(sizes) + more:
+            rest = " and at most one more axis, for several targets" if more else ""
             raise ValueError(
-                f"{name} must have the image's shape {sizes} (without channel_axis), got {labels.shape}"
+                f"{name} must have the image's shape {sizes} (without channel_axis){rest}, got {labels.shape}"
             )
         grid = self.grid(image.shape)
         if all(np.array_equal(a.centers(), np.arange(a.size)) for a in grid.axis_grids):
@@ -165,9 +169,8 @@ def images_of(images: Images) -> tuple[bool, list[Array]]:
     """Whether it is a list of images, and the images as arrays. Nested lists of numbers are one image."""
     if isinstance(images, list | tuple) and not images:
         raise ValueError("image is an empty list: give an image or a list of one or more")
-    if isinstance(images, list | tuple) and any(getattr(i, "ndim", 0) for i in images):
-        return True, [np.asarray(i) for i in images]
-    return False, [np.asarray(images)]
+    listed = images_in(images)
+    return listed is not None, [np.asarray(i) for i in ([images] if listed is None else listed)]
 
 
 def row_slabs(matrix: PatchMatrix, columns: int) -> Iterator[tuple[slice, PatchMatrix]]:
@@ -187,6 +190,12 @@ def _row_multiple(matrix: PatchMatrix, size: int) -> int:
         if line <= size:
             return size // line * line
     return max(1, size)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a parameter is a real number, truth values and NaN aside."""
+    real = isinstance(value, int | float | np.integer | np.floating)
+    return real and not isinstance(value, bool) and value == value
 
 
 def _check_real(image: Array) -> None:

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..geometry.boundary import PadMode
-from .base import Images, PatchModel, row_slabs
-from .labels import class_codes, coded
+from .base import Images, is_number
+from .classifier import LinearClassifier
 from .predict import affine, new_results
 from .rows import Rows
 from .scatter import class_scatters, shrunk
@@ -25,9 +25,8 @@ Array = NDArray[Any]
 
 class PatchLDA(  # type: ignore[call-arg]
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
-    ClassifierMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
-    PatchModel,
+    LinearClassifier,
     auto_wrap_output_keys=None,  # results are images, which no data frame holds
 ):
     """Linear discriminant analysis from every patch of images to the class of its centre.
@@ -116,13 +115,8 @@ class PatchLDA(  # type: ignore[call-arg]
     def fit(self, image: Images, labels: Any) -> PatchLDA:
         """Learn from an image and its labels, or a list of each; not every image needs every class."""
         shrinkage = _checked_shrinkage(self.shrinkage)
-        classes, found = class_codes(self._targets(image, labels))
-        if len(classes) < 2:
-            raise ValueError(
-                f"labels hold one class only, {classes[0].item()!r}: two or more are told apart"
-            )
+        classes, codes = self._class_codes(image, labels)
         directions = _checked_components(self.n_components, len(classes))
-        codes = np.concatenate([each.reshape(-1) for each in found])
         counts = np.array([np.count_nonzero(codes == k) for k in range(len(classes))])
         priors = counts / counts.sum() if self.priors is None else _checked(self.priors, classes)
         matrix = self._fit_matrix(image)
@@ -168,47 +162,6 @@ class PatchLDA(  # type: ignore[call-arg]
     def _n_features_out(self) -> int:
         return int(self.scalings_.shape[1])
 
-    def predict(self, image: Images) -> Any:
-        """The class of every patch's centre, ``(*batch, *counts)``: the image's shape at step 1.
-
-        The scores of one slab at a time are held. A list of images gives a list.
-        """
-        check_is_fitted(self)
-        return self._each(image, self._labels)
-
-    def _labels(self, image: Array) -> Array:
-        out = new_results(self._result_shape(image), self.classes_.dtype, "predict")
-        return self._streamed(image, out, lambda scores: self.classes_[_best(scores)])
-
-    def decision_function(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
-        """Scores, ``(*batch, *counts, n_classes)``; for two classes without the last axis, above 0 for the second."""
-        check_is_fitted(self)
-        return self._each(image, lambda one: self._scores(one, dtype, None))
-
-    def predict_proba(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
-        """Probabilities of the classes, ``(*batch, *counts, n_classes)``."""
-        check_is_fitted(self)
-        return self._each(image, lambda one: self._scores(one, dtype, _probabilities))
-
-    def predict_log_proba(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
-        """Logarithms of `predict_proba`, without the underflow to minus infinity."""
-        check_is_fitted(self)
-        return self._each(image, lambda one: self._scores(one, dtype, _log_probabilities))
-
-    def _scores(self, image: Array, dtype: DTypeLike, finish: Any) -> Array:
-        last: tuple[int, ...] = (len(self.classes_),)
-        if finish is None and len(self.classes_) == 2:
-            last, finish = (), _only
-        out = new_results((*self._result_shape(image), *last), dtype, "predict_proba")
-        return self._streamed(image, out, finish)
-
-    def _streamed(self, image: Array, out: Array, finish: Any) -> Array:
-        """``finish(scores)`` in ``out``, ``(*batch, *counts, ...)``."""
-        matrix = self._fitted_matrix(image)
-        rest = out.shape[len(self._result_shape(image)) :]
-        affine(matrix, self.coef_.T, self.intercept_, out.reshape(len(matrix), *rest), finish)
-        return out
-
     def transform(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Every patch less ``xbar_`` along ``scalings_``: ``(*batch, *counts, n_components)``."""
         check_is_fitted(self)
@@ -224,23 +177,6 @@ class PatchLDA(  # type: ignore[call-arg]
     def fit_transform(self, image: Images, labels: Any) -> Any:
         """`fit`, then `transform` of the same images."""
         return self.fit(image, labels).transform(image)
-
-    def score(self, image: Images, labels: Any) -> float:
-        """Share of labelled pixels, of all images, whose class is predicted."""
-        check_is_fitted(self)
-        known, found = class_codes(self._targets(image, labels))
-        truth = np.concatenate([each.reshape(-1) for each in found])
-        if (known.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
-            raise TypeError(
-                f"labels are {known.dtype}, but those of fit were {self.classes_.dtype}"
-            )
-        place = coded(known, self.classes_)
-        right = 0
-        for part, rows in row_slabs(self._same_patches(self._matrix(image)), len(self.classes_)):
-            best = _best(rows @ self.coef_.T + self.intercept_)
-            here = truth[part]
-            right += int(np.count_nonzero((place[here] == best) & (here >= 0)))
-        return right / int(np.count_nonzero(truth >= 0))
 
 
 class _Members:
@@ -261,37 +197,12 @@ def _pooled(rows: Rows, means: Array, counts: Array) -> Array:
     return np.asarray((moments.scatter() - spread.T @ spread) / rows.n)
 
 
-def _only(scores: Array) -> Array:
-    return scores[:, 0]
-
-
-def _best(scores: Array) -> Array:
-    """The class with the highest score; of two, the second where it is above 0."""
-    return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
-
-
-def _probabilities(scores: Array) -> Array:
-    from scipy.special import expit, softmax
-
-    if scores.shape[1] == 1:
-        return np.hstack([expit(-scores), expit(scores)])
-    return np.asarray(softmax(scores, axis=1))
-
-
-def _log_probabilities(scores: Array) -> Array:
-    from scipy.special import log_expit, log_softmax
-
-    if scores.shape[1] == 1:
-        return np.hstack([log_expit(-scores), log_expit(scores)])
-    return np.asarray(log_softmax(scores, axis=1))
-
-
 def _checked_shrinkage(shrinkage: Any) -> float | Literal["auto"] | None:
     if shrinkage is None:
         return None
     if isinstance(shrinkage, str) and shrinkage == "auto":
         return "auto"
-    if isinstance(shrinkage, str | bool) or not 0 <= float(shrinkage) <= 1:
+    if not is_number(shrinkage) or not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage must be None, 'auto' or from 0 to 1, got {shrinkage!r}")
     return float(shrinkage)
 
@@ -310,6 +221,6 @@ def _checked(priors: ArrayLike, classes: Array) -> Array:
 def _checked_components(n: Any, classes: int) -> int:
     if n is None:
         return classes - 1
-    if isinstance(n, bool) or not 1 <= n <= classes - 1:
+    if not (is_number(n) and n == int(n) and 1 <= n <= classes - 1):
         raise ValueError(f"n_components must be from 1 to n_classes - 1 = {classes - 1}, got {n!r}")
     return int(n)

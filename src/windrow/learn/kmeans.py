@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
-from .base import Images, PatchModel, images_of
+from .base import Images, PatchModel, images_of, is_number
 from .lloyd import Clustering, lloyd, nearest, plus_plus, random_rows
 from .points import Points
 from .predict import new_results
@@ -63,8 +63,8 @@ class PatchKMeans(  # type: ignore[call-arg]
     ----------
     cluster_centers_ : (n_clusters, features)
         Float64. ``filters_`` are the same as patches.
-    labels_ : (``*batch, *counts``), int32
-        The cluster of every patch; for a list of images a list.
+    labels_ : ndarray of int32
+        The cluster of every patch, ``(*batch, *counts)``; for a list of images a list.
     inertia_ : float
         Sum of squared distances of patches from their cluster's center.
     n_iter_ : int
@@ -154,7 +154,7 @@ class PatchKMeans(  # type: ignore[call-arg]
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < bound:
                 raise ValueError(f"{name} must be a whole number of {bound} or more, got {value!r}")
-        if not isinstance(self.tol, int | float | np.number) or not self.tol >= 0:
+        if not (is_number(self.tol) and self.tol >= 0):
             raise ValueError(f"tol must be a number of 0 or more, got {self.tol!r}")
         if isinstance(self.init, str) and self.init not in _STARTS:
             raise ValueError(

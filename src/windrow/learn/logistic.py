@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ..geometry.boundary import PadMode
-from .base import Images, PatchModel, images_of
+from .base import Images, is_number
+from .classifier import LinearClassifier
 from .curvature import Whitened, whitened
-from .labels import class_codes, coded
-from .logloss import LogLoss, probabilities
+from .logloss import LogLoss
 from .newton import minimise, sampled_start
 from .passes import Chosen, labelled_rows
-from .predict import affine, new_results
 
 __all__ = ["PatchLogisticRegression"]
 
 Array = NDArray[Any]
 
 
-class PatchLogisticRegression(ClassifierMixin, PatchModel):  # type: ignore[misc]
+class PatchLogisticRegression(LinearClassifier):
     """Logistic regression from every patch of images to the class of the pixel at its centre.
 
     It minimises what `sklearn.linear_model.LogisticRegression` with ``solver="lbfgs"`` does, the
@@ -93,10 +90,6 @@ class PatchLogisticRegression(ClassifierMixin, PatchModel):  # type: ignore[misc
     True
     """
 
-    classes_: Array
-    coef_: Array
-    intercept_: Array
-
     def __init__(
         self,
         patch: int | Sequence[int],
@@ -129,7 +122,7 @@ class PatchLogisticRegression(ClassifierMixin, PatchModel):  # type: ignore[misc
         strings. Pixels labelled -1 (strings: "") take no part.
         """
         self._check_parameters()
-        classes, codes = self._codes(image, labels)
+        classes, codes = self._class_codes(image, labels)
         columns = 1 if len(classes) == 2 else len(classes)
         chosen = labelled_rows(self._fit_matrix(image), codes, columns)
         counts = _counts(chosen.codes, len(classes))
@@ -140,30 +133,10 @@ class PatchLogisticRegression(ClassifierMixin, PatchModel):  # type: ignore[misc
 
     def _check_parameters(self) -> None:
         for name, value in (("C", self.C), ("tol", self.tol)):
-            if not _is_number(value) or not value > 0:
+            if not is_number(value) or not value > 0:
                 raise ValueError(f"{name} must be a number above 0, got {value!r}")
         if not isinstance(self.max_iter, int | np.integer) or self.max_iter < 1:
             raise ValueError(f"max_iter must be a whole number of 1 or more, got {self.max_iter!r}")
-
-    def _codes(self, image: Images, labels: Any) -> tuple[Array, Array]:
-        """The classes, and each row's place among them."""
-        found = self._class_images(image, labels)
-        classes, codes = class_codes(found)
-        if len(classes) < 2:
-            raise ValueError(
-                f"labels must hold at least 2 classes, got {classes.tolist()}: label some of another"
-            )
-        flat = [each.reshape(-1) for each in codes]
-        return classes, flat[0] if len(flat) == 1 else np.concatenate(flat)
-
-    def _class_images(self, image: Images, labels: Any) -> list[Array]:
-        found = self._targets(image, labels)
-        for each, array in zip(found, images_of(image)[1], strict=True):
-            if each.shape != self._result_shape(array):
-                raise ValueError(
-                    f"labels must have one class per pixel, shape {self._sizes(array.shape)}, but have more axes"
-                )
-        return found
 
     def _minimise(self, chosen: Chosen, weights: Array, total: float, columns: int) -> None:
         penalty = 1 / (float(self.C) * total)
@@ -202,71 +175,6 @@ class PatchLogisticRegression(ClassifierMixin, PatchModel):  # type: ignore[misc
         """``coef_`` as patches, ``(1 or n_classes, *patch_shape_)``."""
         check_is_fitted(self)
         return self.coef_.reshape(-1, *self.patch_shape_)
-
-    def decision_function(self, image: Images) -> Any:
-        """Scores: ``(*batch, *counts)`` for two classes, else ``(*batch, *counts, n_classes)``, float64."""
-        return self._each(image, lambda one: self._scores(one, "decision_function"))
-
-    def predict_proba(self, image: Images) -> Any:
-        """Probabilities of the classes, ``(*batch, *counts, n_classes)``, float64.
-
-        For eight classes that is 64 bytes per window; `predict` holds one label.
-        """
-        return self._each(image, lambda one: self._scores(one, "predict_proba", probabilities))
-
-    def predict_log_proba(self, image: Images) -> Any:
-        """Logarithms of `predict_proba`, exact where probabilities are too small to be numbers."""
-        return self._each(
-            image, lambda one: self._scores(one, "predict_log_proba", log_probabilities)
-        )
-
-    def predict(self, image: Images) -> Any:
-        """The likeliest class of every pixel, ``(*batch, *counts)``; a list of images gives a list."""
-        return self._each(image, self._predicted)
-
-    def _scores(self, image: Array, name: str, finish: Any = None) -> Array:
-        matrix = self._fitted_matrix(image)
-        last = (len(self.classes_),) if finish or len(self.classes_) > 2 else ()
-        out = new_results((*self._result_shape(image), *last), np.float64, name)
-        affine(matrix, self.coef_.T, self.intercept_, out.reshape(len(matrix), -1), finish)
-        return out
-
-    def _predicted(self, image: Array) -> Array:
-        matrix = self._fitted_matrix(image)
-        out = new_results(self._result_shape(image), self.classes_.dtype, "predict")
-        affine(matrix, self.coef_.T, self.intercept_, out.reshape(-1), self._decided)
-        return out
-
-    def _decided(self, scores: Array) -> Array:
-        if scores.shape[1] == 1:
-            return np.asarray(self.classes_[(scores[:, 0] > 0).astype(np.intp)])
-        return np.asarray(self.classes_[scores.argmax(axis=1)])
-
-    def score(self, image: Images, labels: Any) -> float:
-        """The share of labelled pixels, of all images, whose class `predict` tells."""
-        check_is_fitted(self)
-        known, truths = class_codes(self._class_images(image, labels))
-        right = labelled = 0
-        for one, truth in zip(images_of(image)[1], truths, strict=True):
-            found = coded(self._predicted(one), known)
-            labelled += int(np.count_nonzero(truth >= 0))
-            right += int(np.count_nonzero((truth >= 0) & (truth == found)))
-        return float(right / labelled)
-
-
-def log_probabilities(scores: Array) -> Array:
-    """Logarithms of `probabilities`."""
-    if scores.shape[1] == 1:
-        from scipy.special import log_expit
-
-        return np.concatenate([log_expit(-scores), log_expit(scores)], axis=1)
-    scores -= scores.max(axis=1, keepdims=True)
-    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    return scores
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not math.isnan(value)
 
 
 def _counts(codes: Array, classes: int) -> Array:

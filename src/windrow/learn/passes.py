@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..kernels.parallel import each_in_parallel
 from ..matrix import PatchMatrix
 from ..matrix.cost import CUT, product_ways
+from ..matrix.guard import free_bytes
 from ..matrix.table import BLOCK
 from .base import row_slabs
 from .rows import chosen_rows
@@ -21,7 +22,7 @@ __all__ = ["GATHERED", "Chosen", "cutting_is_cheaper", "in_chunks", "labelled_ro
 Array = NDArray[Any]
 
 GATHERED = 512_000_000
-"""Bytes that labelled rows may take as an array, so that products are BLAS on memory."""
+"""Bytes that labelled rows may take as an array, so that products are BLAS on memory; and a quarter of what is free."""
 
 _CHUNK = (
     1 << 13
@@ -68,7 +69,7 @@ def labelled_rows(matrix: PatchMatrix, codes: Array, columns: int) -> Chosen:
         some, own = chosen_rows(matrix, labelled), codes[labelled]
     else:
         some, own = matrix, codes
-    if n * matrix.shape[1] * 8 <= GATHERED:
+    if n * matrix.shape[1] * 8 <= min(GATHERED, free_bytes() // 4):
         return Chosen(_gathered(some), own, True)
     if cutting_is_cheaper(matrix, columns, n / len(matrix)):
         return Chosen(some, own, True)

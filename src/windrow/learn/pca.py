@@ -17,7 +17,7 @@ from ..matrix import PatchMatrix
 from ..matrix.moments import moments_of
 from ..matrix.parts import images_in
 from ..verbs.merger import Merger
-from .base import Images, PatchModel
+from .base import Images, PatchModel, is_number
 from .denoise import denoised
 from .points import Points
 from .predict import affine, new_results
@@ -51,10 +51,11 @@ class PatchPCA(  # type: ignore[call-arg]
 
     Attributes
     ----------
-    components_ : (n_components_, features)
-        Unit vectors in order of variance, the largest weight of each positive. ``filters_`` are the
-        same as patches.
-    explained_variance_, explained_variance_ratio_, singular_values_ : (n_components_,)
+    components_ : ndarray
+        Unit vectors in order of variance, ``(n_components_, features)``, the largest weight of each
+        positive. ``filters_`` are the same as patches.
+    explained_variance_, explained_variance_ratio_, singular_values_ : ndarray
+        One number per component.
     mean_ : (features,)
     noise_variance_ : float
         Mean variance of the components left out.
@@ -205,7 +206,7 @@ class PatchPCA(  # type: ignore[call-arg]
         return self._each(image, lambda one: self._denoised(one, sigma))
 
     def _denoised(self, image: Array, sigma: float) -> Array:
-        if not (isinstance(sigma, int | float | np.number) and np.isfinite(sigma) and sigma > 0):
+        if not (is_number(sigma) and 0 < sigma < math.inf):
             raise ValueError(
                 f"sigma must be the noise's standard deviation, above 0, got {sigma!r}"
             )
@@ -313,6 +314,4 @@ def _check_variances(variances: Array, noise: float) -> None:
         return
     kept = np.count_nonzero(variances > 0)
     instead = f"fit with n_components={kept} or fewer" if kept else "fit on images that vary"
-    raise ValueError(
-        f"patches have no likelihood where components have a variance of 0: {instead}"
-    )
+    raise ValueError(f"patches have no likelihood where components have a variance of 0: {instead}")

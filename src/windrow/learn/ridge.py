@@ -108,7 +108,7 @@ class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
 
     def _values(self, image: Images, targets: Any) -> tuple[Array, bool]:
         ndims = [len(self._sizes(array.shape)) for array in images_of(image)[1]]
-        return _stacked(self._targets(image, targets, "targets"), ndims)
+        return _stacked(self._targets(image, targets, "targets", 1), ndims)
 
     @property
     def filters_(self) -> Array:
@@ -164,10 +164,9 @@ def _stacked(targets: list[Array], ndims: list[int]) -> tuple[Array, bool]:
         if each.dtype.kind not in "biuf":
             raise TypeError(f"targets must be real numbers, got dtype {each.dtype}")
     more = {each.shape[n:] for each, n in zip(targets, ndims, strict=True)}
-    if len(more) > 1 or len(min(more)) > 1:
+    if len(more) > 1:
         raise ValueError(
-            "targets must have the image's shape without channel_axis, and at most one more axis, of"
-            f" one length, for several targets; got shapes {[each.shape for each in targets]}"
+            f"targets must be as many per pixel in all images, got shapes {[e.shape for e in targets]}"
         )
     (last,) = more
     flat = [each.reshape(-1, *(last or (1,))) for each in targets]

@@ -226,21 +226,19 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
             return TrainingRows(matrix)
         if is_regressor(self.estimator):
             numbers = _flat(self._per_pixel(image, labels, "labels", 1))
+            if numbers.dtype.kind not in "biuf":
+                raise TypeError(f"labels must be real numbers, got dtype {numbers.dtype}")
             missing = np.isnan(numbers.reshape(len(numbers), -1)).any(axis=1)
             strata = np.where(missing, -1, 0).astype(np.int8)
             return TrainingRows(matrix, strata, numbers=numbers)
         classes, codes = class_codes(self._per_pixel(image, labels, "labels"))
-        return TrainingRows(matrix, _flat(codes), classes)
+        known = np.array(classes.tolist()) if classes.dtype.kind == "T" else classes
+        return TrainingRows(matrix, _flat(codes), known)  # scikit-learn knows no StringDType
 
     def _per_pixel(self, image: Images, values: Any, name: str, more: int = 0) -> list[Array]:
         """Values at the patch centres, rows first: ``(rows,)`` or, where there may be ``more``, ``(rows, k)``."""
-        found = self._targets(image, values, name)
+        found = self._targets(image, values, name, more)
         shapes = [self._result_shape(array) for array in images_of(image)[1]]
-        for each, shape in zip(found, shapes, strict=True):
-            if each.ndim > len(shape) + more:
-                raise ValueError(
-                    f"{name} must be one per pixel, of shape {shape}, got {each.shape}"
-                )
         return [
             each.reshape(math.prod(shape), *each.shape[len(shape) :])
             for each, shape in zip(found, shapes, strict=True)

@@ -145,7 +145,7 @@ def _windows(area: Area, ranges: Bounds, shift: Any) -> Array:
     )
     values = area.part.read(bounds)
     values = np.subtract(values, shift, dtype=np.result_type(values.dtype, np.float64))
-    sums = np.square(values.real)
+    sums: Array = np.square(values.real)
     if values.dtype.kind == "c":
         sums += np.square(values.imag)
     for k, (axis, (begin, end)) in enumerate(zip(axes, ranges, strict=True)):
