@@ -129,7 +129,9 @@ def merged(columns: Any) -> Any:
     return fold(columns, (5, 6), **GEOMETRY)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:.torch.jit:FutureWarning"
+)  # torch's own
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 def test_gradients_to_the_second_order_and_forward(dtype):
     options = {"kernel_size": 2, "dilation": (1, 2), "padding": (0, 1), "stride": (2, 1)}
@@ -155,7 +157,9 @@ def test_a_loss_has_torchs_gradients():
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:.torch.jit:FutureWarning"
+)  # torch's own
 def test_transforms_of_functions():
     image = tensor((1, 2, 5, 6), torch.float64)
     stack = tensor((3, 1, 2, 5, 6), torch.float64)
