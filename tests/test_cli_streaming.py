@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,51 @@ def test_axes_and_channels():
     np.testing.assert_array_equal(tifffile.imread("back.tif"), image)
     said = run("plan", "colour.npy", "--patch", "8x3", "--axes", "1,2").stdout
     assert "8x3" in said
+
+
+@pytest.mark.usefixtures("folder")
+def test_damage_is_one_line_and_earlier_results_stay():
+    image = np.load("image.npy")
+    array = zarr.create_array("image.zarr", shape=image.shape, chunks=(16, 16), dtype="f4")
+    array[:] = image
+    np.save("out.npy", image)
+    chunk = Path("image.zarr/c/1/1")
+    chunk.write_bytes(chunk.read_bytes()[:40])
+    tifffile.imwrite("cut.tif", image, tile=(16, 16))
+    Path("cut.tif").write_bytes(Path("cut.tif").read_bytes()[:-2000])
+    call = ("--patch", "5", "--func", "numpy:negative")
+    for source in ("image.zarr", "cut.tif"):
+        assert source in refused("map", source, "out.npy", *call)
+        np.testing.assert_array_equal(np.load("out.npy"), image)
+    assert not [path for path in Path().iterdir() if "out.npy." in path.name]
+
+
+def test_an_interrupted_map_says_how_to_go_on(folder, monkeypatch):
+    from windrow.engine import sizing, staging
+
+    monkeypatch.setattr(staging, "_INTERVAL", 0.0)
+    monkeypatch.setattr(sizing, "_STATE", 4000)
+    monkeypatch.setattr(sizing, "_LEAST", 0)
+    code = "calls = []\ndef f(b):\n    calls.append(1)\n    if len(calls) == 9: raise KeyboardInterrupt\n    return -b\n"
+    (folder / "queue.py").write_text(code)  # the file, not the standard library's module
+    call = ("map", "image.npy", "out.npy", "--patch", "5", "--func", "queue.py:f")
+    said = run(*call, "--workers", "1", code=130).stderr
+    assert "blocks are kept beside" in said
+    assert "the same command with --resume goes on" in said
+    run(*call, "--resume")
+    np.testing.assert_array_equal(np.load("out.npy"), -np.load("image.npy"))
+
+
+def test_progress_shows_rate_and_time_left_on_a_terminal_only(capsys, monkeypatch):
+    from windrow.engine.progress import bar
+
+    for terminal in (False, True):
+        if terminal:
+            monkeypatch.setenv("FORCE_COLOR", "1")
+        with bar() as report:
+            for done in (10, 20, 40):
+                time.sleep(0.01)
+                report(done, 80)
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert ("a second" in said.err) == ("40/80" in said.err) == terminal

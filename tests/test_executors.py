@@ -7,6 +7,9 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import weakref
@@ -17,6 +20,7 @@ import pytest
 
 import windrow as wr
 from windrow.engine import staging
+from windrow.engine.scratch import scratch_folder
 from windrow.files import NpySink
 from windrow.testing.compare import assert_same_bits
 
@@ -266,6 +270,50 @@ def test_few_futures_at_a_time_and_none_left(client, tiles_of):
     assert not [key for key in client.who_has() if "windrow" in str(key)]
 
 
+class _Slow:
+    """A writer that takes its time, and says how many blocks are on their way."""
+
+    at_work, begun = 0, threading.Event()
+
+    def __init__(self, writer):
+        self.writer = writer
+        self.shape, self.dtype, self.unit = writer.shape, writer.dtype, writer.unit
+        self.sync, self.commit, self.discard = writer.sync, writer.commit, writer.discard
+
+    def __reduce__(self):
+        return _Slow, (self.writer,)
+
+    def __setitem__(self, key, values):
+        _Slow.at_work += 1
+        _Slow.begun.set()
+        time.sleep(0.3)
+        self.writer[key] = values
+        _Slow.at_work -= 1
+
+
+class _SlowSink(NpySink):
+    def create(self, shape, dtype):
+        return _Slow(super().create(shape, dtype))
+
+
+def _fails_while_another_writes(batch):
+    if _Slow.begun.is_set():
+        raise ZeroDivisionError
+    time.sleep(0.01)
+    return batch
+
+
+def test_nobody_writes_any_more_when_a_cluster_gives_up(client, tmp_path):
+    sink = _SlowSink(str(tmp_path / "out.npy"))
+    with pytest.raises(ZeroDivisionError):
+        wr.map_patches(_fails_while_another_writes, IMAGE, 7, out=sink, executor=client)
+    assert _Slow.begun.is_set()
+    assert _Slow.at_work == 0
+    wr.map_patches(np.negative, IMAGE, 7, out=sink.path)
+    assert_same_bits(np.load(sink.path), wr.map_patches(np.negative, IMAGE, 7))
+    assert os.listdir(tmp_path) == ["out.npy"]
+
+
 def test_a_lambda_may_go_to_a_cluster(client):
     factor = 3
     found = wr.map_patches(lambda b: b * factor, IMAGE, 5, executor=client)
@@ -299,3 +347,24 @@ def test_killed_workers_are_made_up_for(tmp_path):
 def slowly(batch):
     time.sleep(0.05)
     return bent(batch)
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "import sys\nfrom windrow.engine.scratch import *\nwith scratch_folder():\n print(1, flush=True)\n sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert other.stdout.read(1) == b"1"
+    (tmp_path / "windrow-1-of-another-program").mkdir()
+    with scratch_folder() as mine, scratch_folder():
+        assert len(os.listdir(tmp_path)) == 4  # one is at work, the others are ours and theirs
+        assert os.path.isdir(mine)
+    other.kill()
+    other.communicate()
+    assert len(os.listdir(tmp_path)) == 2
+    with scratch_folder():
+        pass
+    assert os.listdir(tmp_path) == ["windrow-1-of-another-program"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -570,7 +571,12 @@ def test_ctrl_c_stops_within_a_second_or_so(workers):
     code = textwrap.dedent(INTERRUPTED).format(workers=workers)
     command = [sys.executable, "-c", code]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+    listens = functools.partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # shells' background jobs do not
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, preexec_fn=listens
+    ) as process:
         try:
             assert "called" in process.stdout.readline()
             time.sleep(0.3)
@@ -579,7 +585,7 @@ def test_ctrl_c_stops_within_a_second_or_so(workers):
             _, errors = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert time.perf_counter() - begin < 2.5
+    assert time.perf_counter() - begin < 10  # of about 45; on a busy machine
     assert "KeyboardInterrupt" in errors
     assert process.returncode != 0
 

@@ -184,7 +184,7 @@ def test_killed_at_the_very_end(sink, whole, monkeypatch, moment):
 
     run(np.negative, sink)  # an earlier result, of another function
     with monkeypatch.context() as patch:
-        patch.setattr(staging.Staging, "abandon", lambda *_: None)
+        patch.setattr(staging.Staging, "abandon", lambda self, _: self._journal.close())
         if moment == "before the journal is gone":
             patch.setattr(staging.os, "remove", _unless_journal(die))
         else:
@@ -395,3 +395,90 @@ def test_killed_and_resumed_in_earnest():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 kills" in done.stdout
+
+
+def test_two_runs_do_not_write_one_result(tmp_path):
+    sink = NpySink(str(tmp_path / "result.npy"))
+    command = (
+        "import numpy, sys, windrow as wr\n"
+        "try: wr.map_patches(numpy.negative, numpy.ones((9, 9)), 3, out=sys.argv[1])\n"
+        "except BlockingIOError as error: print(error)"
+    )
+    said = []
+
+    def meddling(batch):
+        if not said:
+            with pytest.raises(BlockingIOError, match="another run is writing"):
+                run(bent, sink, resume=True)
+            arguments = [sys.executable, "-c", command, sink.path]
+            said.append(subprocess.run(arguments, capture_output=True, text=True, check=True))
+        return bent(batch)
+
+    run(meddling, sink)
+    assert "another run is writing" in said[0].stdout
+    assert_same_bits(held(sink), run_in_memory())
+    assert left(sink) == []
+
+
+def run_in_memory():
+    return wr.map_patches(bent, IMAGE, 7, 2, **OPTIONS)
+
+
+def test_a_first_call_that_fails_leaves_an_earlier_run_to_go_on_with(sink, whole):
+    cut_short(sink)
+    kept = left(sink)
+    with pytest.raises(Stopped):
+        run(Counting(1), sink)  # without resume
+    with pytest.raises(ValueError, match="func.name"):
+        run(np.negative, sink, resume=True)
+    assert left(sink) == kept
+    again = Counting()
+    run(again, sink, resume=True)
+    assert again.patches < wr.PatchGrid(IMAGE.shape, 7, 2).n_patches
+    assert_same_bits(held(sink), whole)
+
+
+def test_a_plan_older_than_the_run_is_refused(tmp_path):
+    sink = NpySink(str(tmp_path / "result.npy"))
+    old = wr.plan(Counting(), IMAGE, 7, 2, out=sink, resume=True, **OPTIONS)
+    cut_short(sink, batch_bytes=5000)
+    with pytest.raises(ValueError, match="draw it again"):
+        old.run()
+    assert len(left(sink)) == 2
+
+
+def test_other_chunks_are_another_run(tmp_path):
+    pytest.importorskip("zarr")
+    path = str(tmp_path / "result.zarr")
+    cut_short(ZarrSink(path, chunks=(13, 20)))
+    with pytest.raises(ValueError, match=r"out.result 0.chunks: \[13, 20\] -> \[20, 20\]"):
+        run(Counting(), ZarrSink(path, chunks=(20, 20)), resume=True)
+
+
+def test_whatever_is_bound_is_compared():
+    class Settings:
+        def __init__(self, strength):
+            self.strength = strength
+
+    pairs = [({1, 2}, {1, 3}), (b"a", b"b"), (Path("a"), Path("b")), (range(3), range(4))]
+    for one, other in [*pairs, (Settings(1), Settings(2))]:
+        first, second, again = (
+            staging.described(functools.partial(bent, strength=v)) for v in (one, other, one)
+        )
+        assert staging.differences(first, again) == []
+        assert len(staging.differences(first, second)) == 1
+
+
+def test_progress_of_a_run_that_is_done(tmp_path):
+    sink = NpySink(str(tmp_path / "result.npy"))
+    n, seen = wr.PatchGrid(IMAGE.shape, 7, 2).n_patches, []
+
+    def killed(*_):
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("windrow.files.npy_sink.NpyWriter.commit", killed)
+        with pytest.raises(Stopped):
+            run(bent, sink)
+    run(bent, sink, resume=True, progress=lambda *now: seen.append(now))
+    assert seen == [(n, n)]

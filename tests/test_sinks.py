@@ -267,7 +267,7 @@ def test_a_kill_while_directories_swap_leaves_a_usable_result(
         with pytest.raises(Killed):
             writer.commit()
     if moment == "replace":  # the old one stands aside, the new one is staged
-        assert names(tmp_path) == ["a.zarr.partial", "a.zarr.previous"]
+        assert names(tmp_path) == ["a.zarr.partial", "a.zarr.windrow-previous"]
         again = sink.reopen(SHAPE, FLOAT)
         np.testing.assert_array_equal(read_by_library(path), old)
         again.commit()
@@ -498,3 +498,12 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         command = [sys.executable, "-c", code, str(tmp_path / file)]
         grown = int(subprocess.run(command, check=True, capture_output=True).stdout)
         assert grown < 24, f"{file}: {grown} MB"
+
+
+@pytest.mark.parametrize("file", ["a.npy", "a.zarr"])
+def test_what_someone_else_named_stays(tmp_path: Path, file: str) -> None:
+    mine = tmp_path / f"{file}.previous"
+    mine.mkdir()
+    result(tmp_path / file, image("gray", "float32"))
+    result(tmp_path / file, image("gray", "float32"))
+    assert mine.is_dir()

@@ -62,3 +62,71 @@ def test_a_long_axis_is_planned_at_once():
             if 0 <= start + 2 * a < 50:
                 brute[start + 2 * a] += 1
     np.testing.assert_array_equal(grid.coverage(), brute)
+
+
+def test_a_zarr_array_is_written_to():
+    zarr = pytest.importorskip("zarr")
+    options = {"shape": IMAGE.shape, "dtype": "f8", "chunks": (4, 5), "store": {}}
+    for shards in (None, (8, 10)):
+        out = zarr.create_array(shards=shards, **options)
+        assert wr.map_patches(np.negative, IMAGE, 3, out=out, workers=2) is out
+        np.testing.assert_array_equal(out[:], -IMAGE)
+
+
+def _mapped(path):
+    np.save(path, IMAGE)
+    return str(path), np.load(path, mmap_mode="r+")
+
+
+def _zarr(path):
+    array = pytest.importorskip("zarr").create_array(str(path), shape=(40, 50), dtype="f8")
+    array[:] = IMAGE
+    return str(path), array
+
+
+def _dataset(path):
+    array = pytest.importorskip("h5py").File(path, "w").create_dataset("a", data=IMAGE)
+    return array, array
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(_mapped, "a.npy"), (_zarr, "a.zarr"), (_dataset, "a.h5")]
+)
+def test_what_is_read_is_not_written_to(tmp_path, make, name):
+    image, out = make(tmp_path / name)
+    with pytest.raises(ValueError, match="is the image itself"):
+        wr.map_patches(never, image, 3, out=out)
+    with pytest.raises(ValueError, match="same path"):
+        wr.map_patches(never, IMAGE, 3, out=(out, out) if name != "a.npy" else (image, image))
+    np.testing.assert_array_equal(out[:], IMAGE)
+
+
+def test_halves_of_one_file_are_apart(tmp_path):
+    np.save(tmp_path / "a.npy", np.stack([IMAGE, IMAGE]))
+    both = np.load(tmp_path / "a.npy", mmap_mode="r+")
+    wr.map_patches(np.negative, both[0], 3, out=both[1])
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [IMAGE, -IMAGE])
+
+
+def test_an_image_inside_the_result_would_go_with_it(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array(tmp_path / "a.zarr", shape=(4,), dtype="f8")
+    np.save(tmp_path / "a.zarr" / "image.npy", IMAGE)
+    with pytest.raises(ValueError, match="lie in each other"):
+        wr.map_patches(never, tmp_path / "a.zarr" / "image.npy", 3, out=tmp_path / "a.zarr")
+
+
+def test_fill_on_the_grid_is_a_value_of_the_result_not_of_the_image():
+    image = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    where = np.zeros((3, 4), bool)
+    where[1, 2] = True
+    found = wr.map_patches(lambda b: b.mean((1, 2)), image, 3, merge=None, where=where, fill=-1)
+    np.testing.assert_array_equal(found, np.where(where, 15.0, -1.0))
+
+
+def test_the_callers_context_holds_in_threads():
+    image = np.zeros((200, 200))
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        wr.map_patches(np.log, image, 9, workers=2)
+    with np.errstate(divide="ignore"):  # else a warning is an error
+        assert np.isneginf(wr.map_patches(np.log, image, 9, workers=2, merge="max")).all()

@@ -118,8 +118,10 @@ def _complaints() -> Iterator[list[str]]:
 
     listener = Listener(logging.ERROR)
     logger = logging.getLogger("tifffile")
+    disabled, logger.disabled = logger.disabled, False  # a dictConfig of others' may disable it
     logger.addHandler(listener)
     try:
         yield said
     finally:
         logger.removeHandler(listener)
+        logger.disabled = disabled
