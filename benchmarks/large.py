@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import windrow as wr
+from benchmarks.probes import _memory
 
 __all__ = ["main"]
 
@@ -81,7 +81,7 @@ def on_disk(kind: str, folder: Path, memory: str, workers: int) -> None:
     seconds = time.perf_counter() - start
     facts = {
         "seconds": seconds, "patches": plan.n_patches, "projected": plan.projected_bytes,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "plan": str(plan),
+        "peak": _memory("VmHWM"), "plan": str(plan),
     }  # fmt: skip
     print(json.dumps(facts))
 
