@@ -352,7 +352,7 @@ def slowly(batch):
 def test_what_a_killed_run_left_goes_with_the_next(tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = "import sys\nfrom windrow.engine.scratch import *\nwith scratch_folder():\n print(1, flush=True)\n sys.stdin.read()"
+    code = "import sys, windrow.engine.scratch as s\nwith s.scratch_folder(): print(1, flush=True), sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,

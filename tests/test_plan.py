@@ -51,6 +51,11 @@ def tilings(draw):
     return Tiling(tuple(axes), tuple(lengths)), draw(st.sampled_from([None, tuple(units)])), most
 
 
+def test_an_axis_of_one_unit_does_not_keep_the_others_whole():
+    axes = wr.PatchGrid((2, 3), (2, 3)).axis_grids
+    assert Tiling(axes, (1, 1)).blocks(axes, (2, 1), 2).largest == (2, 1)
+
+
 @given(tilings())
 def test_blocks_are_whole_units_and_know_who_reaches_into_them(case):
     tiling, unit, most = case

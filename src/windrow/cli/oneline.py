@@ -1,7 +1,9 @@
 """Errors as one line: what the user did wrong on stderr and exit code 2, never a traceback."""
 
+import logging
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
@@ -37,8 +39,8 @@ class OneLineErrors(TyperGroup):
                 self.invoke(context)
         except typer.Exit as request:
             return request.exit_code
-        except (KeyboardInterrupt, typer.Abort):
-            return _say("interrupted", INTERRUPTED)
+        except (KeyboardInterrupt, typer.Abort) as error:
+            return _say(f"interrupted{_kept(error)}", INTERRUPTED)
         except USAGE_ERROR as error:
             return _say(cast(Any, error).format_message())
         except Exception as error:
@@ -47,13 +49,28 @@ class OneLineErrors(TyperGroup):
                 return 1
             if not isinstance(error, BAD_INPUT):
                 raise
-            return _say(_described(error))
+            _hush()
+            return _say(_described(error) + _kept(error))
         return 0
+
+
+def _hush() -> None:
+    """Keep Python from complaining, after our line, of tasks that zarr leaves behind."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 
 
 def _from_func(error: Exception) -> bool:
     """Whether it was raised in the user's function: the way to it is what helps then."""
     return any(note.startswith("windrow: in func") for note in getattr(error, "__notes__", ()))
+
+
+def _kept(error: BaseException) -> str:
+    """What is left of a run that was cut short, as the engine notes it, in the words of the command line."""
+    notes = [n for n in getattr(error, "__notes__", ()) if "resume=True" in n]
+    said = "; ".join(note.removeprefix("windrow: ") for note in notes)
+    call = ("the same call with resume=True", "the same command with --resume")
+    return f": {said.replace(*call)}" if said else ""
 
 
 def _described(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Options that several commands share, and how their words become values."""
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -144,12 +145,8 @@ def function_named(text: str) -> Callable[..., Any]:
 def _module(name: str) -> Any:
     path = Path(name)
     if path.suffix == ".py":
-        if not path.is_file():
-            raise typer.BadParameter(f"there is no file {name}", param_hint="--func")
-        sys.path.insert(0, str(path.resolve().parent))
-        name = path.stem
-    else:
-        sys.path.insert(0, "")
+        return _module_in(path)
+    sys.path.insert(0, "")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -160,3 +157,17 @@ def _module(name: str) -> Any:
         raise typer.BadParameter(
             f"there is no module {name!r} here or installed", param_hint="--func"
         ) from None
+
+
+def _module_in(path: Path) -> Any:
+    """The module that a file is, even where another one has its name; its neighbours can be imported."""
+    if not path.is_file():
+        raise typer.BadParameter(f"there is no file {path}", param_hint="--func")
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module

@@ -9,14 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 import windrow as wr
@@ -25,6 +17,7 @@ from windrow.cli.denoising import Pass
 from windrow.cli.denoising import Progress as Callback
 from windrow.cli.picture import Header, Picture
 from windrow.engine.plan import Plan, readable
+from windrow.engine.progress import bar
 
 __all__ = [
     "print_demonstrations",
@@ -122,32 +115,20 @@ def _plan(header: Header, grid: wr.PatchGrid) -> Plan:
 
 
 @contextmanager
-def watched(stage: Pass) -> Iterator[Callback | None]:
-    """A progress callback that draws a bar on stderr; None where that is no terminal."""
-    output = Console(stderr=True)
-    if not output.is_terminal:
-        yield None
-        return
-    columns = (TextColumn(stage.name), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=output, transient=True) as progress:
-        task = progress.add_task(stage.name, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+def watched(stage: Pass) -> Iterator[Callback]:
+    """A progress callback that draws a bar for one pass."""
+    with bar(stage.name) as report:
+        yield report
 
 
 @contextmanager
 def watching(quiet: bool) -> Iterator[Callback]:
-    """A progress callback that draws rate and time left on stderr, where that is a terminal."""
-    output = Console(stderr=True)
-    if quiet or not output.is_terminal:
+    """A progress callback that draws a bar, unless nobody wants it."""
+    if quiet:
         yield lambda *_: None
         return
-    columns = (
-        TextColumn("patches"), BarColumn(), TaskProgressColumn(show_speed=True), MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=output, transient=True) as progress:
-        task = progress.add_task("patches", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with bar() as report:
+        yield report
 
 
 def print_plain(text: str) -> None:

@@ -52,15 +52,12 @@ def as_outs(out: Any, source: Any, resume: bool) -> tuple[Any, ...] | None:
             " give out= a path, like 'result.zarr' or 'result.npy'"
         )
     _check_arrays([o for o in outs or () if isinstance(o, np.ndarray)], source)
-    paths = [os.path.realpath(o.path) for o in outs or () if hasattr(o, "reopen")]
-    if len(set(paths)) < len(paths):
-        raise ValueError(f"two results would go to the same path: {', '.join(paths)}")
-    _check_paths(paths, source)
+    _check_places(outs or (), source)
     return outs
 
 
 def _as_out(out: Any) -> Any:
-    if isinstance(out, str | os.PathLike) or callable(getattr(out, "create", None)):
+    if isinstance(out, str | os.PathLike) or hasattr(out, "reopen"):
         from ..files import sink_of
 
         return sink_of(out)
@@ -83,12 +80,19 @@ def _check_arrays(arrays: list[np.ndarray[Any, Any]], source: Any) -> None:
             raise ValueError("two results would go to the same memory: give each an out of its own")
 
 
-def _check_paths(paths: list[str], source: Any) -> None:
-    """Refuse to replace the image that is being read: a resumed run would read the result."""
-    place = getattr(source, "place", None)
-    read = getattr(place, "path", getattr(source, "path", None))
-    if isinstance(read, str) and os.path.realpath(read) in paths:
-        raise ValueError(f"out={read!r} is the image itself: give the result another name")
+def _check_places(outs: tuple[Any, ...], source: Any) -> None:
+    """Refuse to write where the image is read, or to one place twice."""
+    from ..files.places import meet, spot_of
+
+    image, spots = spot_of(source), [spot_of(out) for out in outs]
+    for k, spot in enumerate(spots):
+        if spot is not None and meet(spot, image):
+            raise ValueError(
+                f"out={spot.path!r} is the image itself, or they lie in each other:"
+                " give the result another name"
+            )
+        if spot is not None and any(meet(spot, other) for other in spots[:k]):
+            raise ValueError(f"two results would go to the same path: {spot.path}")
 
 
 def slots(executor: Any) -> int:
@@ -127,11 +131,12 @@ def as_rule(
 
 
 def check_filling(
-    frame: Frame, mask: Any, rule: Rule | None, fill: Any, dtype: np.dtype[Any]
+    frame: Frame, mask: Any, rule: Rule | None, fill: Any, dtype: np.dtype[Any] | None
 ) -> None:
-    """Refuse now what would turn out to be uncovered; results of other shapes are checked when they are known."""
+    """Refuse now what would turn out to be uncovered; results of other shapes, and of a dtype that
+    only ``func`` tells (None), are checked when they are known."""
     if fill is not None:
-        if rule is None:
+        if rule is None and dtype is not None:
             check_fill(fill, dtype)
         return
     if mask is not None and not mask.any():

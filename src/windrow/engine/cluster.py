@@ -7,9 +7,12 @@ too, which any worker can make again: when workers die, what was lost with them 
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import queue
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,7 +28,7 @@ from .plan import Plan
 from .processes import kit_of, packed, work_on
 from .results import Form, Result, make_result
 from .run import POLL, Run, check_kinds
-from .tile import TileResult
+from .tile import Cancelled, TileResult
 
 __all__ = ["ClusterRun"]
 
@@ -33,10 +36,41 @@ _EMBEDDED = 1 << 20  # bytes of a job that go with a task; larger ones are copie
 
 
 class _Goal(NamedTuple):
-    """What block tasks of one result need: how it is made, and where it is written (None: sent back)."""
+    """What block tasks of one result need: how it is made, where it is written (None: sent back), for which run."""
 
     result: Result
     place: Any
+    run: str
+
+
+_gate = threading.Lock()
+_writing: Counter[str] = Counter()  # blocks that this worker is writing, by run
+_ended: set[str] = set()  # runs that were given up
+
+
+@contextmanager
+def _writing_for(run: str) -> Iterator[None]:
+    """Write for a run that has not been given up."""
+    with _gate:
+        if run in _ended:
+            raise Cancelled
+        _writing[run] += 1
+    try:
+        yield
+    finally:
+        with _gate:
+            _writing[run] -= 1
+
+
+async def _end(run: str) -> None:
+    """Let no task of a run begin to write on this worker; return once none is at it.
+
+    A task that is under way cannot be cancelled, and would write into what the next run has staged.
+    """
+    with _gate:
+        _ended.add(run)
+    while _writing[run]:
+        await asyncio.sleep(POLL)
 
 
 def _unpacked(job: Any) -> Plan:
@@ -59,9 +93,9 @@ def _told(kit: Plan, known: bytes, outcome: TileResult) -> tuple[list[Kind], lis
 
 
 def _goals(kit: Plan, data: bytes) -> list[_Goal]:
-    kinds, forms, places = pickle.loads(data)
+    kinds, forms, places, run = pickle.loads(data)
     return [
-        _Goal(make_result(kit, kind, form), place)
+        _Goal(make_result(kit, kind, form), place, run)
         for kind, form, place in zip(kinds, forms, places, strict=True)
     ]
 
@@ -75,7 +109,7 @@ def _block(
     outcomes: list[TileResult | None],
 ) -> Any:
     """Make a block of the ``k``-th result from its pieces, and write it, or send it back."""
-    result, place = goals[k]
+    result, place, run = goals[k]
     kinds = [goal.result.kind for goal in goals]
     pieces = []
     for index, outcome in zip(indices, outcomes, strict=True):
@@ -88,8 +122,9 @@ def _block(
     where, values = result.slab(bounds, pieces)
     if place is None:
         return where, np.ascontiguousarray(values)
-    place[where] = values
-    place.sync()  # by the process that wrote
+    with _writing_for(run):
+        place[where] = values
+        place.sync()  # by the process that wrote
     return None
 
 
@@ -117,6 +152,9 @@ class ClusterRun(Run):
         except BaseException:
             with suppress(Exception):
                 self.client.cancel([*filter(None, self.pieces.values()), *self.blocks.values()])
+            if self.goals is not None:
+                with suppress(Exception):
+                    self.client.run(_end, self.name, on_error="ignore")
             raise
         finally:
             self.pieces, self.blocks, self.job_future, self.goals = {}, {}, None, None
@@ -254,7 +292,7 @@ class ClusterRun(Run):
     def _send_goals(self) -> None:
         results = self.staging.results
         places = [place if hasattr(place, "commit") else None for place in self.staging.places]
-        known = [r.kind for r in results], [r.form for r in results], places
+        known = [r.kind for r in results], [r.form for r in results], places, self.name
         self.goals = self._submit("goals", _goals, self.job_future, pickle.dumps(known))
         self.ahead = max(target.assembly.blocks.reach for target in self.targets) + 1
 

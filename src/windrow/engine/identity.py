@@ -5,7 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import os
 from dataclasses import fields, is_dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,6 +19,7 @@ from numpy.typing import NDArray
 __all__ = ["described", "differences", "digest", "name_of"]
 
 _DEEP = 4  # functions bound to functions bound to functions
+_SAID = (Decimal, Enum, Fraction, date, range, slice, timedelta)  # by what they print
 
 
 def described(value: Any, depth: int = 0) -> Any:
@@ -26,15 +32,21 @@ def described(value: Any, depth: int = 0) -> Any:
         return value.str
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape} {digest(value)}"
+    if isinstance(value, bytes | bytearray):
+        return f"{len(value)} bytes {digest(np.frombuffer(value, np.uint8))}"
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    if isinstance(value, _SAID):
+        return repr(value)
     if depth > _DEEP:
         return name_of(type(value))
     if isinstance(value, tuple | list):
         return [described(v, depth + 1) for v in value]
+    if isinstance(value, set | frozenset):  # in an order that does not depend on the process
+        return sorted((described(v, depth + 1) for v in value), key=str)
     if isinstance(value, dict):
         return {str(k): described(v, depth + 1) for k, v in value.items()}
-    return (
-        _bound(value, depth + 1) if callable(value) or is_dataclass(value) else name_of(type(value))
-    )
+    return _bound(value, depth + 1)
 
 
 def _bound(value: Any, depth: int) -> dict[str, Any]:

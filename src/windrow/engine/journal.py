@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import threading
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..geometry.tiles import Index
 
@@ -26,21 +28,43 @@ class Record:
 
 
 class Journal:
-    """Appends lines, each with its own checksum, and returns when they would survive a power cut."""
+    """Appends lines, each with its own checksum, and returns when they would survive a power cut.
 
-    def __init__(self, path: str, end: int | None = None) -> None:
-        """A new journal, replacing an older one; or the one at ``path``, cut at ``end``."""
-        self.path = path
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if end is None else 0)
-        self._file: int | None = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
-        self._end = end or 0
-        self._cut()
+    Two runs to one path would write into each other's staging place: while a journal is open, to
+    open it again is a BlockingIOError.
+    """
 
-    def _cut(self) -> None:
-        """Take away what a crash or a full disk left behind the last whole line."""
+    _open: ClassVar[set[str]] = set()  # here; a lock of the system keeps other processes out
+    _opening: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, path: str) -> None:
+        """The journal at ``path`` as it is; an empty one where there is none."""
+        self.path, self._end = path, 0
+        with self._opening:
+            if path in self._open:
+                raise _busy(path)
+            self._file: int | None = _locked(path)
+            self._open.add(path)
+
+    @classmethod
+    def is_open(cls, path: str) -> bool:
+        """Whether a run of this process writes there."""
+        return path in cls._open
+
+    def read(self) -> Record | None:
+        """As `read_journal`; through another descriptor, closing would end the lock."""
         assert self._file is not None
-        os.ftruncate(self._file, self._end)
-        os.lseek(self._file, self._end, os.SEEK_SET)
+        with open(self._file, "rb", closefd=False) as file:
+            file.seek(0)
+            return _record(file.read())
+
+    def cut(self, end: int) -> None:
+        """Go on behind ``end``: what a crash or a full disk left there is taken away."""
+        assert self._file is not None
+        self._end = end
+        os.ftruncate(self._file, end)
+        os.lseek(self._file, end, os.SEEK_SET)
+        os.fsync(self._file)
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one line and see it to the disk, or raise `OSError` and leave none."""
@@ -53,14 +77,69 @@ class Journal:
             os.fsync(self._file)
         except OSError:
             with contextlib.suppress(OSError):
-                self._cut()
+                self.cut(self._end)
             raise
         self._end += len(line)
 
     def close(self) -> None:
-        if self._file is not None:
+        """Let go of it; an empty one says nothing, and goes."""
+        if self._file is None:
+            return
+        if not os.fstat(self._file).st_size:
+            self.remove()
+            return
+        os.close(self._file)
+        self._file = None
+        self._open.discard(self.path)
+
+    def remove(self) -> None:
+        """Take it away: its run is whole, or nothing of it is kept."""
+        assert self._file is not None
+        windows = os.name == "nt"
+        if windows:  # an open file stays there
             os.close(self._file)
-            self._file = None
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.path)
+        if not windows:  # in this order nobody finds it unlocked
+            os.close(self._file)
+        self._file = None
+        self._open.discard(self.path)
+
+
+def _locked(path: str) -> int:
+    """The file at ``path``, open, kept from other processes."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    while True:
+        file = os.open(path, flags, 0o666)
+        try:
+            _lock(file, path)
+            if os.path.exists(path) and os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # the run before took it away in this moment
+
+
+def _lock(file: int, path: str) -> None:
+    """Keep other processes from this file until it is closed, where the system can; it ends with this process."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child inherits it
+    except (BlockingIOError, PermissionError):
+        raise _busy(path) from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _busy(path: str) -> BlockingIOError:
+    result = path.removesuffix(".journal")
+    return BlockingIOError(
+        errno.EAGAIN, "another run is writing this result: wait for it, or name another out", result
+    )
 
 
 def journal_path(path: str) -> str:
@@ -74,13 +153,18 @@ def _line(entry: dict[str, Any]) -> bytes:
 
 def read_journal(path: str) -> Record | None:
     """What the journal says up to its first torn line; None where there is none, or no whole header."""
+    if Journal.is_open(path):  # to close it here would end the lock that is on it
+        raise _busy(path)
     try:
         with open(path, "rb") as file:
-            lines = file.read().splitlines(keepends=True)
+            return _record(file.read())
     except FileNotFoundError:
         return None
+
+
+def _record(text: bytes) -> Record | None:
     record: Record | None = None
-    for line in lines:
+    for line in text.splitlines(keepends=True):
         entry = _entry(line)
         if entry is None or (record is None and "results" not in entry):
             break

@@ -118,7 +118,8 @@ def map_patches(
         result does not depend on it.
     executor : "threads", "processes", or an object with ``submit``, optional
         Threads by default. A process pool gets tasks that carry places, not elements (an array in
-        memory goes to a temporary file once), and blocks are written here. The workers of a
+        memory goes to a temporary file once; what a killed run leaves of it goes with the next one),
+        and blocks are written here. The workers of a
         ``dask.distributed`` client also write blocks, so paths must be theirs too. ``func`` must
         be picklable for processes; a lambda will do for a client.
     progress : bool or callable, optional
@@ -234,11 +235,10 @@ def plan(
     outs = as_outs(out, source, resume)
     wanted = None if dtype is None else np.dtype(dtype)
     known = wanted or (np.dtype(outs[0].dtype) if outs and hasattr(outs[0], "dtype") else None)
-    rule = as_rule(
-        merge, weights, fill, finalize, known if outs is None or len(outs) == 1 else wanted
-    )
+    known = known if outs is None or len(outs) == 1 else wanted
+    rule = as_rule(merge, weights, fill, finalize, known)
     mask = None if where is None else selected(where, frame, empty=True)
-    check_filling(frame, mask, rule, fill, known or held)
+    check_filling(frame, mask, rule, fill, known)
     scales = as_scales(scale, frame)
     if outs is None and not is_dask(image):
         check_room(frame, rule, scales, 1 if wanted is None else wanted.itemsize)

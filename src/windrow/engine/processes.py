@@ -6,7 +6,6 @@ import functools
 import multiprocessing
 import os
 import pickle
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from ..geometry.tiles import Index, Tile
 from .plan import Plan
 from .run import Run
+from .scratch import scratch_folder
 from .sources import placed_in
 from .tile import TileResult, run_tile
 
@@ -62,7 +62,14 @@ def _culprit(kit: Plan, dumps: Any) -> str:
 
 @functools.lru_cache(maxsize=2)
 def _unpacked(job: str | bytes) -> Plan:
-    kit: Plan = pickle.loads(job if isinstance(job, bytes) else Path(job).read_bytes())
+    data = job if isinstance(job, bytes) else Path(job).read_bytes()
+    try:
+        kit: Plan = pickle.loads(data)
+    except (AttributeError, ImportError) as error:
+        raise TypeError(
+            f"worker processes cannot find func, or what belongs to it ({error}): define it in a module"
+            " that they can import, not in an interactive session, or leave executor= out to work in threads"
+        ) from error
     return kit
 
 
@@ -94,7 +101,7 @@ class ProcessRun(Run):
         if not held and len(data) <= _SMALL:
             yield data
             return
-        with tempfile.TemporaryDirectory(prefix="windrow-", ignore_cleanup_errors=True) as folder:
+        with scratch_folder() as folder:
             if held:
                 data = packed(replace(kit, source=placed_in(folder, kit.source)))
             path = os.path.join(folder, "job")
@@ -132,4 +139,7 @@ class ProcessRun(Run):
         again = "give out= a path, and resume=True goes on from what is done"
         if self.plan.staged:
             again = "the same call with a new executor and resume=True goes on from what is done"
-        return type(error)(f"a worker process died (killed, or out of memory?): {again}")
+        return type(error)(
+            "a worker process died (killed, out of memory, or started by a script that lacks"
+            f" `if __name__ == '__main__':`?): {again}"
+        )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["reporting"]
+__all__ = ["bar", "reporting"]
 
 Report = Callable[[int, int], None]
 
@@ -19,7 +19,7 @@ def reporting(progress: Any) -> Iterator[Report | None]:
     elif callable(progress):
         yield progress
     elif progress is True:
-        with _bar() as report:
+        with bar() as report:
             yield report
     else:
         raise TypeError(
@@ -28,20 +28,27 @@ def reporting(progress: Any) -> Iterator[Report | None]:
 
 
 @contextmanager
-def _bar() -> Iterator[Report]:
+def bar(name: str = "patches") -> Iterator[Report]:
+    """Progress, rate and time left on stderr; nothing where that is no terminal."""
     try:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from rich import progress as rich
+        from rich.console import Console
     except ImportError:
         raise ImportError(
             'progress=True draws with rich: pip install "windrow[cli]", or give a function of (done, total)'
         ) from None
-    columns = (TextColumn("patches"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        task = bar.add_task("patches", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    console = Console(stderr=True)
+    columns = (
+        rich.TextColumn(name), rich.BarColumn(), rich.TaskProgressColumn(),
+        rich.MofNCompleteColumn(), rich.TextColumn("{task.fields[rate]}"), rich.TimeRemainingColumn(),
+    )  # fmt: skip
+    quiet = not (console.is_terminal or console.is_jupyter)
+    with rich.Progress(*columns, console=console, transient=True, disable=quiet) as shown:
+        task = shown.add_task(name, total=None, rate="")
+
+        def report(done: int, total: int) -> None:
+            speed = shown.tasks[0].speed
+            rate = f"{speed:,.0f} a second" if speed else ""
+            shown.update(task, completed=done, total=total, rate=rate)
+
+        yield report

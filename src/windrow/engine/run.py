@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,8 @@ class Run(ABC):
         try:
             waiting = self._waiting()
             following = next(waiting, None)
+            if following is None:  # all was done before
+                self._tell()
             while following is not None or self.busy:
                 while following is not None and self.may_start(following[0]):
                     self.start(*following)
@@ -235,7 +238,8 @@ class LocalRun(Run):
                 own.close()
 
     def submit(self, tile: Tile, mask: NDArray[np.bool_] | None) -> Any:
-        return self.executor.submit(self._work, tile, mask)
+        # in a copy of the caller's context, so that numpy.errstate holds in every thread
+        return self.executor.submit(copy_context().run, self._work, tile, mask)
 
     def take(self, number: int, future: Any) -> None:
         future.result()

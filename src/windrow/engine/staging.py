@@ -3,8 +3,9 @@
 A run to paths keeps a journal, ``path + ".journal"``, beside the staging place. Whatever moment a
 crash comes in, `Staging.begin` finds one of these: no journal (nothing was begun, or all is done);
 a journal with a staging place (a run to go on with); a journal that says *whole* (the last renames
-are left to do). A journal is taken away before its staging place is made anew, and written only
-when the new one is on disk, so no line of it ever speaks of elements that are not there.
+are left to do). A journal is emptied before its staging place is made anew, and written only
+when the new one is on disk, so no line of it ever speaks of elements that are not there. An empty
+one counts as none.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..geometry.tiles import Index
 from .identity import described, differences
-from .journal import Journal, Record, journal_path, read_journal
+from .journal import Journal, Record, journal_path
 from .outputs import Kind
 from .plan import Plan, readable
 from .results import Form, Result, make_result
@@ -54,7 +55,14 @@ def identity(plan: Plan) -> dict[str, Any]:
         "dtype": described(plan.dtype),
         "scale": list(job.scale),
         "layout": job.layout,
+        "out": {f"result {k}": _options(out) for k, out in enumerate(plan.outs or ())},
     }
+
+
+def _options(sink: Any) -> Any:
+    """How a sink writes; where to is known from the place of the journal."""
+    found = described(sink)
+    return {k: v for k, v in found.items() if k != "path"} if isinstance(found, dict) else found
 
 
 def check_same(record: Record, plan: Plan, path: str) -> None:
@@ -102,10 +110,14 @@ class Staging:
 
     def begin(self) -> bool:
         """Open what ``resume=True`` goes on with; True where there is nothing left but to call it whole."""
-        record = read_journal(self.path) if self.plan.resume else None
+        if not self.plan.staged:
+            return False
+        self._journal = Journal(self.path)  # nobody else writes here from now on
+        record = self._journal.read() if self.plan.resume else None
         if record is None:
             return False
         check_same(record, self.plan, self.path)
+        self._check_tiles(record)
         entries = record.header["results"]
         forms = [Form(tuple(e["shape"]), np.dtype(e["dtype"])) for e in entries]
         writers = [_reopened(out, f) for out, f in zip(self._outs(len(forms)), forms, strict=True)]
@@ -117,10 +129,18 @@ class Staging:
         ]
         for k, writer in enumerate(writers):
             assert _listed(writer.unit) == entries[k]["unit"], "a staging place changed its units"
-        self._open(writers)
+        self._journal.cut(record.end)
         self.done, self.recorded = record.done, sum(map(len, record.done))
-        self._journal = Journal(self.path, record.end)
+        self._open(writers)
         return False
+
+    def _check_tiles(self, record: Record) -> None:
+        """A plan that is older than the run in the journal may have other tiles, whose sums have other bits."""
+        mine = _listed(self.plan.tiling.lengths), self.plan.job.batch
+        if mine != (record.header["tiles"], record.header["batch"]):
+            raise ValueError(
+                f"{self.path} was begun after this plan was drawn: draw it again to go on from there"
+            )
 
     def _committed(self, record: Record, writers: list[Any]) -> bool:
         """Whether what is missing from the staging places has its final name already; then so gets the rest."""
@@ -133,7 +153,8 @@ class Staging:
         for writer in writers:
             if writer is not None:
                 writer.commit()
-        os.remove(self.path)
+        assert self._journal is not None
+        self._journal.remove()
         return True
 
     # places
@@ -145,10 +166,9 @@ class Staging:
 
     def _make(self, results: list[Result]) -> None:
         outs = self._outs(len(results))
-        if self.plan.staged:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self.path)
-                _sync_folder(self.path)
+        if self._journal is not None:
+            self._journal.cut(0)  # of no run, until the header is there
+            _sync_folder(self.path)
         self.results = results
         places: list[Any] = []
         try:
@@ -157,10 +177,8 @@ class Staging:
         finally:
             self._open(places)
         self.done = [set() for _ in results]
-        if self.plan.staged:
-            self._journal = Journal(self.path)
+        if self._journal is not None:
             self._journal.append(self._header())
-            _sync_folder(self.path)
 
     def _outs(self, n: int) -> tuple[Any, ...]:
         outs = self.plan.outs or (None,) * n
@@ -252,28 +270,34 @@ class Staging:
             writer.commit()
         self._closed = True
         if self._journal is not None:
-            self._journal.close()
-            os.remove(self.path)
+            self._journal.remove()
 
     def abandon(self, error: BaseException) -> None:
         """Stop writing. What can be resumed is kept, and ``error`` says so; the rest goes."""
-        with self._idle:
-            self._closed = True
-            while self._putting:
-                self._idle.wait()
-        if self._journal is not None:
-            with contextlib.suppress(Exception), self._settling:
-                self._settle()
-            self._journal.close()
+        try:
+            with self._idle:
+                self._closed = True
+                while self._putting:
+                    self._idle.wait()
+            if self._journal is not None:
+                with contextlib.suppress(Exception), self._settling:
+                    self._settle()
             if self.recorded:
-                total = self.total or "all"
                 error.add_note(
-                    f"windrow: {self.recorded} of {total} blocks are kept beside {self.path.removesuffix('.journal')};"
-                    " the same call with resume=True goes on from there"
+                    f"windrow: {self.recorded} of {self.total or 'all'} blocks are kept beside"
+                    f" {self.path.removesuffix('.journal')}; the same call with resume=True goes on from there"
                 )
-                return
-            with contextlib.suppress(OSError):
-                os.remove(self.path)
+            else:
+                self._discard()
+        finally:
+            if self._journal is not None:
+                self._journal.close()
+
+    def _discard(self) -> None:
+        """Take away what this run has made; the journal of an earlier one stays while nothing has replaced it."""
+        with contextlib.suppress(OSError):
+            if self._journal is not None and self.places:
+                self._journal.remove()
         for place in self.places:
             if hasattr(place, "discard"):
                 with contextlib.suppress(OSError):
@@ -290,7 +314,7 @@ def _made(out: Any, form: Form) -> Any:
                 f"the result, {form.shape} {form.dtype}, takes {readable(size)}, more than there is:"
                 " give out= a path to write it to, like 'result.zarr'"
             ) from error
-    if hasattr(out, "create"):
+    if hasattr(out, "reopen"):
         return out.create(form.shape, form.dtype)
     return out
 

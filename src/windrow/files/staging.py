@@ -37,7 +37,7 @@ def partial_path(path: str) -> str:
 
 def _aside(path: str) -> str:
     """Where an earlier directory stands for the moment in which it is replaced."""
-    return path + ".previous"
+    return path + ".windrow-previous"  # no name that someone keeps a copy under
 
 
 def check_directory(path: str) -> None:
@@ -106,11 +106,13 @@ def swap(partial: str, path: str) -> None:
     everywhere, so an earlier one stands aside for a moment: whoever comes after a crash in that
     moment calls `tidied` first.
     """
-    if os.path.isdir(path):
+    earlier = os.path.isdir(path)
+    if earlier:
         os.rename(path, _aside(path))
     os.replace(partial, path)
     fsync(os.path.dirname(path))
-    removed(_aside(path))
+    if earlier:
+        removed(_aside(path))
 
 
 def tidied(path: str) -> None:

@@ -168,7 +168,7 @@ def _limits(longest: list[int], units: Sequence[int], most: int) -> list[int]:
     while math.prod(limits) > most:
         counts = [-(-n // u) for n, u in zip(limits, units, strict=True)]
         # the front axis first where elements are free: rows of memory stay whole
-        k = max(range(len(limits)), key=lambda k: counts[k] > 1 if units[k] == 1 else counts[k])
+        k = max(range(len(limits)), key=lambda k: counts[k] - 1 if units[k] > 1 else counts[k] > 1)
         if counts[k] < 2:
             break
         limits[k] = -(-counts[k] // 2) * units[k]

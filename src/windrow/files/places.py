@@ -1,0 +1,68 @@
+"""Where arrays and results lie on disk, to tell whether writing to one changes another."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .mapping import Mapping, mapping_of
+from .objects import ObjectReader
+
+__all__ = ["Spot", "meet", "spot_of"]
+
+
+class Spot(NamedTuple):
+    """A file or directory without links, what in it is meant ("": all of it), and which bytes."""
+
+    path: str
+    inside: str = ""
+    begin: float = 0
+    end: float = math.inf
+
+
+def spot_of(store: Any) -> Spot | None:
+    """Where a reader, a sink or an array lies; None for what lies in memory, or elsewhere."""
+    store = store.source if isinstance(store, ObjectReader) else store
+    if isinstance(store, np.ndarray):
+        mapping = mapping_of(store)
+        return None if mapping is None else _mapped(mapping)
+    if _is(store, "zarr", "Array"):
+        root = getattr(store.store, "root", None)
+        return None if root is None else Spot(os.path.realpath(os.path.join(root, store.path)))
+    if _is(store, "h5py", "Dataset"):
+        return Spot(os.path.realpath(store.file.filename), store.name)
+    place = getattr(store, "place", store)  # of a reader; a sink is one
+    if isinstance(getattr(place, "mapping", None), Mapping):
+        return _mapped(place.mapping)
+    path, dataset = getattr(place, "path", None), getattr(place, "dataset", "")
+    if not isinstance(path, str):
+        return None
+    return Spot(os.path.realpath(path), f"/{dataset.strip('/')}" if dataset else "")
+
+
+def meet(one: Spot | None, other: Spot | None) -> bool:
+    """Whether two spots share anything, or one lies in a directory that the other is."""
+    if one is None or other is None:
+        return False
+    if one.path != other.path:
+        return f"{one.path}/".startswith(f"{other.path}/") or f"{other.path}/".startswith(
+            f"{one.path}/"
+        )
+    apart = one.inside and other.inside and one.inside != other.inside
+    return not apart and one.begin < other.end and other.begin < one.end
+
+
+def _mapped(mapping: Mapping) -> Spot:
+    last = sum((n - 1) * s for n, s in zip(mapping.shape, mapping.strides, strict=True))
+    end = mapping.offset + last + mapping.dtype.itemsize
+    return Spot(os.path.realpath(mapping.path), "", mapping.offset, end)
+
+
+def _is(store: Any, package: str, name: str) -> bool:
+    """Whether it is an object of a package; one that is not imported has none."""
+    module = sys.modules.get(package)
+    return module is not None and isinstance(store, getattr(module, name))
