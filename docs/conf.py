@@ -55,7 +55,6 @@ templates_path = ["_templates"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "windrow"
-html_static_path = ["_static"]
 html_sidebars = {"**": []}
 html_show_sourcelink = False
 html_theme_options = {

@@ -1,6 +1,7 @@
 """``windrow map, plan, extract, merge``: what they write, print and refuse."""
 
 import json
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -31,6 +32,7 @@ def refused(*arguments):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # --func looks here first
     np.save("image.npy", np.random.default_rng(0).normal(size=(40, 50)).astype(np.float32))
     Path("filters_of_mine.py").write_text(
         textwrap.dedent(

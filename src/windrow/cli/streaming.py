@@ -155,7 +155,12 @@ def extract(
         Path, typer.Argument(metavar="DIR|OUT", help="A new folder of tiles, or .npy, or .zarr.")
     ],
     patch: PatchOption,
-    step: StepOption = "1",
+    step: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|NxM", help="Elements between tiles; by default they lie side by side."
+        ),
+    ] = None,
     tail: TailOption = Tail.SHIFT,
     pad: PadOption = "0",
     pad_mode: PadModeOption = "constant",
@@ -173,7 +178,9 @@ def extract(
     from windrow.tileset import write_tiles
 
     image = open_image(source, dataset=dataset, level=level)
-    grid, where = grid_of(image.shape, patch, step, tail, pad, pad_mode, axes, channel_axis)
+    grid, where = grid_of(
+        image.shape, patch, step or patch, tail, pad, pad_mode, axes, channel_axis
+    )
     options = {**where, "suffix": f".{format.lstrip('.')}", "memory": memory, "workers": workers}
     _timed(
         None, out, json, lambda report: write_tiles(image, out, grid, **options, progress=report)

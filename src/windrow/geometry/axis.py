@@ -202,6 +202,9 @@ class AxisGrid:
         return replace(self, size=self.size * scale, patch=patch, scale=scale, offset=offset)
 
 
+_CHANNELS = " (if that axis holds channels, name it: channel_axis=)"
+
+
 def resolve_axis(
     size: int,
     patch: int,
@@ -226,6 +229,7 @@ def resolve_axis(
         raise ValueError(
             f"patch spans {extent} elements on axis {axis}, but the image has {before + size + after} there"
             f"{' with its padding' if before + after else ''}: use a smaller patch or dilation, pad=, or tail='pad'"
+            f"{_CHANNELS if size <= 4 else ''}"
         )
     if tail == "error" and room % step:
         raise ValueError(

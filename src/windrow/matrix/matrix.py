@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import inspect
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -304,6 +305,13 @@ class PatchMatrix:
         if function not in LAZY:
             raise advice(function.__name__)
         return LAZY[function](*args, **options)
+
+
+# what `help` shows: `__new__` only looks whether the image is a dask array
+_signature = inspect.signature(PatchMatrix.__init__)
+PatchMatrix.__signature__ = _signature.replace(  # type: ignore[attr-defined]
+    parameters=list(_signature.parameters.values())[1:]
+)
 
 
 def _rebuilt(parts: tuple[Part, ...], rows: Rows, center: bool, scale: bool) -> PatchMatrix:

@@ -129,7 +129,7 @@ def _dropped_rows(
         if room < 0:
             raise ValueError(
                 f"patch spans {(p - 1) * d + 1} elements on axis {axis}, but the image has {array.shape[axis]}"
-                " there: use a smaller patch or dilation"
+                " there: use a smaller patch or dilation, or name the patched axes with axes="
             )
         # where nothing is stepped over, a huge step must not overflow a stride
         rows.append((room // s + 1, s if room >= s else 1, p, d if p > 1 else 1))
