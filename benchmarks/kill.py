@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -116,6 +117,16 @@ def check(process: subprocess.Popen[bytes], out: str, expected: np.ndarray, fold
         raise SystemExit(f"left behind: {left}")
 
 
+def alive(client: Any, n: int) -> list[int]:
+    """The processes of all ``n`` workers, once those that were killed have been replaced."""
+    while True:
+        client.wait_for_workers(n)
+        found = client.run(os.getpid, on_error="ignore")  # of one just killed there is no answer
+        if len(found) == n and all(isinstance(pid, int) for pid in found.values()):
+            return list(found.values())
+        time.sleep(0.5)
+
+
 def in_cluster(folder: Path, times: int, expected: np.ndarray) -> int:
     """Runs on a cluster of processes, of which one is killed at a random moment."""
     import threading
@@ -126,8 +137,7 @@ def in_cluster(folder: Path, times: int, expected: np.ndarray) -> int:
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
         for k in range(times):
-            client.wait_for_workers(2)
-            workers = [int(pid) for pid in client.run(os.getpid).values()]
+            workers = alive(client, 2)
             timer = threading.Timer(
                 random.uniform(0.1, 2), os.kill, (random.choice(workers), signal.SIGKILL)
             )
@@ -173,6 +183,10 @@ def _filled(disk: Path, folder: Path, name: str, expected: np.ndarray) -> int:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             refused += 1
+            if not ballast.stat().st_size:
+                raise SystemExit(
+                    f"{name} does not fit on the disk even when it is empty: give --disk more MB"
+                ) from error
             room += expected.nbytes // 8
     np.testing.assert_array_equal(read(str(disk / name)), expected)
     left = strays(disk, {"ballast", *FORMATS.values()})
