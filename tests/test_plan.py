@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import windrow as wr
+from windrow.geometry.axis import AxisGrid
 from windrow.geometry.tiles import Tiling
 from windrow.testing.compare import assert_same_bits
 
@@ -314,3 +315,18 @@ def test_measured_peak_stays_below_the_plan(tmp_path, kind):
     assert done.returncode == 0, done.stderr
     peak, projected, memory = map(int, done.stdout.split())
     assert peak <= projected <= memory
+
+
+def test_weight_sums_are_made_once_however_many_tiles(tiles_of, monkeypatch):
+    """A pass over an axis for each tile would make long signals take quadratic time."""
+    made, profile = [], AxisGrid._profile
+    monkeypatch.setattr(AxisGrid, "_profile", lambda *a: made.append(1) or profile(*a))
+    counts = {}
+    for tiles in (2000, 50):
+        made.clear()
+        with tiles_of(tiles):
+            drawn = wr.plan(lambda b: b, np.arange(4000.0), 8, batch_bytes=640, workers=1)
+        np.testing.assert_allclose(drawn.run(), np.arange(4000.0))
+        counts[len(drawn.tiling)] = len(made)
+    assert max(counts) > 5 * min(counts)
+    assert len(set(counts.values())) == 1

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,18 @@ class Job:
     whole: bool  # every patch takes part
 
     def output(self, kind: Kind) -> Output:
+        """What results of ``kind`` merge into; made once, as its weight sums take a pass over each axis."""
         assert self.rule is not None
-        return output_of(kind, self.frame, self.rule, self.scale, self.whole)
+        if kind not in self._outputs:
+            self._outputs[kind] = output_of(kind, self.frame, self.rule, self.scale, self.whole)
+        return self._outputs[kind]
+
+    @cached_property
+    def _outputs(self) -> dict[Kind, Output]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_outputs"}
 
 
 @dataclass

@@ -34,6 +34,10 @@ class Mapping:
         window = self._window(key, "r+")
         window[...] = values
 
+    def whole(self) -> NDArray[Any]:
+        """All of it as a read-only view of the file, mapped for as long as the view lives."""
+        return self._window((slice(None),) * len(self.shape), "r")
+
     def _window(self, key: tuple[slice, ...], mode: Any) -> NDArray[Any]:
         ranges = [range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)]
         if any(r.step < 0 for r in ranges):

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files.mapping import Mapping, mapping_of
 from ..geometry.tiles import Bounds
 from ..kernels.flat import as_bits, flat, strided_by_items
 from ..kernels.read import read_block
 from ..kernels.walk import runs_of, stacked
 from ..verbs.extract import check_pad_value, copy_patches, fill_stack
 from ..verbs.frame import Frame, as_array, frame_of
-from .files import packed, unpacked
 
 __all__ = ["Array", "Part", "Rows", "Stack", "as_rows", "images_in", "parts_of"]
 
@@ -90,11 +90,12 @@ class Part:
         return Part(self.image, replace(self.frame, axes=axes))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (packed(self.image), self.frame)
+        return _rebuilt, (mapping_of(self.image) or np.asarray(self.image), self.frame)
 
 
-def _rebuilt(image: Any, frame: Frame) -> Part:
-    return Part(unpacked(image), frame)
+def _rebuilt(image: Mapping | Array, frame: Frame) -> Part:
+    """A part from its elements, or from their place in a file."""
+    return Part(image.whole() if isinstance(image, Mapping) else image, frame)
 
 
 def images_in(image: Any) -> list[Any] | None:
