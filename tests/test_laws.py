@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import windrow as wr
 from windrow.testing import slow, strategies
 from windrow.testing.compare import assert_agrees, assert_same_bits
+from windrow.testing.fuzz.cases import is_clear
 
 AVERAGING = ("mean", "max", "min", "median", "first", "last", "center")
 WEIGHED = ("mean", "sum", "var", "vote")
@@ -43,19 +44,6 @@ def kinds_for(merge):
 def scale_of(image, merge="mean"):
     largest = float(np.abs(image.astype(np.complex128)).max(initial=1.0))
     return 1e3 * (largest**2 if merge == "var" else largest)
-
-
-def is_clear(shape, placed):
-    """Whether patches in the form of extract cannot be taken for a view (which goes first)."""
-    nd = placed.grid.ndim
-    ndim = len(shape) - nd
-    if placed.channel_axis is not None or ndim < nd or shape[ndim:] != placed.grid.patch:
-        return True
-    axes = range(-nd, 0) if placed.axes is None else placed.axes
-    if any(not -ndim <= a < ndim for a in axes):
-        return True
-    same_reading = nd == 1 and axes[0] % ndim == ndim - 1
-    return same_reading or tuple(shape[a % ndim] for a in axes) != placed.grid.counts
 
 
 @st.composite

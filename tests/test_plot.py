@@ -145,6 +145,10 @@ def test_a_montage_of_a_view_lies_as_on_the_grid():
     view = wr.patchify(IMAGE, 5, 5)
     picture = plot.montage(view, ax=axes()).images[0].get_array()
     assert picture.shape == (4 * 6 - 1, 6 * 6 - 1)
+    low, high = view.min(), view.max()  # one range for all
+    for i, j in np.ndindex(4, 6):
+        tile = np.asarray(picture)[6 * i : 6 * i + 5, 6 * j : 6 * j + 5]
+        np.testing.assert_allclose(tile, (view[i, j] - low) / (high - low))
 
 
 def test_each_patch_may_have_its_own_range():

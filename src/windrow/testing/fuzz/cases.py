@@ -17,7 +17,7 @@ from windrow.testing import slow, strategies
 from . import checks, hostile, matrix_checks
 from .tiles import WAYS
 
-__all__ = ["TRIALS", "Arguments", "Trial", "trials"]
+__all__ = ["TRIALS", "Arguments", "Trial", "is_clear", "trials"]
 
 Arguments = dict[str, Any]
 Pool = Sequence[np.dtype[Any]]
