@@ -3,7 +3,9 @@
 A function here takes a `Case`, does what is done once for a geometry (imports, index arrays,
 divisors) and returns what is compared and timed. What a ``_cut`` makes takes the image and returns
 the windows as ``(*counts, *patch)``, ``(n, *patch)`` or ``(n, features)``; a ``_merge`` or ``_sum``
-takes patches and returns the image; a ``_map`` takes the image, cuts it and merges it again.
+takes patches and returns the image; a ``_map`` takes the image, cuts it and merges it again; a
+``_product`` returns one number a window, windows times one vector; a ``_gram`` the products of their
+features.
 """
 
 import itertools
@@ -27,11 +29,15 @@ __all__ = [
     "numpy_add_at_merge",
     "numpy_bincount_merge",
     "numpy_cut",
+    "numpy_gram",
     "numpy_indices_cut",
     "numpy_map",
+    "numpy_product",
     "numpy_slices_merge",
+    "numpy_view_product",
     "patchify_cut",
     "patchify_merge",
+    "scipy_product",
     "skimage_cut",
     "sklearn_cut",
     "sklearn_map",
@@ -40,12 +46,15 @@ __all__ = [
     "tiler_merge",
     "torch_map",
     "torch_merge",
+    "torch_product",
     "torch_sum",
     "torch_unfold_cut",
     "torch_windows_cut",
     "windrow_cut",
+    "windrow_gram",
     "windrow_map",
     "windrow_merge",
+    "windrow_product",
     "windrow_view",
 ]
 
@@ -90,6 +99,23 @@ def windrow_map(case: Case) -> Run:
     wr = _quiet("windrow")
     grid = wr.PatchGrid(case.shape, case.patch, case.step)
     return lambda image: wr.map_patches(lambda batch: batch, image, grid)
+
+
+def windrow_product(case: Case) -> Run:
+    wr, v = _quiet("windrow"), _vector(case)
+    grid = wr.PatchGrid(case.shape, case.patch, case.step, tail="drop")
+    return lambda image: wr.PatchMatrix(image, grid) @ v
+
+
+def windrow_gram(case: Case) -> Run:
+    wr = _quiet("windrow")
+    grid = wr.PatchGrid(case.shape, case.patch, case.step, tail="drop")
+    return lambda image: wr.PatchMatrix(image, grid).gram()
+
+
+def _vector(case: Case) -> Array:
+    """Return what every window is multiplied by."""
+    return np.random.default_rng(7).random(case.features).astype(case.float_dtype)
 
 
 # NumPy -----------------------------------------------------------------------------------------
@@ -171,6 +197,45 @@ def numpy_map(case: Case) -> Run:
         for place in shifts:
             merged[place] += image[place]
         return merged * weights
+
+    return run
+
+
+def numpy_product(case: Case) -> Run:
+    v = _vector(case)
+    return lambda image: _expanded(case, image) @ v
+
+
+def numpy_view_product(case: Case) -> Run:
+    v = _vector(case).reshape(case.patch)
+    windows, features = "abc"[: case.ndim], "ijk"[: case.ndim]
+    script = f"{windows}{features},{features}->{windows}"
+    return lambda image: np.einsum(script, case.view(image), v).ravel()
+
+
+def numpy_gram(case: Case) -> Run:
+    def run(image: Array) -> Array:
+        expanded = _expanded(case, image)
+        product: Array = expanded.T @ expanded
+        return product
+
+    return run
+
+
+def _expanded(case: Case, image: Array) -> Array:
+    """Return every window as a row of floats: integers would take NumPy's loops, not BLAS."""
+    return case.view(image.astype(case.float_dtype, copy=False)).reshape(case.n_patches, -1)
+
+
+def scipy_product(case: Case) -> Run:
+    oaconvolve = _quiet("scipy.signal").oaconvolve
+    steps = tuple(slice(None, None, step) for step in case.step)
+    kernel = np.flip(_vector(case).reshape(case.patch))
+
+    def run(image: Array) -> Array:
+        floats = image.astype(case.float_dtype, copy=False)
+        every: Array = oaconvolve(floats, kernel, mode="valid")
+        return every[steps].ravel()
 
     return run
 
@@ -279,6 +344,17 @@ def torch_merge(case: Case) -> Run:
 def torch_map(case: Case) -> Run:
     cut, merge = torch_unfold_cut(case), torch_merge(case)
     return lambda image: merge(cut(image))
+
+
+def torch_product(case: Case) -> Run:
+    torch = _quiet("torch")
+    convolve = getattr(torch.nn.functional, f"conv{case.ndim}d")
+    kernel = torch.from_numpy(_vector(case).reshape(case.patch))[None, None]
+
+    def run(image: Array) -> Any:
+        return convolve(torch.from_numpy(image)[None, None], kernel, stride=case.step).numpy().ravel()
+
+    return run
 
 
 def kornia_cut(case: Case) -> Run:

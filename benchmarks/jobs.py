@@ -102,7 +102,7 @@ def _tasks(case: Case, job: Job, peers: list[Peer], extra: Mapping[str, Run]) ->
 
 def inputs_of(case: Case, job: Job, layouts: set[Layout], seed: int = 0) -> dict[Layout, Array]:
     """Return what a job is given: the image, or patches that differ where they overlap."""
-    if job in ("cut", "map"):
+    if job not in ("merge", "sum"):
         return dict.fromkeys(layouts, case.image(seed))
     patches = case.patches(seed)
     return {

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
+import numpy as np
+
 from benchmarks import calls
 from benchmarks.calls import Make
 from benchmarks.cases import Case, Layout
+from benchmarks.report import digits, total_memory
 
 __all__ = [
     "BASELINE",
@@ -22,7 +25,7 @@ __all__ = [
     "refusal",
 ]
 
-Job = Literal["cut", "merge", "sum", "map"]
+Job = Literal["cut", "merge", "sum", "map", "product", "gram"]
 Steps = Literal["any", "covering", "equal", "one", "patch"]
 
 JOBS: dict[Job, str] = {
@@ -30,6 +33,8 @@ JOBS: dict[Job, str] = {
     "merge": "mean of overlapping patches",
     "sum": "sum of overlapping patches",
     "map": "cut and mean merge, the patches unchanged",
+    "product": "every window times one vector",
+    "gram": "X.T @ X of the windows as rows",
 }
 
 STEPS: dict[Steps, Callable[[Case], bool]] = {
@@ -43,6 +48,7 @@ STEPS: dict[Steps, Callable[[Case], bool]] = {
 
 FLOATS = ("float32", "float64")
 ANY = (*FLOATS, "uint8", "uint16")
+MOST_FEATURES = 5000  # whose Gram matrix in float64 takes 200 MB
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Peer:
     steps: Steps = "any"
     axes: tuple[int, ...] = (1, 2, 3)
     layout: Layout = "patch"
+    expands: bool = False  # of map, product and gram: it makes the patches, all at once
 
     def __str__(self) -> str:
         return f"{self.job}: {self.library} {self.call}"
@@ -83,6 +90,11 @@ def refusal(peer: Peer, case: Case) -> str:
         return f"does not take {case.ndim}-D"
     if not STEPS[peer.steps](case):
         return f"defined for steps: {peer.steps}"
+    if peer.job == "gram" and case.features > MOST_FEATURES:
+        return f"more than {MOST_FEATURES:,} features"
+    expanded = case.elements * np.dtype(case.float_dtype).itemsize
+    if peer.expands and 2.5 * expanded > total_memory():  # a copy, and room for what works on it
+        return f"its patches alone take {digits(expanded / 1e9)} GB"
     return ""
 
 
@@ -93,6 +105,8 @@ BASELINE: dict[Job, Peer] = {
     "merge": Peer("windrow", "merge", "windrow", "unpatchify", calls.windrow_merge("mean")),
     "sum": Peer("windrow", "sum", "windrow", "unpatchify sum", calls.windrow_merge("sum")),
     "map": Peer("windrow", "map", "windrow", "map_patches", calls.windrow_map),
+    "product": Peer("windrow", "product", "windrow", "PatchMatrix @ v", calls.windrow_product),
+    "gram": Peer("windrow", "gram", "windrow", "PatchMatrix.gram", calls.windrow_gram),
 }
 
 PEERS: tuple[Peer, ...] = (
@@ -199,6 +213,7 @@ PEERS: tuple[Peer, ...] = (
         calls.sklearn_map,
         steps="one",
         axes=(2,),
+        expands=True,
     ),
     Peer(
         "torch",
@@ -208,5 +223,13 @@ PEERS: tuple[Peer, ...] = (
         calls.torch_map,
         dtypes=FLOATS,
         axes=(2,),
+        expands=True,
     ),
+    BASELINE["product"],
+    Peer("SciPy", "product", "scipy", "signal.oaconvolve", calls.scipy_product),
+    Peer("torch", "product", "torch", "conv", calls.torch_product, dtypes=FLOATS),
+    Peer("NumPy", "product", "numpy", "einsum of the view", calls.numpy_view_product),
+    Peer("NumPy", "product", "numpy", "copied, @ v", calls.numpy_product, expands=True),
+    BASELINE["gram"],
+    Peer("NumPy", "gram", "numpy", "copied, X.T @ X", calls.numpy_gram, expands=True),
 )

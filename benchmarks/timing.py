@@ -1,7 +1,9 @@
 """Times for several tasks, taken in turns so that a busy machine slows all of them alike.
 
-Runs go A B C A B C ...; a machine that is slower for a while then shows in the spread of every task
-instead of in the ratio of two. Nothing here decides pass or fail: times are reported, never tested.
+Rounds of every task; a machine that is slower for a while then shows in the spread of every task
+instead of in the ratio of two. Each round has an order of its own, for a task pays for what the one
+before it left behind: freed pages, caches, idle threads. Nothing here decides pass or fail: times are
+reported, never tested.
 """
 
 import gc
@@ -9,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from random import Random
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -96,8 +99,8 @@ def interleave(
     with _no_collector():
         for name, runner in runners.items():
             runner.warm_up(partial(inspect, name))
-        for _ in range(repeat):
-            for runner in runners.values():
+        for turn in range(repeat):
+            for runner in Random(turn).sample(list(runners.values()), len(runners)):
                 runner.sample()
     return {name: Timing(tuple(each.samples), each.note) for name, each in runners.items()}
 
