@@ -352,7 +352,9 @@ def torch_product(case: Case) -> Run:
     kernel = torch.from_numpy(_vector(case).reshape(case.patch))[None, None]
 
     def run(image: Array) -> Any:
-        return convolve(torch.from_numpy(image)[None, None], kernel, stride=case.step).numpy().ravel()
+        return (
+            convolve(torch.from_numpy(image)[None, None], kernel, stride=case.step).numpy().ravel()
+        )
 
     return run
 

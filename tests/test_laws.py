@@ -307,6 +307,16 @@ def test_func_sees_every_selected_patch_exactly_once(tiles_of, data):
     assert sorted(seen) == sorted(patch.tobytes() for patch in chosen)
 
 
+def test_patches_in_padding_alone_are_seen_too(tiles_of):
+    seen = []
+    with tiles_of(1):
+        wr.map_patches(
+            lambda batch: seen.extend(batch.ravel().tolist()) or batch,
+            np.ones(2), wr.PatchGrid(2, 1, 2, tail="pad"), fill=0, workers=1,
+        )  # fmt: skip
+    assert seen == [1, 0]
+
+
 # 8: fast paths equal their slow twins
 
 

@@ -16,10 +16,13 @@ from windrow.matrix import cost, spectra
 from windrow.testing import slow, strategies
 
 POOL = [np.dtype(c) for c in ("f4", "u1", "f8", "i8", "?", "f2", "c8", "c16")]
+NEVER = {"return_value": math.inf}
 WAYS = {
     "chosen": {},
-    "blocks": {"FFT": 1e9, "PASS": 1e9},
-    "boxes": {"CUT": 1e9, "CALL": 0.0},
+    "blocks": {"FFT": 1e9, "PASS": 1e9, "DOT": 1e9, "_phases": mock.Mock(**NEVER)},
+    "boxes": {"CUT": 1e9, "DOT": 1e9, "CALL": 0.0, "_phases": mock.Mock(**NEVER)},
+    # no FFT, and nothing is cut: patches where they lie, lags by products of phases
+    "direct": {"CUT": 1e9, "FFT": 1e9, "PASS": 1e9, "CALL": 0.0},
 }
 ways = st.sampled_from(sorted(WAYS))
 
@@ -286,7 +289,7 @@ def test_gram_by_lags_equals_blocks(shape, patch, options, dtype):
     E = working(np.asarray(X)) - 30_000
     spread = E - E.mean(axis=0)
     expected = np.conj(spread.conj().T @ spread) / (len(E) - 1)
-    for way in ("boxes", "blocks"):
+    for way in ("boxes", "blocks", "direct"):
         with by(way):
             # the large mean costs no digits: rounding is relative to the variance
             np.testing.assert_allclose(X.cov(), expected, atol=1e-11 * np.abs(expected).max())
@@ -294,6 +297,9 @@ def test_gram_by_lags_equals_blocks(shape, patch, options, dtype):
             np.testing.assert_allclose(X.gram(), whole.conj().T @ whole, rtol=1e-12)
     with by("boxes"):
         assert "lags" in X.explain()
+    with by("direct"):
+        assert "by phases" in X.explain()
+        assert "X @ V, 1 column: direct" in X.explain()
 
 
 def test_nan_stays_in_its_rows():
@@ -301,6 +307,10 @@ def test_nan_stays_in_its_rows():
     image[30, 30] = np.nan
     X, E = wr.PatchMatrix(image, 5), wr.extract(image, 5).reshape(-1, 25)
     V = np.ones((25, 2))
+    with by("direct"):
+        np.testing.assert_allclose(X @ V, E @ V)
+        np.testing.assert_allclose(X.T @ np.ones(len(E)), E.sum(0))
+        np.testing.assert_allclose(X.gram(), E.T @ E)
     with by("boxes"):
         np.testing.assert_allclose(X @ V, E @ V)
         assert np.isnan(X @ V).any(axis=1).sum() == 25

@@ -32,8 +32,9 @@ class Target:
         self.assembly = Assembly(self.result.frame, blocks, self._finish, staging.done[k])
 
     def awaits(self, tile: Tile) -> bool:
-        """Whether a block that is not done yet needs a tile."""
-        return bool(self.assembly.awaits(self.result.tile(tile).index))
+        """Whether a block that is not done yet needs a tile, or none could: its patches lie in padding."""
+        index = self.result.tile(tile).index
+        return not self.assembly.blocks.served(index) or bool(self.assembly.awaits(index))
 
     def deliver(self, tile: Tile, state: State | None) -> None:
         """Take what a tile has made; None for a tile of which no patch was selected."""

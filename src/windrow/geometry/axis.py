@@ -53,7 +53,10 @@ class AxisGrid:
 
     def starts(self, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
         """Starts of patches ``begin`` to ``end``, a new 1-D int64 array."""
-        i = np.arange(begin, self.count if end is None else end, dtype=np.int64)
+        return self.starts_at(np.arange(begin, self.count if end is None else end, dtype=np.int64))
+
+    def starts_at(self, i: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Starts of patches ``i``, a new array."""
         if self.even and self.count > 1:
             gaps = self.count - 1
             base = self.first + (2 * i * (self.last - self.first) + gaps) // (2 * gaps)

@@ -24,12 +24,13 @@ class compiled:
     """A function compiled by numba at its first call: serial, without the GIL, cached on disk.
 
     Importing a module of kernels thus costs nothing. Where no cache folder can be written, or what
-    lies there cannot be read, the function is compiled without a cache.
+    lies there cannot be read, the function is compiled without a cache. ``options`` are numba's.
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: Callable[..., None], **options: Any) -> None:
         functools.update_wrapper(self, function)
         self.function = function
+        self.options = {"nogil": True, "error_model": "numpy", **options}
         self._dispatcher: Callable[..., None] | None = None
 
     def __call__(self, *args: Any) -> None:
@@ -44,9 +45,8 @@ class compiled:
     def _compile(self, cache: bool) -> Callable[..., None]:
         import numba
 
-        options = {"nogil": True, "error_model": "numpy"}
         try:
-            self._dispatcher = numba.njit(self.function, cache=cache, **options)
+            self._dispatcher = numba.njit(self.function, cache=cache, **self.options)
         except RuntimeError:  # numba finds no folder for its cache
-            self._dispatcher = numba.njit(self.function, **options)
+            self._dispatcher = numba.njit(self.function, **self.options)
         return self._dispatcher

@@ -12,6 +12,7 @@ steps known to be 1 are loops of their own (measured: 2x).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .compiled import compiled
@@ -23,6 +24,7 @@ __all__ = [
     "add_by_feature",
     "add_by_patch",
     "add_exactly",
+    "backproject",
     "claim",
     "copy_by_feature",
     "copy_by_patch",
@@ -30,6 +32,7 @@ __all__ = [
     "maximum",
     "minimum",
     "moments",
+    "project",
 ]
 
 
@@ -394,3 +397,47 @@ def moments(
                     b = a - square[i]
                     square_low[i] += ((square[i] - (a - b)) + (q - b)) + (q_low + p_low * x)
                     square[i] = a
+
+
+# the order in which a patch's products are summed is free, so that they are summed several at a time
+@partial(compiled, fastmath={"reassoc", "nsz", "contract"})
+def project(
+    vector, src, places, src_runs, lengths, _, src_along, vector_lines, src_lines, length, vector_step,
+    src_step, sums,
+):  # fmt: skip
+    """Add the product of each patch with the vector to the patch's place among the sums."""
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            of = src_runs[r] + k * src_along
+            total = sums[places[r] + k]
+            for m in range(src_lines.size):
+                v = vector[vector_lines[m] :][: (length - 1) * vector_step + 1]
+                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
+                if src_step == vector_step == 1:
+                    for j in range(length):
+                        total += v[j] * s[j]
+                else:
+                    for j in range(length):
+                        total += v[j * vector_step] * s[j * src_step]
+            sums[places[r] + k] = total
+
+
+@compiled
+def backproject(
+    vector, src, places, src_runs, lengths, _, src_along, vector_lines, src_lines, length, vector_step,
+    src_step, numbers,
+):  # fmt: skip
+    """Add each patch times its number to the vector."""
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            of = src_runs[r] + k * src_along
+            number = numbers[places[r] + k]
+            for m in range(src_lines.size):
+                v = vector[vector_lines[m] :][: (length - 1) * vector_step + 1]
+                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
+                if src_step == vector_step == 1:
+                    for j in range(length):
+                        v[j] += number * s[j]
+                else:
+                    for j in range(length):
+                        v[j * vector_step] += number * s[j * src_step]

@@ -194,14 +194,20 @@ def placed(
     Element ``origin`` of the image is the array's first; ``ranges`` are the patches that positions
     count from.
     """
-    places = [
-        (axis.starts(*between) - o) * s
-        for axis, between, o, s in zip(axes, ranges, origin, array.strides, strict=True)
-    ]
+    lines = list(zip(axes, ranges, origin, array.strides, strict=True))
+
+    def place(runs: Runs) -> Vector:
+        # only where runs begin: an axis may have far more patches than there are runs
+        offsets = (
+            (axis.starts_at(at + begin) - o) * s
+            for at, (axis, (begin, _), o, s) in zip(runs.at, lines, strict=True)
+        )
+        return np.asarray(sum(offsets), dtype=np.int64)
+
     strides = tuple(axis.dilation * s for axis, s in zip(axes, array.strides, strict=True))
     return Operand(
         array.memory,
-        RunTable(lambda runs: runs.offsets(places)),
+        RunTable(place),
         strides,
         gap * array.strides[along],
     )

@@ -77,11 +77,11 @@ def labelled_rows(matrix: PatchMatrix, codes: Array, columns: int) -> Chosen:
 
 
 def cutting_is_cheaper(matrix: PatchMatrix, columns: int, share: float = 1.0) -> bool:
-    """Whether to cut ``share`` of the rows, once for both products, or to multiply all by FFT."""
+    """Whether to cut ``share`` of the rows, once for both products, or to multiply all uncut."""
     table = matrix._table
     there, back = product_ways(table, columns), product_ways(table, columns, adjoint=True)
     once = there.blocks + back.blocks - table.n_rows * table.features * CUT
-    return once * share <= there.boxes + back.boxes
+    return once * share <= min(there.boxes, there.direct) + min(back.boxes, back.direct)
 
 
 def _gathered(matrix: PatchMatrix) -> Array:

@@ -90,7 +90,7 @@ class Rows:
         """
         ways = product_ways(self.matrix._table, k, adjoint=True)
         fraction = self.n / len(self.matrix)
-        if self.mask is not None and fraction * ways.blocks < min(ways.blocks, ways.boxes):
+        if self.mask is not None and fraction * ways.blocks < ways.seconds:
             return self._gathered(columns, k)
         total = np.zeros((self.matrix.shape[1], k))
         for part, rows in row_slabs(self.matrix, k):

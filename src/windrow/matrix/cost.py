@@ -7,11 +7,13 @@ them moves the border between two ways that take about as long there.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .boxes import Area, Box, areas_of
-from .lags import lag_points
+from .direct import is_direct
+from .lags import lag_pairs, lag_points
 from .mosaic import mosaic
 from .parts import Part
 from .spectra import plan_of
@@ -19,11 +21,17 @@ from .table import Table
 
 __all__ = ["Estimate", "Way", "gram_ways", "product_ways"]
 
-CUT = 1.0e-9  # to cut an element of a patch and convert it to float64
-READ = 0.5e-9  # to read it again for a product with few columns
-MULTIPLY = 4e-11  # a multiplication and addition in BLAS
-FFT = 0.9e-9  # per point and log2(points), in blocks, two threads
+CUT = 2.5e-9  # to cut an element of a patch and convert it to float64
+READ = 1.0e-9  # to read it again for a product with few columns
+MULTIPLY = 3e-11  # a multiplication and addition in BLAS
+DOT = 0.4e-9  # to multiply an element of a patch where it lies
+LINE = 4e-9  # whatever a line of a patch takes beside
+ROW = 40e-9  # to find a patch
+FFT = 1.1e-9  # per point and log2(points), in blocks, two threads
 PASS = 1.0e-9  # one pass over a point of a spectrum
+PHASE = (
+    8.0e-9  # the same where an image is in phases: to sort it into them, or to sum their products
+)
 CALL = 300e-6  # whatever a box takes beside
 
 _LEAST = 16  # times what a box takes however small it is: what streaming must take for it to be looked for
@@ -31,7 +39,11 @@ _LEAST = 16  # times what a box takes however small it is: what streaming must t
 
 @dataclass(frozen=True)
 class Way:
-    """How to go about a box: ``"fft"`` (``"lags"`` for a Gram matrix) or ``"blocks"``, and its seconds."""
+    """How to go about a box, and its seconds.
+
+    ``"fft"`` or ``"blocks"``; for a Gram matrix ``"lags"`` (by FFT), ``"phases"`` (lags by products
+    of phases) or ``"blocks"``.
+    """
 
     box: Box
     name: str
@@ -42,8 +54,8 @@ class Way:
 class Estimate:
     """The ways considered and their estimated seconds; prints as a table.
 
-    ``areas`` and their boxes are worked on one by one, and the ``rest``, rows in no area, is
-    streamed; with no areas, the selection is streamed in blocks as a whole.
+    ``blocks`` and ``direct`` (each patch where it lies) stream the selection as a whole. Of
+    ``boxes``, ``areas`` are worked on one by one, and the ``rest``, rows in no area, is streamed.
     """
 
     what: str
@@ -51,28 +63,31 @@ class Estimate:
     boxes: float
     areas: tuple[tuple[Area, tuple[Way, ...]], ...]
     rest: Table | None = None
+    direct: float = math.inf
 
     @property
-    def streamed(self) -> bool:
-        """Whether blocks of the whole selection are the cheaper way."""
-        return not self.blocks > self.boxes
+    def way(self) -> str:
+        """The cheapest: ``"blocks"``, ``"direct"`` or ``"boxes"``."""
+        ways = {"blocks": self.blocks, "direct": self.direct, "boxes": self.boxes}
+        return min(ways, key=lambda name: ways[name])
+
+    @property
+    def seconds(self) -> float:
+        """What the cheapest takes."""
+        return min(self.blocks, self.direct, self.boxes)
 
     def __str__(self) -> str:
-        ways = [way for _, each in self.areas for way in each]
-        lines = [f"{self.what}: {'blocks' if self.streamed else 'boxes'}"]
-        lines.append(f"  blocks (GEMM)     {self.blocks:10.3g} s")
-        if not ways:
-            return "\n".join(
-                [
-                    *lines,
-                    "  boxes             not possible: centred or scaled rows, or too many steps",
-                ]
-            )
-        names = {name: sum(way.name == name for way in ways) for name in ("fft", "lags", "blocks")}
-        said = ", ".join(f"{n} by {name}" for name, n in names.items() if n)
+        lines = [f"{self.what}: {self.way}", f"  blocks (GEMM)     {self.blocks:10.3g} s"]
+        if self.direct < math.inf:
+            lines.append(f"  direct            {self.direct:10.3g} s")
+        names = Counter(way.name for _, each in self.areas for way in each)
+        if not names:
+            why = "not possible: centred or scaled rows, or too many steps"
+            return "\n".join([*lines, f"  boxes             {why}"])
+        said = ", ".join(f"{n} by {name}" for name, n in names.items())
         if self.rest is not None:
             said += f", {self.rest.n_rows} rows in no box"
-        return "\n".join([*lines, f"  boxes (FFT)       {self.boxes:10.3g} s: {said}"])
+        return "\n".join([*lines, f"  boxes             {self.boxes:10.3g} s: {said}"])
 
 
 def product_ways(table: Table, columns: int, adjoint: bool = False) -> Estimate:
@@ -80,11 +95,12 @@ def product_ways(table: Table, columns: int, adjoint: bool = False) -> Estimate:
     what = f"{'X.T @ U' if adjoint else 'X @ V'}, {columns} column{'s' * (columns != 1)}"
 
     def way(box: Box) -> Way:
-        return _cheaper(
-            box, _blocks(box.n_rows, table.features, columns), "fft", _fft(box, columns)
+        return _cheapest(
+            box, blocks=_blocks(box.n_rows, table.features, columns), fft=_fft(box, columns)
         )
 
-    return _estimate(table, what, _blocks(table.n_rows, table.features, columns), way, whole=True)
+    found = _estimate(table, what, _blocks(table.n_rows, table.features, columns), way, whole=True)
+    return replace(found, direct=_direct(table, columns)) if is_direct(table) else found
 
 
 def gram_ways(table: Table) -> Estimate:
@@ -94,7 +110,7 @@ def gram_ways(table: Table) -> Estimate:
         return _blocks(rows, table.features, table.features / 2)
 
     def way(box: Box) -> Way:
-        return _cheaper(box, blocks(box.n_rows), "lags", _lags(box))
+        return _cheapest(box, blocks=blocks(box.n_rows), lags=_lags(box), phases=_phases(box))
 
     if table.plain and table.contiguous is None:
         return _in_rectangles(table, blocks, way)
@@ -126,8 +142,8 @@ def _in_rectangles(
 
     def wanted(area: Area) -> bool:
         found = ways(area)
-        by_lags = bool(found) and all(one.name == "lags" for one in found)
-        return by_lags and sum(one.seconds for one in found) < each * area.n_rows
+        no_blocks = bool(found) and all(one.name != "blocks" for one in found)
+        return no_blocks and sum(one.seconds for one in found) < each * area.n_rows
 
     areas, rows = mosaic(table, least, wanted)
     chosen = tuple((area, ways(area)) for area in areas)
@@ -140,12 +156,18 @@ def _whole(part: Part, begin: int) -> Area:
     return Area(part, tuple((0, n) for n in part.frame.counts), 0, begin)
 
 
-def _cheaper(box: Box, blocks: float, name: str, seconds: float) -> Way:
-    return Way(box, "blocks", blocks) if blocks <= seconds else Way(box, name, seconds)
+def _cheapest(box: Box, **seconds: float) -> Way:
+    name = min(seconds, key=lambda name: seconds[name])
+    return Way(box, name, seconds[name])
 
 
 def _blocks(rows: int, features: int, columns: float) -> float:
     return rows * features * (CUT + READ + columns * MULTIPLY) + CALL
+
+
+def _direct(table: Table, columns: int) -> float:
+    lines = table.features / table.stack.parts[0].frame.patch[-1]
+    return table.n_rows * (ROW + columns * (lines * LINE + table.features * DOT)) + CALL
 
 
 def _fft(box: Box, columns: int) -> float:
@@ -156,7 +178,9 @@ def _fft(box: Box, columns: int) -> float:
     points = plan.points * flat
     blocks = math.prod(-(-n // m) for n, m in zip(box.counts, plan.lengths, strict=True))
     one = points * math.log2(plan.points) * FFT
-    return blocks * (box.depth * one + columns * (one + box.depth * points * PASS)) + CALL
+    each = PASS if box.depth == 1 else PHASE
+    there = box.depth * (one + points * each)
+    return blocks * (there + columns * (one + box.depth * points * each)) + CALL
 
 
 def _lags(box: Box) -> float:
@@ -166,13 +190,26 @@ def _lags(box: Box) -> float:
     blocks = math.prod(-(-n // m) for n, m in zip(box.counts, plan.lengths, strict=True))
     flat = math.prod(n for k, n in enumerate(plan.lengths) if k not in box.lag_axes)
     points = plan.points * flat
-    spectra = blocks * points * (2 * box.depth * math.log2(plan.points) * FFT + box.depth**2 * PASS)
+    pairs = box.depth**2 * (PASS if box.depth == 1 else PHASE)
+    return blocks * points * (2 * box.depth * math.log2(plan.points) * FFT + pairs) + _faces(box)
+
+
+def _phases(box: Box) -> float:
+    if not box.lag_axes:
+        return math.inf
+    few = 1 + 40 / box.depth  # BLAS is slower by as much where matrices are thin
+    stretch = box.counts[0] * math.prod(box.sizes[1:])
+    return stretch * lag_pairs(box) * box.depth**2 * MULTIPLY * few + _faces(box)
+
+
+def _faces(box: Box) -> float:
+    """What a box takes by lags beside the lags themselves."""
     features = box.depth * math.prod(box.lags)
     face = 0.0
     for place, k in enumerate(box.lag_axes):
         left = features if place == 0 else features / box.lags[box.lag_axes[0]]
         face += 2 * box.n_rows / box.counts[k] * (left * features * MULTIPLY + features * 1e-9)
-    return spectra + face + _box_overhead(features)
+    return face + _box_overhead(features)
 
 
 def _box_overhead(features: int) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,18 +28,24 @@ from .parts import Array
 from .spectra import NotFinite, Plan, in_lanes, plan_of, tiles
 from .table import conjugate
 
-__all__ = ["lag_gram", "lag_points"]
+__all__ = ["lag_gram", "lag_pairs", "lag_points"]
 
 _ACCUMULATOR = 1 << 22  # complex numbers that spectra of all pairs of phases may take
 _FACE_BYTES = 16_000_000  # of a block of patches on a face
 
 
-def lag_gram(box: Box, shift: Any, dtype: Any) -> Array:
-    """``sum_w conj(y[w + a]) y[w + b]`` over the patches of a box, for ``y = x - shift``."""
+def lag_gram(box: Box, shift: Any, dtype: Any, direct: bool) -> Array:
+    """``sum_w conj(y[w + a]) y[w + b]`` over the patches of a box, for ``y = x - shift``.
+
+    The correlation is summed by products of phases where they are many (``direct``), else by FFT.
+    """
     depth, lags, first = box.depth, box.lags, box.lag_axes[0]
     gram = np.zeros((depth, *lags, depth, *lags), dtype)
-    for subset in _subsets(box.lag_axes[1:]):
-        _add_lags(gram, box, subset, _correlation(box, shift, dtype, subset))
+    if direct:
+        _add_products(gram, box, shift, dtype)
+    else:
+        for subset in _subsets(box.lag_axes[1:]):
+            _add_lags(gram, box, subset, _correlation(box, shift, dtype, subset))
     ndim = len(lags)
     for k in reversed(box.lag_axes[1:]):
         corner = gram[_at({first + 1: slice(0, 1)})]
@@ -177,6 +183,54 @@ def _interleaved(values: Array, shape: tuple[int, ...], ndim: int) -> Array:
     return wide.transpose(order)
 
 
+# the same for many phases: a product of matrices for each lag
+
+
+def lag_pairs(box: Box) -> int:
+    """How many ``(a, b)`` with ``min(a, b) = 0`` on every axis, and ``a = 0`` on the first lag axis."""
+    return math.prod(
+        box.lags[k] if k == box.lag_axes[0] else 2 * box.lags[k] - 1 for k in box.lag_axes
+    )
+
+
+def _add_products(gram: Array, box: Box, shift: Any, dtype: Any) -> None:
+    """Add ``sum_w conj(y[w + a]) y[w + b]`` where ``min(a, b) = 0``, some patches at a time."""
+    first = box.lag_axes[0]
+    starts = [range(1 if k == first else n) for k, n in enumerate(box.lags)]
+    items = _FACE_BYTES // (np.dtype(dtype).itemsize * box.depth)
+    for ranges in tiles(box.counts, _within(items, box.counts)):
+        stretch, mask = _stretches(box, ranges, shift, dtype)
+        for a in itertools.product(*starts):
+            left = conjugate(stretch(a) * mask)
+            ends = [range(1 if n else m) for n, m in zip(a, box.lags, strict=True)]
+            for b in itertools.product(*ends):
+                at: tuple[Any, ...] = (slice(None), *a, slice(None), *b)
+                gram[at] += left @ stretch(b).T
+
+
+def _stretches(
+    box: Box, ranges: Bounds, shift: Any, dtype: Any
+) -> tuple[Callable[[tuple[int, ...]], Array], Array]:
+    """All ``y[w + a]`` of a block as one stretch of its flattened phases, and where it holds patches ``w``.
+
+    What lies between the patches there, at the ends of lines, is to be masked: no window is cut.
+    """
+    reach = tuple((b, e + n - 1) for (b, e), n in zip(ranges, box.lags, strict=True))
+    block = box.read(reach, shift, dtype)
+    if not np.isfinite(block.sum()):
+        raise NotFinite("image holds NaN or infinity")
+    sizes, lines = block.shape[1:], block.reshape(box.depth, -1)
+    mask = np.zeros(sizes, dtype=bool)
+    mask[tuple(slice(0, e - b) for b, e in ranges)] = True
+    length = int(np.flatnonzero(mask)[-1]) + 1
+
+    def stretch(at: tuple[int, ...]) -> Array:
+        begin = int(np.ravel_multi_index(at, sizes))
+        return lines[:, begin : begin + length]
+
+    return stretch, mask.ravel()[:length]
+
+
 # faces: patches that start at 0 and, one behind the last, at n
 
 
@@ -207,12 +261,8 @@ def _face_blocks(
     """Patches of a face as columns ``(features, n)``, some at a time."""
     counts = tuple(1 if j == k else n for j, n in enumerate(box.counts))
     size = box.depth * math.prod(lags)
-    room = max(1, _FACE_BYTES // (np.dtype(dtype).itemsize * size))
-    lengths = list(counts)
-    for j in range(len(lengths) - 1, -1, -1):
-        lengths[j] = min(lengths[j], room)
-        room = max(1, room // lengths[j])
-    for ranges in tiles(counts, lengths):
+    room = _FACE_BYTES // (np.dtype(dtype).itemsize * size)
+    for ranges in tiles(counts, _within(room, counts)):
         reach = [(b, e + n - 1) for (b, e), n in zip(ranges, lags, strict=True)]
         reach[k] = (start, start + lags[k])
         block = box.read(tuple(reach), shift, dtype)
@@ -220,6 +270,15 @@ def _face_blocks(
         windows = np.lib.stride_tricks.sliding_window_view(block, lags, axis=axes)
         turned = windows.transpose(0, *range(block.ndim, windows.ndim), *axes)
         yield turned.reshape(size, -1)
+
+
+def _within(room: int, counts: Sequence[int]) -> list[int]:
+    """Lengths of blocks of at most so many patches, at least one, whole lines first."""
+    lengths = list(counts)
+    for j in reversed(range(len(lengths))):
+        lengths[j] = max(1, min(lengths[j], room))
+        room //= lengths[j]
+    return lengths
 
 
 # from the faces to everything

@@ -76,7 +76,7 @@ def moments_of(table: Table, shift: tuple[Any, Array] | None = None) -> Moments:
     """
     estimate = gram_ways(table)
     constant, features = _shift_of(table) if shift is None else shift
-    if not estimate.streamed:
+    if estimate.way == "boxes":
         try:
             found = _boxes(table, estimate, constant, features)
             return (
@@ -115,8 +115,8 @@ def _near_mean(table: Table) -> tuple[Any, Array]:
 
 
 def _add_box(products: Array, area: Area, way: Way, shift: Any, features: Array) -> None:
-    if way.name == "lags":
-        products += lag_gram(way.box, shift, products.dtype)
+    if way.name != "blocks":
+        products += lag_gram(way.box, shift, products.dtype, direct=way.name == "phases")
         return
     for _, columns in box_blocks(area, way.box, products.dtype):
         columns -= features[:, None]

@@ -1,4 +1,4 @@
-"""Products of the matrix with dense ones: by FFT where vectors are few and patches large, else in blocks."""
+"""Products of the matrix with dense ones: by FFT, patch by patch where they lie, or in blocks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from .boxes import Area, Box
 from .cost import Estimate, Way, product_ways
+from .direct import direct_times, direct_transposed
 from .parts import Array
 from .spectra import NotFinite, adjoint, correlate
 from .table import BLOCK, Table
@@ -31,11 +32,14 @@ def multiply(table: Table, right: Array) -> Array:
     out = np.empty((table.n_rows, right.shape[1]), dtype)
     estimate = product_ways(table, right.shape[1])
     try:
-        if not estimate.streamed and np.isfinite(right).all():
+        if estimate.way == "boxes" and np.isfinite(right).all():
             _multiply_boxes(table, estimate, right, out)
             return out
     except NotFinite:
         pass  # an FFT would spread it: blocks keep it in the rows that hold it
+    if estimate.direct < estimate.blocks:
+        direct_times(table, right, out)
+        return out
     for rows, columns in table.blocks(BLOCK, table.work):
         np.matmul(columns.T, right, out=out[rows])
     return out
@@ -94,10 +98,12 @@ def multiply_transposed(table: Table, right: Array) -> Array:
     right = right.astype(dtype, copy=False)
     estimate = product_ways(table, right.shape[1], adjoint=True)
     try:
-        if not estimate.streamed and np.isfinite(right).all():
+        if estimate.way == "boxes" and np.isfinite(right).all():
             return _transposed_boxes(table, estimate, right)
     except NotFinite:
         pass
+    if estimate.direct < estimate.blocks:
+        return direct_transposed(table, right)
     total = np.zeros((table.features, right.shape[1]), dtype)
     for rows, columns in table.blocks(BLOCK, table.work):
         total += columns @ right[rows]

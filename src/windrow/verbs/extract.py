@@ -32,6 +32,7 @@ __all__ = [
     "copy_patches",
     "extract",
     "fill_stack",
+    "readable",
     "selected_runs",
     "whole_runs",
 ]
@@ -193,7 +194,7 @@ def fill_stack(
     feature = abs(goal.along) < min(
         (abs(s) for s, p in zip(goal.strides, frame.patch, strict=True) if p > 1), default=1
     )
-    for part, bounds in _readable(frame, runs):
+    for part, bounds in readable(frame, runs):
         block = image if bounds is None else read_block(
             image, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value
         )  # fmt: skip
@@ -226,7 +227,7 @@ def copy_patches(
     each_in_parallel(move, runs.split(share) if runs.n * frame.features > _LEAF else [runs])
 
 
-def _readable(frame: Frame, runs: Runs) -> list[tuple[Runs, Bounds | None]]:
+def readable(frame: Frame, runs: Runs) -> list[tuple[Runs, Bounds | None]]:
     """The runs as groups that one block can serve: None where the image itself does."""
     if frame.inside:
         return [(runs, None)]
