@@ -74,6 +74,8 @@ def test_a_report_has_tables_ratios_and_commands(
     assert "python -m benchmarks.growth --series workers --only '2'" in text
     assert str(Path.home()) not in text
     assert [*tmp_path.iterdir()] == [path]
+    assert main(["--report", "--small", "--out", str(path), "--part=machine"]) == 0
+    assert path.read_text() == text  # what is not measured again stays
     assert "written" in capsys.readouterr().out
 
 

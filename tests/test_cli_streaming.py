@@ -121,6 +121,18 @@ def test_plan_says_what_map_would_do():
     assert facts["patches"] == 24
     assert facts["expanded_bytes"] == 24 * 39 * 39 * 4
     assert wr.PatchGrid.from_dict(facts["grid"]) == wr.PatchGrid((40, 50), 39)
+    some = ("--patch", "5", "--dilation", "2x3", "--weights", "hann", "--json")
+    facts = json.loads(run("plan", "image.npy", *some).stdout)
+    assert wr.PatchGrid.from_dict(facts["grid"]) == wr.PatchGrid((40, 50), 5, dilation=(2, 3))
+
+
+@pytest.mark.usefixtures("folder")
+def test_map_takes_a_dilation():
+    func = ("--func", "filters_of_mine:halved", "--patch", "5x4", "--dilation", "2")
+    run("map", "image.npy", "dilated.npy", *func)
+    grid = wr.PatchGrid((40, 50), (5, 4), dilation=2)
+    expected = wr.map_patches(lambda b: b * np.float32(0.5), np.load("image.npy"), grid)
+    np.testing.assert_array_equal(np.load("dilated.npy"), expected)
 
 
 def test_extract_and_merge(folder):

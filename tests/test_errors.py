@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import windrow as wr
+from windrow.learn import PatchPCA
 
 IMAGE = np.arange(80.0).reshape(8, 10)
 GRID = wr.PatchGrid((8, 10), 3)
@@ -18,6 +19,12 @@ GRID_MISTAKES = {
     "shape negative": (lambda: wr.PatchGrid((-3,), 1), ValueError, "shape"),
     "shape empty": (lambda: wr.PatchGrid((), 1), ValueError, "shape"),
     "shape float": (lambda: wr.PatchGrid((8.5, 10), 3), TypeError, "shape"),
+    "shape an image": (
+        lambda: wr.PatchGrid(IMAGE, 3),
+        TypeError,
+        r"array of 2 axes: give its shape, \(8, 10\)$",
+    ),
+    "patch an image": (lambda: wr.PatchGrid((8, 10), IMAGE), TypeError, "patch.*array of 2 axes$"),
     "shape text": (lambda: wr.PatchGrid("ab", 3), TypeError, "shape"),
     "patch 0": (lambda: wr.PatchGrid(8, 0), ValueError, "patch"),
     "patch float": (lambda: wr.PatchGrid(8, 3.0), TypeError, "patch"),
@@ -92,6 +99,22 @@ VERB_MISTAKES = {
     ),
     "grid of another image": (lambda: wr.extract(IMAGE.T, GRID), ValueError, r"8, 10"),
     "grid of another image in patchify": (lambda: wr.patchify(IMAGE.T, GRID), ValueError, r"8, 10"),
+    "arguments the wrong way round": (
+        lambda: wr.map_patches(IMAGE, len, 3),
+        TypeError,
+        r"array of shape \(8, 10\), the function first: map_patches\(func, image, patch\)",
+    ),
+    "a path": (lambda: wr.extract("photo.png", 3), TypeError, "path, 'photo.png'.*open_image"),
+    "a path to learn from": (
+        lambda: PatchPCA(3).fit("photo.png"),
+        TypeError,
+        "path, 'photo.png'.*open_image",
+    ),
+    "patches of a shifted tail": (
+        lambda: wr.unpatchify(wr.extract(IMAGE, 3, 2), IMAGE.shape, 2),
+        ValueError,
+        r"drops what the step leaves over.*give PatchGrid\(\(8, 10\), 3, step=2\)",
+    ),
     "too few axes": (lambda: wr.extract(IMAGE[0], GRID), ValueError, "axes"),
     "scalar image": (lambda: wr.extract(np.float64(3), 1), ValueError, "image|axes"),
     "patch too large": (lambda: wr.extract(IMAGE, (9, 3)), ValueError, "patch"),

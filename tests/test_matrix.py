@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,30 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import windrow as wr
-from windrow.matrix import cost, spectra
 from windrow.testing import slow, strategies
+from windrow.testing.fuzz.tiles import WAYS
+from windrow.testing.fuzz.tiles import computed_by as by
 
 POOL = [np.dtype(c) for c in ("f4", "u1", "f8", "i8", "?", "f2", "c8", "c16")]
-NEVER = {"return_value": math.inf}
-WAYS = {
-    "chosen": {},
-    "blocks": {"FFT": 1e9, "PASS": 1e9, "DOT": 1e9, "_phases": mock.Mock(**NEVER)},
-    "boxes": {"CUT": 1e9, "DOT": 1e9, "CALL": 0.0, "_phases": mock.Mock(**NEVER)},
-    # no FFT, and nothing is cut: patches where they lie, lags by products of phases
-    "direct": {"CUT": 1e9, "FFT": 1e9, "PASS": 1e9, "CALL": 0.0},
-}
 ways = st.sampled_from(sorted(WAYS))
-
-
-@contextlib.contextmanager
-def by(way, points=None):
-    """Compute in one way, whatever it is estimated to take; FFTs of at most about so many points."""
-    with contextlib.ExitStack() as stack:
-        for name, value in WAYS[way].items():
-            stack.enter_context(mock.patch.object(cost, name, value))
-        if points:
-            stack.enter_context(mock.patch.object(spectra, "MOST_POINTS", points))
-        yield
 
 
 def standardised(rows, center, scale):

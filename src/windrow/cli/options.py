@@ -86,7 +86,7 @@ def sizes(option: str, text: str) -> int | tuple[int, ...]:
 
 
 def grid_of(
-    shape: tuple[int, ...], patch: str, step: str, tail: Tail, pad: str, pad_mode: str,
+    shape: tuple[int, ...], patch: str, step: str, dilation: str, tail: Tail, pad: str, pad_mode: str,
     axes: str | None, channel_axis: int | None,
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     """The grid of an image of this shape, and the axes as keyword arguments."""
@@ -102,6 +102,7 @@ def grid_of(
         [shape[a] for a in places],
         size,
         sizes("--step", step),
+        dilation=sizes("--dilation", dilation),
         tail=tail.value,
         pad="same" if pad == "same" else sizes("--pad", pad),
         pad_mode=pad_mode,  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import typer
 from windrow.cli.options import (
     AxesOption,
     ChannelOption,
+    DilationOption,
     DtypeOption,
     FillOption,
     JsonOption,
@@ -59,6 +60,7 @@ def map_(
     func: Func,
     patch: PatchOption,
     step: StepOption = "1",
+    dilation: DilationOption = "1",
     tail: TailOption = Tail.SHIFT,
     pad: PadOption = "0",
     pad_mode: PadModeOption = "constant",
@@ -83,7 +85,9 @@ def map_(
     from windrow.files import open_image
 
     image = open_image(source, dataset=dataset, level=level)
-    grid, where = grid_of(image.shape, patch, step, tail, pad, pad_mode, axes, channel_axis)
+    grid, where = grid_of(
+        image.shape, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis
+    )
     drawn = wr.plan(
         function_named(func), image, grid, **where, merge=_merge(merge), weights=weights_named(weights),
         dtype=dtype, fill=fill, memory=memory, workers=workers, out=out, resume=resume,
@@ -101,12 +105,14 @@ def plan(
     source: Image,
     patch: PatchOption,
     step: StepOption = "1",
+    dilation: DilationOption = "1",
     tail: TailOption = Tail.SHIFT,
     pad: PadOption = "0",
     pad_mode: PadModeOption = "constant",
     axes: AxesOption = None,
     channel_axis: ChannelOption = None,
     merge: MergeOption = "mean",
+    weights: WeightsOption = None,
     dtype: DtypeOption = None,
     memory: MemoryOption = None,
     workers: WorkersOption = None,
@@ -121,10 +127,12 @@ def plan(
     from windrow.files import open_image
 
     image = open_image(source, dataset=dataset, level=level)
-    grid, where = grid_of(image.shape, patch, step, tail, pad, pad_mode, axes, channel_axis)
+    grid, where = grid_of(
+        image.shape, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis
+    )
     drawn = wr.plan(
-        _same, image, grid, **where, merge=_merge(merge), dtype=dtype, fill=0, memory=memory,
-        workers=workers, out=out,
+        _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype,
+        fill=0, memory=memory, workers=workers, out=out,
     )  # fmt: skip
     if not json:
         report.print_plain(f"image     {image.shape} {image.dtype}\n{drawn}")
@@ -161,6 +169,7 @@ def extract(
             metavar="N|NxM", help="Elements between tiles; by default they lie side by side."
         ),
     ] = None,
+    dilation: DilationOption = "1",
     tail: TailOption = Tail.SHIFT,
     pad: PadOption = "0",
     pad_mode: PadModeOption = "constant",
@@ -179,7 +188,7 @@ def extract(
 
     image = open_image(source, dataset=dataset, level=level)
     grid, where = grid_of(
-        image.shape, patch, step or patch, tail, pad, pad_mode, axes, channel_axis
+        image.shape, patch, step or patch, dilation, tail, pad, pad_mode, axes, channel_axis
     )
     options = {**where, "suffix": f".{format.lstrip('.')}", "memory": memory, "workers": workers}
     _timed(

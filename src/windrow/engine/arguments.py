@@ -29,9 +29,11 @@ __all__ = [
 _EXECUTORS = ("threads", "processes")
 
 
-def check_callers(func: Any, executor: Any) -> None:
+def check_callers(func: Any, image: Any, executor: Any) -> None:
     if not callable(func):
-        raise TypeError(f"func must be a function of a batch of patches, got {func!r}")
+        order = ", the function first: map_patches(func, image, patch)" if callable(image) else ""
+        got = f"an array of shape {func.shape}" if isinstance(func, np.ndarray) else repr(func)
+        raise TypeError(f"func must be a function of a batch of patches, got {got}{order}")
     if isinstance(executor, str):
         if executor not in _EXECUTORS:
             raise ValueError(

@@ -227,7 +227,7 @@ def plan(
     batches   ... patches, ... MB, feature layout
     workers   ... threads
     """
-    check_callers(func, executor)
+    check_callers(func, image, executor)
     source = as_source(image)
     held = np.dtype(source.dtype)
     frame = frame_of(tuple(source.shape), patch, step, axes=axes, channel_axis=channel_axis)

@@ -78,10 +78,11 @@ def with_workers(plan: Plan) -> Plan:
     for workers in range(plan.workers, 0, -1):
         if _held(plan, workers) <= plan.memory:
             return replace(plan, workers=workers)
+    elsewhere = ", or give out= a path or an array on disk" if plan.outs is None else ""
     raise MemoryError(
         f"this needs at least {readable(_held(plan, 1))} beside the image"
         f" ({readable(plan.result_bytes)} of it the result), but memory={readable(plan.memory)}:"
-        " allow more, or give out= a path or an array on disk"
+        f" allow more{elsewhere}"
     )
 
 

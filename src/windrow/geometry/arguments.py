@@ -31,6 +31,9 @@ def as_count(value: Any, name: str, least: int = 1) -> int:
 
 def as_shape(shape: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]:
     """``shape``, an int or a sequence of ints, as a non-empty tuple."""
+    if getattr(shape, "ndim", 0) > 1:
+        known = f": give its shape, {tuple(shape.shape)}" if name == "shape" else ""
+        raise TypeError(f"{name} must be whole numbers, got an array of {shape.ndim} axes{known}")
     items = tuple(shape) if is_many(shape) else (shape,)
     if not items:
         raise ValueError(f"{name} must name at least one axis, got {shape!r}")

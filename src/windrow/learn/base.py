@@ -16,6 +16,7 @@ from ..geometry.arguments import as_axis, is_many
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.parts import images_in
+from ..verbs.frame import refuse_path
 from .labels import UNLABELLED
 
 __all__ = ["UNLABELLED", "PatchModel", "images_of", "is_number", "row_slabs"]
@@ -170,7 +171,10 @@ def images_of(images: Images) -> tuple[bool, list[Array]]:
     if isinstance(images, list | tuple) and not images:
         raise ValueError("image is an empty list: give an image or a list of one or more")
     listed = images_in(images)
-    return listed is not None, [np.asarray(i) for i in ([images] if listed is None else listed)]
+    each = [images] if listed is None else listed
+    for image in each:
+        refuse_path(image)
+    return listed is not None, [np.asarray(image) for image in each]
 
 
 def row_slabs(matrix: PatchMatrix, columns: int) -> Iterator[tuple[slice, PatchMatrix]]:

@@ -39,12 +39,22 @@ def recognise(
         if found is not None:
             return found
     beside = " and the channel axis among the patch axes" if channel_axis is not None else ""
+    dropped = ""
+    if not isinstance(shape, PatchGrid) and _shifted(grid).n_patches in patches.shape:
+        dropped = (
+            "; a shape stands for a grid that drops what the step leaves over, and this looks like one that"
+            f" shifts the last patches: give {_shifted(grid)!r} instead"
+        )
     raise ValueError(
         f"patches of shape {patches.shape} do not fit {grid!r}: expected"
         f" (..., *{grid.counts}, ..., *{grid.patch}) as from patchify,"
         f" (*batch, {grid.n_patches}, *{grid.patch}){beside} as from extract,"
-        f" or rows (*batch, {grid.n_patches}, {grid.features})"
+        f" or rows (*batch, {grid.n_patches}, {grid.features}){dropped}"
     )
+
+
+def _shifted(grid: PatchGrid) -> PatchGrid:
+    return PatchGrid(grid.shape, grid.patch, grid.step)
 
 
 def recognise_some(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ __all__ = [
     "patch_ndim",
     "patched_axes",
     "refuse_both",
+    "refuse_path",
     "single_axis",
     "whole_axis",
 ]
@@ -237,6 +239,7 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             f"{name} is a masked array, and patches would lose its mask: fill it first ({name}.filled(...)),"
             " or select patches with where="
         )
+    refuse_path(image, name)
     if type(image).__module__.partition(".")[0] == "dask":
         raise TypeError(
             f"{name} is a dask array, and all of it would be computed here: map_patches and PatchMatrix"
@@ -248,6 +251,14 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             f"{name} must have at least one axis and one element, got shape {array.shape}"
         )
     return array
+
+
+def refuse_path(image: Any, name: str = "image") -> None:
+    if isinstance(image, str | os.PathLike):
+        raise TypeError(
+            f"{name} is a path, {os.fspath(image)!r}, where an array is needed: open it first, as in"
+            " numpy.asarray(windrow.files.open_image(path)); map_patches takes paths"
+        )
 
 
 def exchanged(items: Sequence[Any], frame: Frame, result: Frame, channel: Any) -> tuple[Any, ...]:

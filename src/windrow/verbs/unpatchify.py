@@ -14,6 +14,7 @@ from ..geometry.tiles import Bounds, Tile, Tiling, choose_lengths, span_size
 from ..kernels.flat import strided_by_items
 from ..kernels.parallel import each_in_parallel
 from ..kernels.walk import full_runs, gridded
+from .apart import lie_apart, put
 from .assembly import Assembly, Joiner
 from .custom import Merge
 from .deposit import Deposit
@@ -109,6 +110,9 @@ def unpatchify(
     reduction = rule.reduction(frame, array.dtype, whole=True)
     check_sums(reduction, array)
     target, view = new_output(out, frame, rule.result_dtype(array.dtype), array)
+    if lie_apart(stack, rule, view):
+        put(stack, view, fill)
+        return target
     tiling = Tiling(frame.axes, tile_lengths(frame, reduction))
     _merge(stack, rule, reduction, tiling, view, votes)
     return target

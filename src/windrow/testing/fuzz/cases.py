@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from windrow import PatchGrid
 from windrow.testing import slow, strategies
 
-from . import checks, hostile, matrix_checks
+from . import checks, hostile, matrix_checks, stored_checks
 from .tiles import WAYS
 
 __all__ = ["TRIALS", "Arguments", "Trial", "is_clear", "trials"]
@@ -234,6 +235,40 @@ def _functions(placed: strategies.Placed, merge: str | None) -> list[str]:
 
 
 @st.composite
+def _leaving(draw: st.DrawFn, pool: Pool) -> Arguments:
+    """What a run takes that is not on an array in memory alone."""
+    merge = draw(st.sampled_from((*MERGES, None)))
+    placed = draw(strategies.placed(pool=pool, kinds=kinds_for(merge).replace("b", "")))
+    names = st.sampled_from(_functions(placed, merge)).filter(lambda name: name != "doubled")
+    options: Arguments = {"merge": merge, "fill": draw(st.sampled_from([None, 0, 1]))}
+    if merge in WEIGHED and draw(st.sampled_from([False, True])):
+        options["weights"] = "hann"
+    return {
+        "image": placed.image,
+        "grid": placed.grid,
+        "roles": placed.roles,
+        "functions": draw(st.lists(names, min_size=1, max_size=2)),
+        "options": options,
+        "chunks": [draw(st.integers(1, n)) for n in placed.image.shape],
+        "doubled": merge is not None and options["fill"] is None and draw(st.booleans()),
+    }
+
+
+@st.composite
+def _stored(draw: st.DrawFn, pool: Pool) -> Arguments:
+    arguments = draw(_leaving(pool))
+    arguments["options"]["where"] = draw(st.none() | strategies.wheres(arguments["grid"]))
+    arguments["options"]["batch_bytes"] = draw(st.sampled_from([None, 1, 300]))
+    return {
+        **arguments,
+        "source": draw(st.sampled_from(["", ".npy", ".zarr"])),
+        "target": draw(st.sampled_from(["", "array", ".npy", ".zarr"])),
+        "stop": draw(st.sampled_from([None, 0, 1, 3])),
+        "tiles": draw(TILES),
+    }
+
+
+@st.composite
 def _matrix(draw: st.DrawFn, pool: Pool) -> Arguments:
     placed = draw(strategies.placed(pool=pool))
     where = draw(st.none() | st.none() | strategies.wheres(placed.grid))
@@ -287,6 +322,10 @@ def trials(pool: Pool = strategies.DTYPES) -> dict[str, Trial]:
         (matrix_checks.check_images, _images(pool)),
         (hostile.check_hostile, hostile.calls()),
     ]
+    if find_spec("zarr") is not None:
+        pairs.append((stored_checks.check_stored, _stored(pool)))
+    if find_spec("dask") is not None:
+        pairs.append((stored_checks.check_lazy, _leaving(pool)))
     found = [Trial(check, arguments) for check, arguments in pairs]
     return {trial.name: trial for trial in found}
 

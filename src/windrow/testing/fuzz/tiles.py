@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest import mock
@@ -17,11 +18,13 @@ _SIZES = {
     "windrow.verbs.unpatchify": {"_LEAF": 1, "_STATE": 8},
 }
 
-# estimates of cost that leave one way of computing a product
-WAYS: Mapping[str, Mapping[str, float]] = {
+# estimates of cost that leave one way of computing a product; "direct" cuts nothing and needs no FFT
+NEVER = {"_phases": lambda box: math.inf}  # noqa: ARG005
+WAYS: Mapping[str, Mapping[str, Any]] = {
     "chosen": {},
-    "blocks": {"FFT": 1e9, "PASS": 1e9},
-    "boxes": {"CUT": 1e9, "CALL": 0.0},
+    "blocks": {"FFT": 1e9, "PASS": 1e9, "DOT": 1e9, **NEVER},
+    "boxes": {"CUT": 1e9, "DOT": 1e9, "CALL": 0.0, **NEVER},
+    "direct": {"CUT": 1e9, "FFT": 1e9, "PASS": 1e9, "CALL": 0.0},
 }
 
 
@@ -36,12 +39,14 @@ def tiles_of(elements: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def computed_by(way: str, points: int | None = None) -> Iterator[None]:
-    """Let `PatchMatrix` compute in one of `WAYS`, with FFTs of at most about so many ``points``."""
+    """Let `PatchMatrix` compute in one of `WAYS`, with FFTs of at most about so many ``points``, in small pieces."""
     with contextlib.ExitStack() as stack:
         if WAYS[way]:
             _change(stack, "windrow.matrix.cost", WAYS[way])
         if points:
             _change(stack, "windrow.matrix.spectra", {"MOST_POINTS": points})
+            _change(stack, "windrow.matrix.lags", {"_FACE_BYTES": 200})
+            _change(stack, "windrow.matrix.direct", {"_ROWS": 5, "_LEAF": 1})
         yield
 
 
