@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import windrow
 from tests._files_made import DTYPES, MAKERS, SHAPES, everything, holds, image, make, nobody
 from windrow.files import open_image
 from windrow.testing.stores import RecordingStore, accesses
@@ -421,3 +422,13 @@ def test_a_memmap_runs_any_way_through_its_file(tmp_path: Path) -> None:
     for each in (mapped[1::2, ::3], mapped.T, mapped[..., 4], mapped[::-1], mapped.swapaxes(0, 1)):
         reader = pickle.loads(pickle.dumps(open_image(each)))
         np.testing.assert_array_equal(_whole(reader), np.asarray(each))
+
+
+def test_a_reader_becomes_an_array(tmp_path):
+    np.save(tmp_path / "image.npy", image := np.arange(42, dtype="u2").reshape(6, 7))
+    reader = open_image(tmp_path / "image.npy")
+    np.testing.assert_array_equal(np.asarray(reader), image, strict=True)
+    assert np.asarray(reader, np.float32).dtype == np.float32
+    np.testing.assert_array_equal(windrow.extract(reader, 3), windrow.extract(image, 3))
+    with pytest.raises(ValueError, match=r"image\.npy has to be read"):
+        np.array(reader, copy=False)

@@ -93,6 +93,12 @@ class Runs:
             begin = end
         return groups
 
+    def leaves(self, features: int, most: int) -> list[Runs]:
+        """Parts for the threads, of about ``most`` elements; all in one where there are no more."""
+        if self.n * features <= most:
+            return [self]
+        return self.split(max(1, min(most // features, -(-self.n // 2))))
+
     def _shortened(self, most: int) -> Runs:
         parts = -(-self.lengths // most)
         if (parts == 1).all():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..kernels.flat import flat, native, strided_by_items
-from ..kernels.parallel import cores, each_in_parallel
+from ..kernels.parallel import each_in_parallel
 from ..kernels.read import read_block
 from ..kernels.walk import Operand, Runs, line_tables, placed, runs_of
 from ..verbs.extract import readable
@@ -34,39 +35,41 @@ def _known(dtype: np.dtype[Any]) -> bool:
 
 def direct_times(table: Table, right: Array, out: Array) -> None:
     """``out = X @ right``, a column at a time."""
-    from ..kernels.loops import project
-
     vectors = np.ascontiguousarray(right.T)
     for rows, part, numbers in _pieces(table):
         sums = np.zeros((len(vectors), len(numbers)), out.dtype)
         for source, runs in _sources(part, numbers):
-
-            def each(leaf: Runs, part: Part = part, source: Operand = source) -> None:
-                for vector, column in zip(vectors, sums, strict=True):  # noqa: B023
-                    project(*_tables(part, vector, source, leaf), column)
-
-            each_in_parallel(each, _leaves(runs, part))
+            task = partial(_project, part, source, vectors, sums)
+            each_in_parallel(task, runs.leaves(table.features, _LEAF))
         out[rows] = sums.T
+
+
+def _project(part: Part, source: Operand, vectors: Array, sums: Array, runs: Runs) -> None:
+    from ..kernels.loops import project
+
+    for vector, column in zip(vectors, sums, strict=True):
+        project(*_tables(part, vector, source, runs), column)
 
 
 def direct_transposed(table: Table, right: Array) -> Array:
     """``X.T @ right``, a column at a time."""
-    from ..kernels.loops import backproject
-
-    def lane(leaves: list[tuple[Part, Operand, Runs, Array]]) -> Array:
-        total = np.zeros((right.shape[1], table.features), right.dtype)
-        for part, source, runs, weights in leaves:
-            for vector, column in zip(total, weights, strict=True):
-                backproject(*_tables(part, vector, source, runs), column)
-        return total
-
-    found = np.zeros((right.shape[1], table.features), right.dtype)
+    total = np.zeros((right.shape[1], table.features), right.dtype)
     for rows, part, numbers in _pieces(table):
         weights = np.ascontiguousarray(right[rows].T)
         for source, runs in _sources(part, numbers):
-            leaves = [(part, source, leaf, weights) for leaf in _leaves(runs, part)]
-            found += sum(in_lanes(lane, leaves))
-    return found.T
+            task = partial(_backprojected, part, source, weights)
+            total += sum(in_lanes(task, runs.leaves(table.features, _LEAF)))
+    return total.T
+
+
+def _backprojected(part: Part, source: Operand, weights: Array, lane: list[Runs]) -> Array:
+    from ..kernels.loops import backproject
+
+    total = np.zeros((len(weights), part.frame.features), weights.dtype)
+    for runs in lane:
+        for vector, column in zip(total, weights, strict=True):
+            backproject(*_tables(part, vector, source, runs), column)
+    return total
 
 
 def _pieces(table: Table) -> Iterator[tuple[Any, Part, Array]]:
@@ -90,11 +93,6 @@ def _sources(part: Part, rows: Array) -> Iterator[tuple[Operand, Runs]]:
             origin = tuple(begin for begin, _ in bounds)
         memory = flat(native(strided_by_items(block)))
         yield placed(memory, frame.axes, origin, ranges, frame.gap, frame.along), runs
-
-
-def _leaves(runs: Runs, part: Part) -> list[Runs]:
-    """Parts of some runs for the threads."""
-    return runs.split(max(1, min(_LEAF // part.frame.features, -(-runs.n // cores()))))
 
 
 def _tables(part: Part, vector: Array, source: Operand, runs: Runs) -> tuple[Any, ...]:

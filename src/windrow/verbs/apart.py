@@ -49,6 +49,4 @@ def put(stack: PatchStack, view: NDArray[Any], fill: Any) -> None:
     def move(runs: Runs) -> None:
         copy_by_patch(goal.memory, source.memory, *line_tables((goal, source), runs, frame.patch))
 
-    runs = whole_runs(frame)
-    share = max(1, min(_LEAF // frame.features, -(-runs.n // 2)))
-    each_in_parallel(move, runs.split(share) if runs.n * frame.features > _LEAF else [runs])
+    each_in_parallel(move, whole_runs(frame).leaves(frame.features, _LEAF))

@@ -223,8 +223,7 @@ def copy_patches(
     def move(part: Runs) -> None:
         kernel(goal.memory, source.memory, *tables((goal, source), part, frame.patch))
 
-    share = max(1, min(_LEAF // frame.features, -(-runs.n // 2)))
-    each_in_parallel(move, runs.split(share) if runs.n * frame.features > _LEAF else [runs])
+    each_in_parallel(move, runs.leaves(frame.features, _LEAF))
 
 
 def readable(frame: Frame, runs: Runs) -> list[tuple[Runs, Bounds | None]]:

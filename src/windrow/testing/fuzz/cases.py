@@ -258,11 +258,11 @@ def _leaving(draw: st.DrawFn, pool: Pool) -> Arguments:
 def _stored(draw: st.DrawFn, pool: Pool) -> Arguments:
     arguments = draw(_leaving(pool))
     arguments["options"]["where"] = draw(st.none() | strategies.wheres(arguments["grid"]))
-    arguments["options"]["batch_bytes"] = draw(st.sampled_from([None, 1, 300]))
     return {
         **arguments,
         "source": draw(st.sampled_from(["", ".npy", ".zarr"])),
         "target": draw(st.sampled_from(["", "array", ".npy", ".zarr"])),
+        "batch_bytes": draw(st.sampled_from([None, 1, 300])),
         "stop": draw(st.sampled_from([None, 0, 1, 3])),
         "tiles": draw(TILES),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -59,6 +60,7 @@ def check_stored(
     source: str,
     target: str,
     chunks: Sequence[int],
+    batch_bytes: int | None = None,
     stop: int | None = None,
     doubled: bool = False,
     tiles: int | None = None,
@@ -70,12 +72,13 @@ def check_stored(
         twins = _twins(functions, image, grid, roles, options, doubled)
         given = _stored(image, source, chunks, folder)
         outs = [_place(twin, target, folder / f"result{k}") for k, twin in enumerate(twins or ())]
-        out = None if None in outs or not outs else outs[0] if len(outs) == 1 else tuple(outs)
+        out = _out(outs)
         if twins is None:
             with refused(ValueError, "fill"):
                 wr.map_patches(Calls(functions), given, grid, **settings)
             return
-        found = _run(functions, stop, given, grid, {**settings, "out": out})
+        settings |= {"out": out, "batch_bytes": batch_bytes}
+        found = _run(functions, stop, given, grid, settings)
         results = found if isinstance(found, tuple) else (found,)
         for twin, result in zip(twins, results, strict=True):
             assert_mapped(_held(result), twin, image, options)
@@ -122,9 +125,7 @@ def _twins(
     """What the slow twin makes with each function; None where it finds a hole and no fill."""
     found = []
     for name in functions:
-        twin = filled(
-            lambda f=FUNCTIONS[name]: slow.map_patches(f, image, grid, **roles, **options)
-        )
+        twin = filled(partial(slow.map_patches, FUNCTIONS[name], image, grid, **roles, **options))
         if twin is None:
             return None
         found.append(twice(twin) if doubled else twin)
@@ -170,6 +171,12 @@ def _place(twin: Array, target: str, path: Path) -> Any:
     if target == "array":
         return np.empty(twin.shape, twin.dtype)
     return path.with_suffix(target) if target else None
+
+
+def _out(outs: list[Any]) -> Any:
+    if not outs or outs[0] is None:
+        return None
+    return tuple(outs) if len(outs) > 1 else outs[0]
 
 
 def _held(result: Any) -> Array:
