@@ -12,7 +12,7 @@ from time import perf_counter
 from benchmarks import growth
 from benchmarks.cases import Case
 from benchmarks.jobs import Row, inputs_of, measure, peers_of
-from benchmarks.peers import JOBS, Job, missing
+from benchmarks.peers import JOBS, Job, missing, refusal
 from benchmarks.probes import ask, import_seconds
 from benchmarks.report import PACKAGES, cores, digits, duration, total_memory
 from benchmarks.roofline import roofline
@@ -175,7 +175,7 @@ def _compile(case: Case) -> None:
     few = tuple(p + 3 * s for p, s in zip(case.patch, case.step, strict=True))
     small = Case(few, case.patch, case.step, case.dtype)
     for job in JOBS:
-        for peer in peers_of(job, ": windrow"):
+        for peer in (p for p in peers_of(job, ": windrow") if not refusal(p, case)):
             peer.make(small)(inputs_of(small, job, {peer.layout})[peer.layout])
 
 
