@@ -61,7 +61,9 @@ class FileReader:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All of it, in memory."""
         if copy is False:
-            raise ValueError(f"{self.place.path} has to be read, which makes a copy: leave out copy=")
+            raise ValueError(
+                f"{self.place.path} has to be read, which makes a copy: leave out copy="
+            )
         whole = self[tuple(slice(0, n) for n in self.shape)]
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
