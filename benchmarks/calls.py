@@ -50,6 +50,7 @@ __all__ = [
     "torch_sum",
     "torch_unfold_cut",
     "torch_windows_cut",
+    "vector",
     "windrow_cut",
     "windrow_gram",
     "windrow_map",
@@ -102,7 +103,7 @@ def windrow_map(case: Case) -> Run:
 
 
 def windrow_product(case: Case) -> Run:
-    wr, v = _quiet("windrow"), _vector(case)
+    wr, v = _quiet("windrow"), vector(case)
     grid = wr.PatchGrid(case.shape, case.patch, case.step, tail="drop")
     return lambda image: wr.PatchMatrix(image, grid) @ v
 
@@ -113,7 +114,7 @@ def windrow_gram(case: Case) -> Run:
     return lambda image: wr.PatchMatrix(image, grid).gram()
 
 
-def _vector(case: Case) -> Array:
+def vector(case: Case) -> Array:
     """Return what every window is multiplied by."""
     return np.random.default_rng(7).random(case.features).astype(case.float_dtype)
 
@@ -202,12 +203,12 @@ def numpy_map(case: Case) -> Run:
 
 
 def numpy_product(case: Case) -> Run:
-    v = _vector(case)
+    v = vector(case)
     return lambda image: _expanded(case, image) @ v
 
 
 def numpy_view_product(case: Case) -> Run:
-    v = _vector(case).reshape(case.patch)
+    v = vector(case).reshape(case.patch)
     windows, features = "abc"[: case.ndim], "ijk"[: case.ndim]
     script = f"{windows}{features},{features}->{windows}"
     return lambda image: np.einsum(script, case.view(image), v).ravel()
@@ -230,11 +231,10 @@ def _expanded(case: Case, image: Array) -> Array:
 def scipy_product(case: Case) -> Run:
     oaconvolve = _quiet("scipy.signal").oaconvolve
     steps = tuple(slice(None, None, step) for step in case.step)
-    kernel = np.flip(_vector(case).reshape(case.patch))
+    kernel = np.flip(vector(case).reshape(case.patch))
 
     def run(image: Array) -> Array:
-        floats = image.astype(case.float_dtype, copy=False)
-        every: Array = oaconvolve(floats, kernel, mode="valid")
+        every: Array = oaconvolve(image, kernel, mode="valid")
         return every[steps].ravel()
 
     return run
@@ -349,7 +349,7 @@ def torch_map(case: Case) -> Run:
 def torch_product(case: Case) -> Run:
     torch = _quiet("torch")
     convolve = getattr(torch.nn.functional, f"conv{case.ndim}d")
-    kernel = torch.from_numpy(_vector(case).reshape(case.patch))[None, None]
+    kernel = torch.from_numpy(vector(case).reshape(case.patch))[None, None]
 
     def run(image: Array) -> Any:
         return (

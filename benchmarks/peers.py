@@ -226,7 +226,7 @@ PEERS: tuple[Peer, ...] = (
         expands=True,
     ),
     BASELINE["product"],
-    Peer("SciPy", "product", "scipy", "signal.oaconvolve", calls.scipy_product),
+    Peer("SciPy", "product", "scipy", "signal.oaconvolve", calls.scipy_product, dtypes=FLOATS),
     Peer("torch", "product", "torch", "conv", calls.torch_product, dtypes=FLOATS),
     Peer("NumPy", "product", "numpy", "einsum of the view", calls.numpy_view_product),
     Peer("NumPy", "product", "numpy", "copied, @ v", calls.numpy_product, expands=True),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.calls import Run
+from benchmarks.calls import Run, vector
 from benchmarks.cases import Array, Case, Pair
 from benchmarks.jobs import agree, inputs_of, rows_of
 from benchmarks.peers import BASELINE, JOBS, PEERS, Job, Peer, installed, missing, refusal
@@ -73,6 +73,8 @@ def _twin(case: Case, job: Job) -> Run:
             touched[region] += 1
         return total / touched if mean else total
 
+    v = vector(case).reshape(case.patch)
+
     def cut(image: Array) -> Array:
         return np.array([image[region] for region in regions])
 
@@ -81,6 +83,10 @@ def _twin(case: Case, job: Job) -> Run:
         "merge": lambda patches: merge(patches, mean=True),
         "sum": lambda patches: merge(patches, mean=False),
         "map": lambda image: merge(cut(image), mean=True),
+        "product": lambda image: np.array([(p * v).sum() for p in cut(image).astype(float)]),
+        "gram": lambda image: sum(
+            np.outer(p, p) for p in cut(image).astype(float).reshape(case.n_patches, -1)
+        ),
     }[job]
 
 
