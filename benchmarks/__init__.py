@@ -1,4 +1,4 @@
-"""Windrow against its peers: one table of peers, timed side by side and held to one answer."""
+"""Pantile against its peers: one table of peers, timed side by side and held to one answer."""
 
 import os
 

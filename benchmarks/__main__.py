@@ -1,4 +1,4 @@
-"""Time windrow and its peers on the same work: ``python -m benchmarks [--small]``.
+"""Time pantile and its peers on the same work: ``python -m benchmarks [--small]``.
 
 ``--report`` writes `docs/performance.md` instead: peers, growth, memory, first calls.
 """
@@ -16,7 +16,7 @@ from benchmarks.report import digits, duration, machine, print_table, write_json
 
 __all__ = ["main", "run"]
 
-HEAD = ("library", "call", "median", "best to worst", "Gel/s", "x windrow", "same", "note")
+HEAD = ("library", "call", "median", "best to worst", "Gel/s", "x pantile", "same", "note")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

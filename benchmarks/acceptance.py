@@ -1,4 +1,4 @@
-"""Measure what windrow promises: ``python -m benchmarks.acceptance [--part NAME]``.
+"""Measure what pantile promises: ``python -m benchmarks.acceptance [--part NAME]``.
 
 For each figure: the target, what was measured, and whether it is met. The targets are for two
 cores; times depend on what else the machine does, so none of this is a test.
@@ -64,7 +64,7 @@ def _merges(case: Case, libraries: Collection[str]) -> tuple[float, dict[str, Ti
     rows, sums = measure(case, "merge", wanted, extra={"numpy.sum": np.sum}, budget=10)
     assert all(row.agrees for row in rows if row.timing), "a peer's answer differs"
     timings = {row.peer.library: row.timing for row in rows if row.timing}
-    return timings.pop("windrow").median, timings | sums
+    return timings.pop("pantile").median, timings | sums
 
 
 def _faster(
@@ -78,12 +78,12 @@ def _faster(
 
 def copy() -> Iterator[Figure]:
     """Pass every window of 2000x2000 through `map_patches`, against NumPy copying them out."""
-    import windrow as wr
+    import pantile as pt
 
     case = Case((2000, 2000), (39, 39), (1, 1), "float32")
     image = case.image()
     tasks = {
-        "map_patches": partial(wr.map_patches, _same, image, 39),
+        "map_patches": partial(pt.map_patches, _same, image, 39),
         COPIED: partial(_copy_in_bands, case, image),
         "numpy.copyto, one band used again": partial(_copy_into_one_band, case, image),
     }
@@ -127,11 +127,11 @@ def memory() -> Iterator[Figure]:
 
 def workers() -> Iterator[Figure]:
     """Two workers against one."""
-    import windrow as wr
+    import pantile as pt
 
     image = Case((2000, 2000), (39, 39), (1, 1), "float32").image()
     tasks = {
-        str(count): partial(wr.map_patches, _same, image, 39, workers=count) for count in (1, 2)
+        str(count): partial(pt.map_patches, _same, image, 39, workers=count) for count in (1, 2)
     }
     timings = interleave(tasks, repeat=5, budget=60)
     yield _at_least("time of one worker / two", 1.6, timings["1"].median / timings["2"].median)
@@ -147,25 +147,25 @@ def huge() -> Iterator[Figure]:
 
 def view() -> Iterator[Figure]:
     """`patchify` on arrays of any strides."""
-    import windrow as wr
+    import pantile as pt
 
     cube = np.zeros((3, 4, 40, 50, 60), np.float32)
     tasks = {
-        "C order": partial(wr.patchify, np.zeros((400, 400), np.float32), 39),
-        "Fortran order": partial(wr.patchify, np.zeros((400, 400), np.float32, order="F"), 39),
-        "negative strides": partial(wr.patchify, np.zeros((400, 400), np.uint8)[::-1, ::-2], 39, 3),
-        "5-D, 2-D patch": partial(wr.patchify, cube, (7, 9), (1, 2)),
-        "5-D, 5-D patch": partial(wr.patchify, cube[::-1, ..., ::2], (2, 2, 5, 5, 5)),
+        "C order": partial(pt.patchify, np.zeros((400, 400), np.float32), 39),
+        "Fortran order": partial(pt.patchify, np.zeros((400, 400), np.float32, order="F"), 39),
+        "negative strides": partial(pt.patchify, np.zeros((400, 400), np.uint8)[::-1, ::-2], 39, 3),
+        "5-D, 2-D patch": partial(pt.patchify, cube, (7, 9), (1, 2)),
+        "5-D, 5-D patch": partial(pt.patchify, cube[::-1, ..., ::2], (2, 2, 5, 5, 5)),
     }
     for name, timing in interleave(tasks, repeat=25).items():
         yield _within(f"patchify, {name}", 20e-6, timing.median)
 
 
 def imports() -> Iterator[Figure]:
-    """`import windrow` over `import numpy`, medians of new processes taken in turns."""
-    pairs = [(import_seconds("windrow"), import_seconds("numpy")) for _ in range(11)]
-    windrow, numpy = (median(each) for each in zip(*pairs[1:], strict=True))
-    yield _within("import windrow - import numpy", 60e-3, windrow - numpy)
+    """`import pantile` over `import numpy`, medians of new processes taken in turns."""
+    pairs = [(import_seconds("pantile"), import_seconds("numpy")) for _ in range(11)]
+    pantile, numpy = (median(each) for each in zip(*pairs[1:], strict=True))
+    yield _within("import pantile - import numpy", 60e-3, pantile - numpy)
 
 
 def first() -> Iterator[Figure]:
@@ -206,13 +206,13 @@ def _first(environment: dict[str, str]) -> Any:
 
 def small() -> Iterator[Figure]:
     """`extract` and `unpatchify` of one 100x100 image, together, warm."""
-    import windrow as wr
+    import pantile as pt
 
     image = Case((100, 100), (39, 39), (1, 1), "float32").image()
-    grid = wr.PatchGrid(image.shape, 39)
+    grid = pt.PatchGrid(image.shape, 39)
 
     def there_and_back(layout: Layout) -> Any:
-        return wr.unpatchify(wr.extract(image, grid, layout=layout), grid)
+        return pt.unpatchify(pt.extract(image, grid, layout=layout), grid)
 
     layouts: tuple[Layout, ...] = ("patch", "feature")
     tasks: dict[str, Task] = {layout: partial(there_and_back, layout) for layout in layouts}
@@ -222,9 +222,9 @@ def small() -> Iterator[Figure]:
 
 def grid() -> Iterator[Figure]:
     """A grid of 10^12 patches is made, asked and indexed in microseconds."""
-    import windrow as wr
+    import pantile as pt
 
-    make = partial(wr.PatchGrid, (1_000_038, 1_000_038), 39)
+    make = partial(pt.PatchGrid, (1_000_038, 1_000_038), 39)
     made = make()
     tasks: dict[str, Task] = {
         "made": make,

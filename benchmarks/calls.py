@@ -35,6 +35,12 @@ __all__ = [
     "numpy_product",
     "numpy_slices_merge",
     "numpy_view_product",
+    "pantile_cut",
+    "pantile_gram",
+    "pantile_map",
+    "pantile_merge",
+    "pantile_product",
+    "pantile_view",
     "patchify_cut",
     "patchify_merge",
     "scipy_product",
@@ -51,12 +57,6 @@ __all__ = [
     "torch_unfold_cut",
     "torch_windows_cut",
     "vector",
-    "windrow_cut",
-    "windrow_gram",
-    "windrow_map",
-    "windrow_merge",
-    "windrow_product",
-    "windrow_view",
 ]
 
 Run = Callable[[Array], Any]
@@ -70,48 +70,48 @@ def _quiet(module: str) -> Any:
         return import_module(module)
 
 
-# windrow ---------------------------------------------------------------------------------------
+# pantile ---------------------------------------------------------------------------------------
 
 
-def windrow_view(case: Case) -> Run:
-    wr = _quiet("windrow")
-    return lambda image: wr.patchify(image, case.patch, case.step)
+def pantile_view(case: Case) -> Run:
+    pt = _quiet("pantile")
+    return lambda image: pt.patchify(image, case.patch, case.step)
 
 
-def windrow_cut(layout: Layout) -> Make:
+def pantile_cut(layout: Layout) -> Make:
     def make(case: Case) -> Run:
-        wr = _quiet("windrow")
-        grid = wr.PatchGrid(case.shape, case.patch, case.step, tail="drop")
-        return lambda image: wr.extract(image, grid, layout=layout)
+        pt = _quiet("pantile")
+        grid = pt.PatchGrid(case.shape, case.patch, case.step, tail="drop")
+        return lambda image: pt.extract(image, grid, layout=layout)
 
     return make
 
 
-def windrow_merge(merge: str) -> Make:
+def pantile_merge(merge: str) -> Make:
     def make(case: Case) -> Run:
-        wr = _quiet("windrow")
-        grid = wr.PatchGrid(case.shape, case.patch, case.step)
-        return lambda patches: wr.unpatchify(patches, grid, merge=merge)
+        pt = _quiet("pantile")
+        grid = pt.PatchGrid(case.shape, case.patch, case.step)
+        return lambda patches: pt.unpatchify(patches, grid, merge=merge)
 
     return make
 
 
-def windrow_map(case: Case) -> Run:
-    wr = _quiet("windrow")
-    grid = wr.PatchGrid(case.shape, case.patch, case.step)
-    return lambda image: wr.map_patches(lambda batch: batch, image, grid)
+def pantile_map(case: Case) -> Run:
+    pt = _quiet("pantile")
+    grid = pt.PatchGrid(case.shape, case.patch, case.step)
+    return lambda image: pt.map_patches(lambda batch: batch, image, grid)
 
 
-def windrow_product(case: Case) -> Run:
-    wr, v = _quiet("windrow"), vector(case)
-    grid = wr.PatchGrid(case.shape, case.patch, case.step, tail="drop")
-    return lambda image: wr.PatchMatrix(image, grid) @ v
+def pantile_product(case: Case) -> Run:
+    pt, v = _quiet("pantile"), vector(case)
+    grid = pt.PatchGrid(case.shape, case.patch, case.step, tail="drop")
+    return lambda image: pt.PatchMatrix(image, grid) @ v
 
 
-def windrow_gram(case: Case) -> Run:
-    wr = _quiet("windrow")
-    grid = wr.PatchGrid(case.shape, case.patch, case.step, tail="drop")
-    return lambda image: wr.PatchMatrix(image, grid).gram()
+def pantile_gram(case: Case) -> Run:
+    pt = _quiet("pantile")
+    grid = pt.PatchGrid(case.shape, case.patch, case.step, tail="drop")
+    return lambda image: pt.PatchMatrix(image, grid).gram()
 
 
 def vector(case: Case) -> Array:

@@ -1,4 +1,4 @@
-"""How windrow's own cost grows: ``python -m benchmarks.growth [--series NAME] [--only LABEL]``.
+"""How pantile's own cost grows: ``python -m benchmarks.growth [--series NAME] [--only LABEL]``.
 
 Each series varies one thing and keeps the rest. What is timed is `map_patches` with the identity,
 cut and merge in one, unless the series says otherwise.
@@ -120,11 +120,11 @@ def matrix(size: float) -> Iterator[Point]:
     """`PatchMatrix`, 39x39 patches at step 1, float32: products and Gram matrix, never expanded."""
     import numpy as np
 
-    import windrow as wr
+    import pantile as pt
 
     for whole in (500, 1000, 2000):
         side = _side(whole, size)
-        X = wr.PatchMatrix(Case((side, side), (39, 39), (1, 1), "float32").image(), 39)
+        X = pt.PatchMatrix(Case((side, side), (39, 39), (1, 1), "float32").image(), 39)
         V, u = np.ones((X.shape[1], 1)), np.ones(X.shape[0])
         tasks: dict[str, Task] = {
             "X @ v": partial(X.__matmul__, V[:, 0]),
@@ -143,13 +143,13 @@ def _side(whole: int, size: float) -> int:
 def _mapped(
     label: str, shape: Ints, patch: Ints, step: int = 1, *, dtype: str = "float32", **options: Any
 ) -> Point:
-    import windrow as wr
+    import pantile as pt
 
     case = Case(shape, patch, (step,) * len(shape), dtype)
-    grid = wr.PatchGrid(shape, patch, step)
+    grid = pt.PatchGrid(shape, patch, step)
     few = Case(tuple(2 * p for p in patch), patch, case.step, dtype)
-    wr.map_patches(_same, few.image(), few.patch, few.step, **options)  # compiles
-    task = partial(wr.map_patches, _same, case.image(), grid, **options)
+    pt.map_patches(_same, few.image(), few.patch, few.step, **options)  # compiles
+    task = partial(pt.map_patches, _same, case.image(), grid, **options)
     return Point(label, grid.n_patches, grid.n_patches * grid.features, task)
 
 

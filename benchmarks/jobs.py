@@ -1,4 +1,4 @@
-"""One job of one case: every peer that does it, held to windrow's answer and timed in turns."""
+"""One job of one case: every peer that does it, held to pantile's answer and timed in turns."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ SAMPLED = 4096
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a peer on a case, its times and whether its answer is windrow's."""
+    """One line of the table: a peer on a case, its times and whether its answer is pantile's."""
 
     case: Case
     peer: Peer

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-import windrow as wr
-from windrow.engine import staging
-from windrow.engine.journal import read_journal
+import pantile as pt
+from pantile.engine import staging
+from pantile.engine.journal import read_journal
 
 __all__ = ["main"]
 
@@ -42,11 +42,11 @@ def run(image: str, out: str, *, resume: bool, executor: object = None) -> None:
     """The run that is killed: journal lines come often, so that there is something to lose."""
     staging._INTERVAL, staging._SHARE = 0.02, 0
     options = {"weights": "hann", "batch_bytes": 60_000, "workers": 2}
-    wr.map_patches(filtered, image, 16, 5, out=out, resume=resume, executor=executor, **options)
+    pt.map_patches(filtered, image, 16, 5, out=out, resume=resume, executor=executor, **options)
 
 
 def read(path: str) -> np.ndarray:
-    from windrow.files import open_image
+    from pantile.files import open_image
 
     image = open_image(path)
     return np.array(image[tuple(slice(0, n) for n in image.shape)])

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import windrow as wr
+import pantile as pt
 from benchmarks.probes import _memory
 
 __all__ = ["main"]
@@ -67,7 +67,7 @@ def make_volume(path: Path, size: int) -> None:
 def on_disk(kind: str, folder: Path, memory: str, workers: int) -> None:
     """One run from Zarr to Zarr; prints seconds and peak memory as JSON."""
     func, patch, options = _work(kind)
-    plan = wr.plan(
+    plan = pt.plan(
         func,
         folder / "image.zarr",
         patch,
@@ -101,7 +101,7 @@ def in_memory(kind: str, folder: Path, part: int, workers: int) -> float:
     func, patch, options = _work(kind)
     rates = []
     for _ in range(3):
-        plan = wr.plan(func, image, patch, **options, workers=workers)
+        plan = pt.plan(func, image, patch, **options, workers=workers)
         start = time.perf_counter()
         plan.run()
         rates.append(plan.n_patches / (time.perf_counter() - start))
@@ -117,7 +117,7 @@ def check(kind: str, folder: Path) -> float:
     func, patch, options = _work(kind)
     n = 64 if kind == "volume" else 300
     part = image[(slice(0, n + 2 * patch),) * image.ndim]
-    expected = wr.map_patches(func, part, patch, **options)
+    expected = pt.map_patches(func, part, patch, **options)
     corner = (slice(0, n),) * image.ndim
     return float(np.abs(expected[corner] - result[corner]).max())
 

@@ -59,7 +59,7 @@ def neighbours(image: Array) -> Array:
 
 def pca(image: Array, _: Array) -> tuple[Any, Callable[[], Any]]:
     """`PatchPCA`, 8 components; then the first one's codes of the whole image in float32."""
-    from windrow.learn import PatchPCA
+    from pantile.learn import PatchPCA
 
     model = PatchPCA(PATCH, n_components=8)
     return lambda: model.fit(image), lambda: _one(model).transform(image, dtype=np.float32)
@@ -73,7 +73,7 @@ def _one(model: Any) -> Any:
 
 def ridge(image: Array, _: Array) -> tuple[Any, Callable[[], Any]]:
     """`PatchRidge`, one target; then the prediction of the whole image in float32."""
-    from windrow.learn import PatchRidge
+    from pantile.learn import PatchRidge
 
     target = neighbours(image)
     model = PatchRidge(PATCH)
@@ -82,7 +82,7 @@ def ridge(image: Array, _: Array) -> tuple[Any, Callable[[], Any]]:
 
 def lda(image: Array, classes: Array) -> tuple[Any, Callable[[], Any]]:
     """`PatchLDA`, three classes; then the labels of the whole image."""
-    from windrow.learn import PatchLDA
+    from pantile.learn import PatchLDA
 
     model = PatchLDA(PATCH)
     return lambda: model.fit(image, classes), lambda: model.predict(image)
@@ -90,7 +90,7 @@ def lda(image: Array, classes: Array) -> tuple[Any, Callable[[], Any]]:
 
 def logistic(image: Array, classes: Array) -> tuple[Any, Callable[[], Any]]:
     """`PatchLogisticRegression`, three classes; then the labels of the whole image."""
-    from windrow.learn import PatchLogisticRegression
+    from pantile.learn import PatchLogisticRegression
 
     model = PatchLogisticRegression(PATCH)
     return lambda: model.fit(image, classes), lambda: model.predict(image)

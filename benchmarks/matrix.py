@@ -34,10 +34,10 @@ def _image(side: int) -> Array:
 
 def gram(side: int | None) -> Iterator[Figure]:
     """`gram()` against the same matrix streamed through GEMM in float32."""
-    import windrow as wr
+    import pantile as pt
 
     image = _image(side or LARGE)
-    X = wr.PatchMatrix(image, PATCH)
+    X = pt.PatchMatrix(image, PATCH)
     ours = interleave({"gram": X.gram}, repeat=3, budget=60)["gram"].median
     streamed = _streamed(X, 100_000) * len(X) / min(100_000, len(X))
     yield Figure(f"gram(), {len(X):,} rows of {PATCH}x{PATCH}", "-", duration(ours))
@@ -89,11 +89,11 @@ def product(side: int | None) -> Iterator[Figure]:
     """`X @ v` and `X.T @ u` against `scipy.signal.oaconvolve` of the float32 image."""
     from scipy.signal import oaconvolve
 
-    import windrow as wr
+    import pantile as pt
 
     image = _image(side or HUGE)
     kernel = np.random.default_rng(1).standard_normal((PATCH, PATCH)).astype(np.float32)
-    X = wr.PatchMatrix(image, PATCH)
+    X = pt.PatchMatrix(image, PATCH)
     tasks = {
         "X @ v": partial(X.__matmul__, kernel.ravel()),
         "oaconvolve": partial(oaconvolve, image, kernel[::-1, ::-1], mode="valid"),
@@ -117,10 +117,10 @@ def product(side: int | None) -> Iterator[Figure]:
 
 def gram_memory(side: int) -> dict[str, Any]:
     """Return the seconds of `gram`, and bytes beyond the image; for a process of its own."""
-    import windrow as wr
+    import pantile as pt
 
-    wr.PatchMatrix(_image(400), PATCH).gram()
-    X = wr.PatchMatrix(_image(side), PATCH)
+    pt.PatchMatrix(_image(400), PATCH).gram()
+    X = pt.PatchMatrix(_image(side), PATCH)
     gc.collect()
     before = _memory("VmRSS")
     start = perf_counter()

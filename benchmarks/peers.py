@@ -101,18 +101,18 @@ def refusal(peer: Peer, case: Case) -> str:
 # What the others are compared with and measured against, job by job: the same input, the same
 # output layout as most peers have.
 BASELINE: dict[Job, Peer] = {
-    "cut": Peer("windrow", "cut", "windrow", "extract", calls.windrow_cut("patch")),
-    "merge": Peer("windrow", "merge", "windrow", "unpatchify", calls.windrow_merge("mean")),
-    "sum": Peer("windrow", "sum", "windrow", "unpatchify sum", calls.windrow_merge("sum")),
-    "map": Peer("windrow", "map", "windrow", "map_patches", calls.windrow_map),
-    "product": Peer("windrow", "product", "windrow", "PatchMatrix @ v", calls.windrow_product),
-    "gram": Peer("windrow", "gram", "windrow", "PatchMatrix.gram", calls.windrow_gram),
+    "cut": Peer("pantile", "cut", "pantile", "extract", calls.pantile_cut("patch")),
+    "merge": Peer("pantile", "merge", "pantile", "unpatchify", calls.pantile_merge("mean")),
+    "sum": Peer("pantile", "sum", "pantile", "unpatchify sum", calls.pantile_merge("sum")),
+    "map": Peer("pantile", "map", "pantile", "map_patches", calls.pantile_map),
+    "product": Peer("pantile", "product", "pantile", "PatchMatrix @ v", calls.pantile_product),
+    "gram": Peer("pantile", "gram", "pantile", "PatchMatrix.gram", calls.pantile_gram),
 }
 
 PEERS: tuple[Peer, ...] = (
     BASELINE["cut"],
-    Peer("windrow", "cut", "windrow", "extract feature layout", calls.windrow_cut("feature")),
-    Peer("windrow", "cut", "windrow", "patchify (a view, no copy)", calls.windrow_view),
+    Peer("pantile", "cut", "pantile", "extract feature layout", calls.pantile_cut("feature")),
+    Peer("pantile", "cut", "pantile", "patchify (a view, no copy)", calls.pantile_view),
     Peer("NumPy", "cut", "numpy", "sliding_window_view, copied", calls.numpy_cut),
     Peer("NumPy", "cut", "numpy", "index arrays", calls.numpy_indices_cut),
     Peer("scikit-image", "cut", "skimage", "view_as_windows, copied", calls.skimage_cut),
@@ -148,11 +148,11 @@ PEERS: tuple[Peer, ...] = (
     ),
     BASELINE["merge"],
     Peer(
-        "windrow",
+        "pantile",
         "merge",
-        "windrow",
+        "pantile",
         "unpatchify feature layout",
-        calls.windrow_merge("mean"),
+        calls.pantile_merge("mean"),
         layout="feature",
     ),
     Peer("NumPy", "merge", "numpy", "index arrays, bincount", calls.numpy_bincount_merge),

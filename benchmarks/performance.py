@@ -42,7 +42,7 @@ SIZES = (250, 500, 1000, 2000, 4000)  # sides of the images that get ever larger
 HUGE = 10_038  # and of the one with 10^8 patches
 SMALL_CASES = (_square(48, 9, 1), Case((16, 16, 16), (4, 4, 4), (2, 2, 2), "float32"))
 HEADS = {
-    "peers": ("time / windrow's", "library", "call", "median", "best to worst", "Gel/s", "same answer", "repeat"),
+    "peers": ("time / pantile's", "library", "call", "median", "best to worst", "Gel/s", "same answer", "repeat"),
     "growth": (*growth.HEAD, "repeat"),
 }  # fmt: skip
 
@@ -114,9 +114,9 @@ def memory(report: Report) -> Iterator[str]:
 def peers(report: Report) -> Iterator[str]:
     """Side by side"""
     yield (
-        "The same work on the same array, in turns; the median of up to five samples. A time over windrow's of 10"
-        " means that windrow is ten times as fast. Gel/s: 10⁹ patch elements a second. `map` passes every patch"
-        " through and merges it again, unchanged; products and Gram matrices are windrow's in float64, the others'"
+        "The same work on the same array, in turns; the median of up to five samples. A time over pantile's of 10"
+        " means that pantile is ten times as fast. Gel/s: 10⁹ patch elements a second. `map` passes every patch"
+        " through and merges it again, unchanged; products and Gram matrices are pantile's in float64, the others'"
         " in the image's precision."
     )
     cases, left = SMALL_CASES if report.small else CASES, []
@@ -138,7 +138,7 @@ def peers(report: Report) -> Iterator[str]:
 def sizes(report: Report) -> Iterator[str]:
     """Larger and larger images"""
     yield (
-        "39x39 patches at step 1, float32: time over windrow's, and windrow's own time. Who makes the patches runs out"
+        "39x39 patches at step 1, float32: time over pantile's, and pantile's own time. Who makes the patches runs out"
         " of memory; who does not is still there at the end."
     )
     jobs: tuple[Job, ...] = ("map", "product", "gram")
@@ -156,7 +156,7 @@ def sizes(report: Report) -> Iterator[str]:
             found, _ = measure(case, job, peers_of(job), repeat=1 if report.small else 3, budget=6)
             rows.append((f"{side}x{side}", *_sized(case, found)))
         yield f"### {JOBS[job]}"
-        yield from _table(("image", "expanded", "windrow", *names), rows)
+        yield from _table(("image", "expanded", "pantile", *names), rows)
         if left:
             yield f"Left out, for the time budget: {', '.join(left)}."
         yield f"Repeat: `python -m benchmarks --case {_square(1000, 39, 1).code} --job {job}`, and so on."
@@ -165,17 +165,17 @@ def sizes(report: Report) -> Iterator[str]:
 def _sized(case: Case, rows: Sequence[Row]) -> tuple[str, ...]:
     expanded = f"{4 * case.elements / 1e9:.3g} GB"
     ours, *others = rows
-    assert ours.timing is not None, "windrow takes every size"
+    assert ours.timing is not None, "pantile takes every size"
     ratios = [digits(row.ratio) if row.ratio else row.reason for row in others]
     return expanded, duration(ours.timing.median), *ratios
 
 
 def _compile(case: Case) -> None:
-    """Call what windrow would compile on a few patches, so that no compilation is timed."""
+    """Call what pantile would compile on a few patches, so that no compilation is timed."""
     few = tuple(p + 3 * s for p, s in zip(case.patch, case.step, strict=True))
     small = Case(few, case.patch, case.step, case.dtype)
     for job in JOBS:
-        for peer in (p for p in peers_of(job, ": windrow") if not refusal(p, case)):
+        for peer in (p for p in peers_of(job, ": pantile") if not refusal(p, case)):
             peer.make(small)(inputs_of(small, job, {peer.layout})[peer.layout])
 
 
@@ -281,11 +281,11 @@ def first(report: Report) -> Iterator[str]:
         ("compiled / cached", "call", "nothing cached, one run", "cached, median", "best to worst"),
         rows,
     )
-    modules = ("numpy", "windrow", "windrow.engine")
+    modules = ("numpy", "pantile", "pantile.engine")
     seconds = [[import_seconds(name) for name in modules] for _ in range(3 if report.small else 7)]
     numpy, ours, engine = (duration(median(each)) for each in zip(*seconds, strict=True))
     yield (
-        f"`import windrow` takes {ours}, for its names are loaded at their first use; with `map_patches` and NumPy it"
+        f"`import pantile` takes {ours}, for its names are loaded at their first use; with `map_patches` and NumPy it"
         f" is {engine}, of which `import numpy` is {numpy} (medians of new processes)."
     )
     yield "Repeat: `python -m benchmarks --report --part first`."

@@ -49,15 +49,15 @@ def first_call(side: int, patch: int, verb: str = "unpatchify") -> dict[str, Any
     """Return the seconds of the first call of `verb` in this process, lazy imports included."""
     import numpy as np
 
-    import windrow as wr
+    import pantile as pt
 
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
-    patches = np.ascontiguousarray(wr.patchify(image, patch))
+    patches = np.ascontiguousarray(pt.patchify(image, patch))
     calls: dict[str, tuple[Callable[[], Any], Any]] = {
-        "extract": (lambda: wr.extract(image, patch), patches.reshape(-1, patch, patch)),
-        "unpatchify": (lambda: wr.unpatchify(patches, image.shape), image),
-        "map_patches": (lambda: wr.map_patches(_same, image, patch), image),
-        "gram": (lambda: wr.PatchMatrix(image, patch).gram(), None),
+        "extract": (lambda: pt.extract(image, patch), patches.reshape(-1, patch, patch)),
+        "unpatchify": (lambda: pt.unpatchify(patches, image.shape), image),
+        "map_patches": (lambda: pt.map_patches(_same, image, patch), image),
+        "gram": (lambda: pt.PatchMatrix(image, patch).gram(), None),
     }
     call, expected = calls[verb]
     start = perf_counter()
@@ -76,15 +76,15 @@ def map_memory(side: int, patch: int, step: int, workers: int | None = None) -> 
     """
     import numpy as np
 
-    import windrow as wr
+    import pantile as pt
 
     options: dict[str, Any] = {"step": step, "workers": workers}
-    wr.map_patches(_same, np.zeros((2 * patch, 2 * patch), np.float32), patch, **options)
+    pt.map_patches(_same, np.zeros((2 * patch, 2 * patch), np.float32), patch, **options)
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
     gc.collect()
     before = _memory("VmRSS")
     start = perf_counter()
-    result = wr.map_patches(_same, image, patch, **options)
+    result = pt.map_patches(_same, image, patch, **options)
     seconds, beyond = perf_counter() - start, _memory("VmHWM") - before - result.nbytes
     error = max(float(np.abs(mine - its).max()) for mine, its in _bands(result, image))
     return {"seconds": seconds, "beyond": beyond, "error": error}

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 PACKAGES = (
-    "windrow",
+    "pantile",
     "numpy",
     "numba",
     "scipy",

@@ -1,1 +1,1 @@
-"""The originals' own tests and agreement tables, run against `windrow.compat`."""
+"""The originals' own tests and agreement tables, run against `pantile.compat`."""

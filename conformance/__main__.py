@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=100, help="of each Hypothesis test")
     parser.add_argument("--require-all", action="store_true", help="fail if a library is missing")
     options = parser.parse_args(arguments)
-    os.environ["WINDROW_EXAMPLES"] = str(options.examples)
+    os.environ["PANTILE_EXAMPLES"] = str(options.examples)
     rows = _rows()
     page = "\n".join([HEAD.format(examples=options.examples), *_table(rows), "", *_notes()])
     print(page)

@@ -91,11 +91,11 @@ def dictionary(library: Any, image: Array) -> tuple[Array, dict[str, float]]:
 
 
 PROGRAMS = (
-    Program("tiles with patchify", "patchify", "windrow.compat.patchify", tiles),
+    Program("tiles with patchify", "patchify", "pantile.compat.patchify", tiles),
     Program(
         "dictionary denoising with scikit-learn",
         "sklearn.feature_extraction.image",
-        "windrow.compat.sklearn",
+        "pantile.compat.sklearn",
         dictionary,
     ),
 )

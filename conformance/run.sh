@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Conformance in an environment of its own: installs windrow and every library named in the table,
+# Conformance in an environment of its own: installs pantile and every library named in the table,
 # runs the originals' tests, the agreement tests and both migrations, and writes docs/conformance.md.
 # Arguments go to pip, for example an index with CPU builds of torch.
 set -euo pipefail

@@ -22,17 +22,17 @@ __all__ = ["EXCEPTIONS", "SUBSTITUTES", "extract_patches"]
 # test module -> name in it -> what stands there instead
 SUBSTITUTES: dict[str, dict[str, str]] = {
     "numpy.lib.tests.test_stride_tricks": {
-        "sliding_window_view": "windrow.compat.numpy:sliding_window_view",
+        "sliding_window_view": "pantile.compat.numpy:sliding_window_view",
     },
     "sklearn.feature_extraction.tests.test_image": {
-        "PatchExtractor": "windrow.compat.sklearn:PatchExtractor",
+        "PatchExtractor": "pantile.compat.sklearn:PatchExtractor",
         "_extract_patches": "conformance.substitute:extract_patches",
-        "extract_patches_2d": "windrow.compat.sklearn:extract_patches_2d",
-        "reconstruct_from_patches_2d": "windrow.compat.sklearn:reconstruct_from_patches_2d",
+        "extract_patches_2d": "pantile.compat.sklearn:extract_patches_2d",
+        "reconstruct_from_patches_2d": "pantile.compat.sklearn:reconstruct_from_patches_2d",
     },
     "patchify.tests.test_sanity": {
-        "patchify": "windrow.compat.patchify:patchify",
-        "unpatchify": "windrow.compat.patchify:unpatchify",
+        "patchify": "pantile.compat.patchify:patchify",
+        "unpatchify": "pantile.compat.patchify:unpatchify",
     },
 }
 
@@ -53,7 +53,7 @@ _replaced: set[str] = set()
 
 def extract_patches(arr: Any, patch_shape: Any = 8, extraction_step: Any = 1) -> Any:
     """`view_as_windows` under the name and the arguments that scikit-learn uses inside."""
-    from windrow.compat.skimage import view_as_windows
+    from pantile.compat.skimage import view_as_windows
 
     return view_as_windows(arr, patch_shape, extraction_step)
 

@@ -1,6 +1,6 @@
 """torch's own sample inputs for `unfold`, as its installed test database has them, given to ours.
 
-Not collected with windrow's tests: ``python -m pytest conformance/torch_samples.py``.
+Not collected with pantile's tests: ``python -m pytest conformance/torch_samples.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     torch = pytest.importorskip("torch")
     database = pytest.importorskip("torch.testing._internal.common_methods_invocations")
 
-from windrow.compat.torch import fold, unfold
+from pantile.compat.torch import fold, unfold
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 UNFOLD = next(op for op in database.op_db if op.name == "nn.functional.unfold")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-import windrow
+import pantile
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
-project = "windrow"
-author = "The windrow developers"
-project_copyright = "The windrow developers"
-version = release = windrow.__version__
+project = "pantile"
+author = "The pantile developers"
+project_copyright = "The pantile developers"
+version = release = pantile.__version__
 
 extensions = [
     "matplotlib.sphinxext.plot_directive",
@@ -54,7 +54,7 @@ sphinx_gallery_conf = {
 templates_path = ["_templates"]
 
 html_theme = "pydata_sphinx_theme"
-html_title = "windrow"
+html_title = "pantile"
 html_sidebars = {"**": []}
 html_show_sourcelink = False
 html_theme_options = {

@@ -23,7 +23,7 @@ import numpy as np
 from sklearn.datasets import load_sample_image
 from sklearn.ensemble import RandomForestClassifier
 
-from windrow.learn import PatchEstimator, PatchLDA, PatchLogisticRegression
+from pantile.learn import PatchEstimator, PatchLDA, PatchLogisticRegression
 
 photo = load_sample_image("china.jpg")
 

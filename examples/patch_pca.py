@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_sample_image
 
-from windrow.learn import PatchPCA
+from pantile.learn import PatchPCA
 
 photo = load_sample_image("china.jpg").mean(axis=2, dtype=np.float32) / 255
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windrow.files import sink_of
+from pantile.files import sink_of
 
 SINKS: dict[str, tuple[str, dict[str, Any]]] = {
     "npy": ("out.npy", {}),

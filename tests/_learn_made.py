@@ -7,7 +7,7 @@ from unittest import mock
 
 import numpy as np
 
-from windrow.learn import base, curvature, passes, points
+from pantile.learn import base, curvature, passes, points
 
 __all__ = ["DTYPES", "WAYS", "by", "classes_of", "explicit", "picture"]
 

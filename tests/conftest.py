@@ -1,4 +1,4 @@
-"""Hypothesis profiles: quick by default, repeatable in CI, `WINDROW_EXAMPLES` for more."""
+"""Hypothesis profiles: quick by default, repeatable in CI, `PANTILE_EXAMPLES` for more."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, settings
 
-from windrow.testing.fuzz.tiles import tiles_of as cut_into_tiles
+from pantile.testing.fuzz.tiles import tiles_of as cut_into_tiles
 
-EXAMPLES = int(os.environ.get("WINDROW_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("PANTILE_EXAMPLES", "30"))
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 settings.register_profile(
-    "windrow",
+    "pantile",
     max_examples=EXAMPLES,
     deadline=None,  # the first call of a kernel compiles it
     derandomize=IN_CI,
     print_blob=not IN_CI,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.load_profile("windrow")
+settings.load_profile("pantile")
 
 
 @pytest.fixture(scope="session")
 def tiles_of() -> Callable[[int | None], contextlib.AbstractContextManager[None]]:
-    """Cut even small arrays into tiles of about as many elements (None: as windrow chooses)."""
+    """Cut even small arrays into tiles of about as many elements (None: as pantile chooses)."""
     return cut_into_tiles

@@ -18,9 +18,9 @@ import tifffile
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
-import windrow as wr
-from windrow.cli import demonstration, denoising, files, main, picture
-from windrow.cli.commands import app
+import pantile as pt
+from pantile.cli import demonstration, denoising, files, main, picture
+from pantile.cli.commands import app
 
 SIGMA = 25.0
 CROPS = {"china": np.s_[160:320, 200:440], "flower": np.s_[180:340, 0:240]}
@@ -28,13 +28,13 @@ LEAST_GAIN = {"china": 7.5, "flower": 13.2}  # dB
 
 
 def run(*arguments: object) -> Any:
-    """The result of `windrow arguments`."""
+    """The result of `pantile arguments`."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def run_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The same in a process of its own."""
-    command = [sys.executable, "-m", "windrow", *map(str, arguments)]
+    command = [sys.executable, "-m", "pantile", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -42,7 +42,7 @@ def assert_refused(result: Any, *words: str) -> None:
     """Exit code 2 and one line on stderr that holds all `words`."""
     assert result.exit_code == 2, result.output
     assert result.stderr.count("\n") == 1, result.stderr
-    assert result.stderr.startswith("windrow: ")
+    assert result.stderr.startswith("pantile: ")
     for word in words:
         assert word in result.stderr
 
@@ -465,7 +465,7 @@ class TestInfoCommand:
 
     def test_every_option_reaches_the_grid(self, photo: Path) -> None:
         options = ("--patch", "5x7", "--step", "4x3", "--dilation", 2, "--tail", "drop", "--pad", 3)
-        grid = wr.PatchGrid((40, 60), (5, 7), (4, 3), dilation=2, tail="drop", pad=3)
+        grid = pt.PatchGrid((40, 60), (5, 7), (4, 3), dilation=2, tail="drop", pad=3)
         result = run("info", photo, *options)
         assert result.exit_code == 0, result.output
         assert f"{grid.counts[0]} x {grid.counts[1]} = {grid.n_patches}" in result.output
@@ -495,7 +495,7 @@ class TestInfoCommand:
 
 class TestProgram:
     def test_version(self) -> None:
-        assert run("--version").stdout == f"windrow {wr.__version__}\n"
+        assert run("--version").stdout == f"pantile {pt.__version__}\n"
 
     def test_help_names_every_command(self) -> None:
         result = run("--help")
@@ -528,9 +528,9 @@ class TestProgram:
         def interrupted(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(wr, "map_patches", interrupted)
+        monkeypatch.setattr(pt, "map_patches", interrupted)
         result = run("denoise", photo, photo.with_name("out.png"), "--sigma", 5)
-        assert (result.exit_code, result.stderr) == (130, "windrow: interrupted\n")
+        assert (result.exit_code, result.stderr) == (130, "pantile: interrupted\n")
         assert_left_nothing(photo.parent, "photo.png")
 
     def test_a_failed_write_leaves_the_old_file(
@@ -550,15 +550,15 @@ class TestProgram:
     def test_a_missing_extra_is_named(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.delitem(sys.modules, "windrow.cli.commands")
-        monkeypatch.delattr("windrow.cli.commands", raising=False)
+        monkeypatch.delitem(sys.modules, "pantile.cli.commands")
+        monkeypatch.delattr("pantile.cli.commands", raising=False)
         monkeypatch.setitem(sys.modules, "typer", None)
         assert main(["--version"]) == 2
-        assert 'pip install "windrow[cli]"' in capsys.readouterr().err
+        assert 'pip install "pantile[cli]"' in capsys.readouterr().err
 
     def test_main_returns_the_exit_code(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["--version"]) == 0
-        assert capsys.readouterr().out == f"windrow {wr.__version__}\n"
+        assert capsys.readouterr().out == f"pantile {pt.__version__}\n"
         assert main(["info"]) == 2
 
     def test_as_a_module(self, photo: Path) -> None:
@@ -578,7 +578,7 @@ class TestProgram:
         command = [
             sys.executable,
             "-m",
-            "windrow",
+            "pantile",
             "denoise",
             str(source),
             str(out),
@@ -597,7 +597,7 @@ class TestProgram:
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
-        assert (process.returncode, stderr) == (130, "windrow: interrupted\n")
+        assert (process.returncode, stderr) == (130, "pantile: interrupted\n")
         assert_left_nothing(tmp_path, "in.tif")
 
 

@@ -1,4 +1,4 @@
-"""``windrow map, plan, extract, merge``: what they write, print and refuse."""
+"""``pantile map, plan, extract, merge``: what they write, print and refuse."""
 
 import json
 import sys
@@ -12,8 +12,8 @@ import tifffile
 import zarr
 from typer.testing import CliRunner
 
-import windrow as wr
-from windrow.cli.commands import app
+import pantile as pt
+from pantile.cli.commands import app
 
 
 def run(*arguments, code=0):
@@ -24,7 +24,7 @@ def run(*arguments, code=0):
 
 def refused(*arguments):
     message = run(*arguments, code=2).stderr
-    assert message.startswith("windrow: ")
+    assert message.startswith("pantile: ")
     assert message.count("\n") == 1, message
     return message
 
@@ -56,7 +56,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("folder")
 def test_map_through_a_function_of_the_users():
     image = np.load("image.npy")
-    expected = wr.map_patches(lambda b: b * np.float32(0.5), image, (8, 6), (4, 3), weights="hann")
+    expected = pt.map_patches(lambda b: b * np.float32(0.5), image, (8, 6), (4, 3), weights="hann")
     options = ("--patch", "8x6", "--step", "4x3", "--weights", "hann", "--memory", "100MB")
     for func, out in (("filters_of_mine:halved", "a.npy"), ("filters_of_mine.py:halved", "b.npy")):
         said = run("map", "image.npy", out, "--func", func, *options).stdout
@@ -68,7 +68,7 @@ def test_map_through_a_function_of_the_users():
     run("map", "c.zarr", "d.tif", "--func", "filters_of_mine:halved", *options, "--workers", "1")
     np.testing.assert_array_equal(
         tifffile.imread("d.tif"),
-        wr.map_patches(lambda b: b * np.float32(0.5), expected, (8, 6), (4, 3), weights="hann"),
+        pt.map_patches(lambda b: b * np.float32(0.5), expected, (8, 6), (4, 3), weights="hann"),
     )
 
 
@@ -120,18 +120,18 @@ def test_plan_says_what_map_would_do():
     facts = json.loads(run("plan", "image.npy", "--patch", "39", "--json").stdout)
     assert facts["patches"] == 24
     assert facts["expanded_bytes"] == 24 * 39 * 39 * 4
-    assert wr.PatchGrid.from_dict(facts["grid"]) == wr.PatchGrid((40, 50), 39)
+    assert pt.PatchGrid.from_dict(facts["grid"]) == pt.PatchGrid((40, 50), 39)
     some = ("--patch", "5", "--dilation", "2x3", "--weights", "hann", "--json")
     facts = json.loads(run("plan", "image.npy", *some).stdout)
-    assert wr.PatchGrid.from_dict(facts["grid"]) == wr.PatchGrid((40, 50), 5, dilation=(2, 3))
+    assert pt.PatchGrid.from_dict(facts["grid"]) == pt.PatchGrid((40, 50), 5, dilation=(2, 3))
 
 
 @pytest.mark.usefixtures("folder")
 def test_map_takes_a_dilation():
     func = ("--func", "filters_of_mine:halved", "--patch", "5x4", "--dilation", "2")
     run("map", "image.npy", "dilated.npy", *func)
-    grid = wr.PatchGrid((40, 50), (5, 4), dilation=2)
-    expected = wr.map_patches(lambda b: b * np.float32(0.5), np.load("image.npy"), grid)
+    grid = pt.PatchGrid((40, 50), (5, 4), dilation=2)
+    expected = pt.map_patches(lambda b: b * np.float32(0.5), np.load("image.npy"), grid)
     np.testing.assert_array_equal(np.load("dilated.npy"), expected)
 
 
@@ -179,7 +179,7 @@ def test_damage_is_one_line_and_earlier_results_stay():
 
 
 def test_an_interrupted_map_says_how_to_go_on(folder, monkeypatch):
-    from windrow.engine import sizing, staging
+    from pantile.engine import sizing, staging
 
     monkeypatch.setattr(staging, "_INTERVAL", 0.0)
     monkeypatch.setattr(sizing, "_STATE", 4000)
@@ -192,12 +192,12 @@ def test_an_interrupted_map_says_how_to_go_on(folder, monkeypatch):
     assert "the same command with --resume goes on" in said
     (folder / "queue.py").write_text("def f(b):\n    return -b\n")
     run(*call, "--resume")
-    expected = wr.map_patches(np.negative, np.load("image.npy"), 5)
+    expected = pt.map_patches(np.negative, np.load("image.npy"), 5)
     np.testing.assert_array_equal(np.load("out.npy"), expected)
 
 
 def test_progress_shows_rate_and_time_left_on_a_terminal_only(capsys, monkeypatch):
-    from windrow.engine.progress import bar
+    from pantile.engine.progress import bar
 
     for terminal in (False, True):
         if terminal:

@@ -1,4 +1,4 @@
-"""Every place of `docs/compat.md` where windrow differs from an original, run as it stands there."""
+"""Every place of `docs/compat.md` where pantile differs from an original, run as it stands there."""
 
 from __future__ import annotations
 

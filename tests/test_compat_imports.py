@@ -1,4 +1,4 @@
-"""`windrow.compat` loads no library that nobody asked for, and names the extra of one that is missing."""
+"""`pantile.compat` loads no library that nobody asked for, and names the extra of one that is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import windrow.compat
+import pantile.compat
 
 
 def python(code: str) -> str:
@@ -20,7 +20,7 @@ def python(code: str) -> str:
 
 
 def test_nothing_is_imported_before_it_is_asked_for():
-    code = "import sys, windrow.compat as c; c.numpy, c.skimage, c.patchify, c.torch, c.matlab"
+    code = "import sys, pantile.compat as c; c.numpy, c.skimage, c.patchify, c.torch, c.matlab"
     others = "[n for n in ('numba', 'sklearn', 'skimage', 'torch', 'patchify') if n in sys.modules]"
     assert python(f"{code}; print({others})") == "[]"
 
@@ -28,22 +28,22 @@ def test_nothing_is_imported_before_it_is_asked_for():
 @pytest.mark.parametrize(
     ("missing", "call", "extra"),
     [
-        ("sklearn", "import windrow.compat.sklearn", "learn"),
-        ("torch", "import windrow.compat.torch as t; t.unfold(None, 2)", "torch"),
+        ("sklearn", "import pantile.compat.sklearn", "learn"),
+        ("torch", "import pantile.compat.torch as t; t.unfold(None, 2)", "torch"),
     ],
 )
 def test_a_missing_library_is_named_with_its_extra(missing, call, extra):
     lines = [f"import sys; sys.modules[{missing!r}] = None", "try:", f"    {call}"]
     lines += ["except ImportError as error:", "    print(error)"]
-    assert f'pip install "windrow[{extra}]"' in python("\n".join(lines))
+    assert f'pip install "pantile[{extra}]"' in python("\n".join(lines))
 
 
 def test_modules_are_found_by_name():
-    assert sorted(windrow.compat.__all__) == windrow.compat.__all__
-    assert set(windrow.compat.__all__) <= set(dir(windrow.compat))
-    assert windrow.compat.matlab.im2col(np.eye(3), 2).shape == (4, 4)
+    assert sorted(pantile.compat.__all__) == pantile.compat.__all__
+    assert set(pantile.compat.__all__) <= set(dir(pantile.compat))
+    assert pantile.compat.matlab.im2col(np.eye(3), 2).shape == (4, 4)
     with pytest.raises(AttributeError, match="octave"):
-        _ = windrow.compat.octave
+        _ = pantile.compat.octave
 
 
 def parameters(function: Any) -> list[tuple[str, Any]]:
@@ -70,6 +70,6 @@ def parameters(function: Any) -> list[tuple[str, Any]]:
 def test_signatures_begin_as_the_originals(module, name, original):
     """Names, order, defaults and kinds; what is more comes after, by name only."""
     theirs = parameters(getattr(pytest.importorskip(original), name))
-    ours = parameters(getattr(getattr(windrow.compat, module), name))
+    ours = parameters(getattr(getattr(pantile.compat, module), name))
     assert ours[: len(theirs)] == theirs
     assert all(kind is inspect.Parameter.KEYWORD_ONLY for *_, kind in ours[len(theirs) :])

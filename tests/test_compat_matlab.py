@@ -1,4 +1,4 @@
-"""`windrow.compat.matlab` against loops over blocks in Fortran order."""
+"""`pantile.compat.matlab` against loops over blocks in Fortran order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.outcomes import assert_same_array
-from windrow.compat.matlab import col2im, im2col
+from pantile.compat.matlab import col2im, im2col
 
 
 def slow_im2col(image: np.ndarray, block: tuple[int, ...], kind: str, pad: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`windrow.compat.numpy` gives NumPy's answers, its errors, its flags, on its own strides."""
+"""`pantile.compat.numpy` gives NumPy's answers, its errors, its flags, on its own strides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view as original
 
 from conformance.outcomes import assert_same_outcome, outcome
-from windrow.compat.numpy import sliding_window_view
+from pantile.compat.numpy import sliding_window_view
 
 DTYPES = ["u1", "f2", "f8", "c8", "M8[s]", "O", "S3", [("a", "i2"), ("b", "f4")]]
 small = st.integers(-1, 4)

@@ -1,4 +1,4 @@
-"""`windrow.compat.patchify` gives what the package `patchify` gives, and refuses what it distorts."""
+"""`pantile.compat.patchify` gives what the package `patchify` gives, and refuses what it distorts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from conformance.outcomes import assert_same_array, outcome
-from windrow.compat.patchify import NonUniformStepSizeError, patchify, unpatchify
+from pantile.compat.patchify import NonUniformStepSizeError, patchify, unpatchify
 
 
 @pytest.fixture(scope="module")

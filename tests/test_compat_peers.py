@@ -1,4 +1,4 @@
-"""windrow's verbs agree with kornia, tiler, MONAI and PyLops wherever these do the same work."""
+"""pantile's verbs agree with kornia, tiler, MONAI and PyLops wherever these do the same work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import windrow as wr
+import pantile as pt
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the others warn about is not ours to judge
 
@@ -76,17 +76,17 @@ def test_kornia_extract_tensor_patches(torch, kornia, case, padding):
     wanted = kornia.extract_tensor_patches(
         torch.from_numpy(images), patch, stride=step, padding=padding
     )
-    grid = wr.PatchGrid(shape, patch, step, pad=padding, tail="drop")
-    np.testing.assert_array_equal(wr.extract(images, grid, channel_axis=1), wanted.numpy())
+    grid = pt.PatchGrid(shape, patch, step, pad=padding, tail="drop")
+    np.testing.assert_array_equal(pt.extract(images, grid, channel_axis=1), wanted.numpy())
 
 
 @given(case=covered())
 def test_kornia_combine_tensor_patches(torch, kornia, case):
     shape, patch, step = case
-    grid = wr.PatchGrid(shape, patch, step)
+    grid = pt.PatchGrid(shape, patch, step)
     patches = noise(2, grid.n_patches, 3, *patch)
     wanted = kornia.combine_tensor_patches(torch.from_numpy(patches), shape, patch, stride=step)
-    found = wr.unpatchify(patches, grid, channel_axis=1)
+    found = pt.unpatchify(patches, grid, channel_axis=1)
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-12)
 
 
@@ -105,22 +105,22 @@ def test_tiler_get_all_tiles(tiler, case, mode):
     image = noise(*shape)
     wanted = tiler_of(tiler, case, mode).get_all_tiles(image)
     options: dict[str, Any] = {"tail": "pad", "pad_mode": mode, "pad_value": 7.0}
-    grid = wr.PatchGrid(shape, patch, step, **({"tail": "drop"} if mode == "drop" else options))
-    np.testing.assert_array_equal(wr.extract(image, grid), wanted)
+    grid = pt.PatchGrid(shape, patch, step, **({"tail": "drop"} if mode == "drop" else options))
+    np.testing.assert_array_equal(pt.extract(image, grid), wanted)
 
 
 @given(case=covered(rest=3), seed=st.integers(0, 99))
 def test_tiler_merger(tiler, case, seed):
     shape, patch, step = case
     tiles = tiler_of(tiler, case, "constant")
-    grid = wr.PatchGrid(shape, patch, step, tail="pad")
+    grid = pt.PatchGrid(shape, patch, step, tail="pad")
     patches, weights = noise(grid.n_patches, *patch, seed=seed), noise(*patch, seed=seed + 1) + 0.1
     exact = {"data_dtype": np.float64, "weights_dtype": np.float64}
     merger = tiler.Merger(tiles, window=weights, **exact)
     for number, values in enumerate(patches):
         merger.add(number, values)
     wanted = merger.merge(normalize_by_weights=True)
-    np.testing.assert_allclose(wr.unpatchify(patches, grid, weights=weights), wanted, rtol=1e-12)
+    np.testing.assert_allclose(pt.unpatchify(patches, grid, weights=weights), wanted, rtol=1e-12)
 
 
 # MONAI ------------------------------------------------------------------------------------------
@@ -133,8 +133,8 @@ def test_monai_sliding_window_splitter_and_avg_merger(torch, monai, case):
     splitter = monai.SlidingWindowSplitter(patch_size=patch, overlap=overlap, pad_value=7)
     image = noise(1, 2, *shape)
     wanted = list(splitter(torch.from_numpy(image)))
-    grid = wr.PatchGrid(shape, patch, step, tail="pad", pad_value=7)
-    found = wr.extract(image, grid, channel_axis=1)[0]
+    grid = pt.PatchGrid(shape, patch, step, tail="pad", pad_value=7)
+    found = pt.extract(image, grid, channel_axis=1)[0]
     np.testing.assert_array_equal(found, np.concatenate([p.numpy() for p, _ in wanted]))
     starts = np.stack(np.meshgrid(*grid.starts, indexing="ij"), axis=-1).reshape(-1, 2)
     assert [tuple(at) for at in starts] == [tuple(at) for _, at in wanted]
@@ -145,7 +145,7 @@ def test_monai_sliding_window_splitter_and_avg_merger(torch, monai, case):
     patches = noise(*found.shape)
     for values, (_, at) in zip(patches, wanted, strict=True):
         merger.aggregate(torch.from_numpy(values)[None], at)
-    mean = wr.unpatchify(patches, grid, channel_axis=0)
+    mean = pt.unpatchify(patches, grid, channel_axis=0)
     np.testing.assert_allclose(mean, merger.finalize()[0].numpy(), rtol=1e-12)
 
 
@@ -153,7 +153,7 @@ def test_monai_sliding_window_splitter_and_avg_merger(torch, monai, case):
 def test_monai_dense_patch_slices(monai_utils, case):
     shape, patch, step = case
     wanted = monai_utils.dense_patch_slices(shape, patch, step)
-    found = [tuple(slice(s.start, s.stop) for s in region) for region in wr.PatchGrid(*case)]
+    found = [tuple(slice(s.start, s.stop) for s in region) for region in pt.PatchGrid(*case)]
     assert found == [tuple(region) for region in wanted]
 
 
@@ -172,8 +172,8 @@ def test_monai_sliding_window_inference(torch, monai, case, seed):
         overlap=[max(o, 0.0) for o in overlap],
         roi_weight_map=torch.from_numpy(weights),
     )
-    found = wr.map_patches(
-        lambda batch: batch * ramp + 1, image, wr.PatchGrid(*case), weights=weights
+    found = pt.map_patches(
+        lambda batch: batch * ramp + 1, image, pt.PatchGrid(*case), weights=weights
     )
     np.testing.assert_allclose(found, wanted[0, 0].numpy(), rtol=1e-6)
 
@@ -184,18 +184,18 @@ def test_monai_sliding_window_inference(torch, monai, case, seed):
 @given(case=covered(rest=3), seed=st.integers(0, 99), complex_image=st.booleans())
 def test_pylops_dot_test_of_the_patch_matrix(pylops, case, seed, complex_image):
     image = noise(*case[0], seed=seed) * (1 + 2j if complex_image else 1)
-    operator = pylops.aslinearoperator(wr.PatchMatrix(image, case[1], case[2]).aslinearoperator())
+    operator = pylops.aslinearoperator(pt.PatchMatrix(image, case[1], case[2]).aslinearoperator())
     kind = 3 if complex_image else 0
     assert pylops.utils.dottest(operator, *operator.shape, complexflag=kind, rtol=1e-10)
     vector = noise(operator.shape[1], seed=seed)
-    rows = wr.extract(image, case[1], case[2]).reshape(operator.shape)
+    rows = pt.extract(image, case[1], case[2]).reshape(operator.shape)
     np.testing.assert_allclose(operator @ vector, rows @ vector, rtol=1e-10)
 
 
 @given(case=covered())
 def test_pylops_dot_test_of_cutting_and_merging(pylops, case):
     """The cut as an operator on images: its adjoint is the sum merge."""
-    grid = wr.PatchGrid(*case)
+    grid = pt.PatchGrid(*case)
 
     class Cut(pylops.LinearOperator):
         def __init__(self) -> None:
@@ -203,11 +203,11 @@ def test_pylops_dot_test_of_cutting_and_merging(pylops, case):
             super().__init__(dtype=np.dtype("f8"), shape=shape)
 
         def _matvec(self, x: np.ndarray) -> np.ndarray:
-            return wr.extract(x.reshape(grid.shape), grid).ravel()
+            return pt.extract(x.reshape(grid.shape), grid).ravel()
 
         def _rmatvec(self, x: np.ndarray) -> np.ndarray:
             patches = x.reshape(grid.n_patches, *grid.patch)
-            return wr.unpatchify(patches, grid, merge="sum").ravel()
+            return pt.unpatchify(patches, grid, merge="sum").ravel()
 
     assert pylops.utils.dottest(Cut(), *Cut().shape, rtol=1e-10)
 
@@ -215,7 +215,7 @@ def test_pylops_dot_test_of_cutting_and_merging(pylops, case):
 @given(case=covered())
 def test_pylops_patch2d(pylops, case):
     shape, patch, step = case
-    grid = wr.PatchGrid(shape, patch, step)
+    grid = pt.PatchGrid(shape, patch, step)
     assume(len(grid) > 1)  # of one patch Patch2D takes the operator to be one on all patches
     overlap = tuple(p - s for p, s in zip(patch, step, strict=True))
     operator = pylops.signalprocessing.Patch2D(
@@ -229,6 +229,6 @@ def test_pylops_patch2d(pylops, case):
     )
     image, patches = noise(*shape), noise(*grid.counts, *patch)
     cut, total = operator.H @ image.ravel(), operator @ patches.ravel()
-    np.testing.assert_array_equal(wr.patchify(image, patch, step).ravel(), np.ravel(cut))
-    found = wr.unpatchify(patches, grid, merge="sum")
+    np.testing.assert_array_equal(pt.patchify(image, patch, step).ravel(), np.ravel(cut))
+    found = pt.unpatchify(patches, grid, merge="sum")
     np.testing.assert_allclose(found.ravel(), np.ravel(total), rtol=1e-12)

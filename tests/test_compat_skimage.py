@@ -1,4 +1,4 @@
-"""`windrow.compat.skimage` gives scikit-image's windows and blocks, and its errors."""
+"""`pantile.compat.skimage` gives scikit-image's windows and blocks, and its errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skimage.util import view_as_blocks as original_blocks
 from skimage.util import view_as_windows as original_windows
 
 from conformance.outcomes import assert_same_outcome, outcome, plain_type
-from windrow.compat.skimage import view_as_blocks, view_as_windows
+from pantile.compat.skimage import view_as_blocks, view_as_windows
 
 number = st.one_of(st.integers(-1, 5), st.sampled_from([2.0, np.int16(2)]))
 numbers = st.one_of(number, st.lists(number, min_size=1, max_size=3).map(tuple))

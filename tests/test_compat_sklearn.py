@@ -1,4 +1,4 @@
-"""`windrow.compat.sklearn` gives scikit-learn's patches, images, draws and errors, and more."""
+"""`pantile.compat.sklearn` gives scikit-learn's patches, images, draws and errors, and more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.feature_extraction import image as original
 from sklearn.pipeline import make_pipeline
 
 from conformance.outcomes import assert_same_array, assert_same_outcome, outcome, plain_type
-from windrow.compat import sklearn as ours
+from pantile.compat import sklearn as ours
 
 GRAY = np.arange(20.0).reshape(4, 5)
 MISSING = np.where(GRAY == 3, np.nan, GRAY)

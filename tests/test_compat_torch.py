@@ -1,4 +1,4 @@
-"""`windrow.compat.torch` gives torch's columns and sums, their gradients, and its errors."""
+"""`pantile.compat.torch` gives torch's columns and sums, their gradients, and its errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     torch = pytest.importorskip("torch")
 
 from conformance.outcomes import outcome, plain_type
-from windrow.compat.torch import fold, unfold
+from pantile.compat.torch import fold, unfold
 
 original = torch.nn.functional
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]

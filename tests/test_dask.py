@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import windrow as wr
-from windrow.geometry.tiles import Tiling
-from windrow.testing import strategies
-from windrow.testing.compare import assert_agrees, assert_same_bits
+import pantile as pt
+from pantile.geometry.tiles import Tiling
+from pantile.testing import strategies
+from pantile.testing.compare import assert_agrees, assert_same_bits
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -82,8 +82,8 @@ def test_merged_as_in_memory(case, data):
         options["weights"] = data.draw(strategies.tapers(placed.grid.patch))
     if data.draw(st.booleans()):
         options["where"] = data.draw(strategies.wheres(placed.grid))
-    expected = wr.map_patches(same, placed.image, placed.grid, **options)
-    agrees(wr.map_patches(same, lazy, placed.grid, **options), expected)
+    expected = pt.map_patches(same, placed.image, placed.grid, **options)
+    agrees(pt.map_patches(same, lazy, placed.grid, **options), expected)
 
 
 @given(case=dasks(), data=st.data())
@@ -96,15 +96,15 @@ def test_on_the_grid_as_in_memory(case, data):
     def ends(batch):
         return batch.reshape(len(batch), -1)[:, [0, -1]].astype(float)
 
-    expected = wr.map_patches(ends, placed.image, placed.grid, **options)
-    agrees(wr.map_patches(ends, lazy, placed.grid, **options), expected)
+    expected = pt.map_patches(ends, placed.image, placed.grid, **options)
+    agrees(pt.map_patches(ends, lazy, placed.grid, **options), expected)
 
 
 @pytest.mark.parametrize("merge", ["min", "var", "vote", "first", "last"])
 def test_other_merges(image, merge):
-    expected = wr.map_patches(same, image, 7, 2, merge=merge)
+    expected = pt.map_patches(same, image, 7, 2, merge=merge)
     lazy = da.from_array(image, chunks=(20, 33))
-    agrees(wr.map_patches(same, lazy, 7, 2, merge=merge), expected)
+    agrees(pt.map_patches(same, lazy, 7, 2, merge=merge), expected)
 
 
 def test_a_merge_of_ones_own(image):
@@ -112,14 +112,14 @@ def test_a_merge_of_ones_own(image):
         assert weights is None
         np.maximum(state[0], abs(values), out=state[0])
 
-    largest = wr.Merge(
+    largest = pt.Merge(
         init=lambda shape, dtype: (np.zeros(shape, dtype),),
         accumulate=accumulate,
         combine=lambda state, other: np.maximum(state[0], other[0], out=state[0]),
         finalize=lambda state: state[0],
     )
-    lazy = wr.map_patches(same, da.from_array(image, chunks=25), 9, 4, merge=largest)
-    agrees(lazy, wr.map_patches(same, image, 9, 4, merge=largest))
+    lazy = pt.map_patches(same, da.from_array(image, chunks=25), 9, 4, merge=largest)
+    agrees(lazy, pt.map_patches(same, image, 9, 4, merge=largest))
 
 
 def test_channels_come_go_and_are_finalized(image):
@@ -134,10 +134,10 @@ def test_channels_come_go_and_are_finalized(image):
     ]
     for options, func in cases:
         options["channel_axis"] = 1
-        expected = wr.map_patches(func, colour, 9, 4, **options)
-        agrees(wr.map_patches(func, lazy, 9, 4, **options), expected)
-    grey = wr.map_patches(lambda b: b[..., None] * [1, 2], image, 9, 4)
-    agrees(wr.map_patches(lambda b: b[..., None] * [1, 2], lazy[:, 0], 9, 4), grey)
+        expected = pt.map_patches(func, colour, 9, 4, **options)
+        agrees(pt.map_patches(func, lazy, 9, 4, **options), expected)
+    grey = pt.map_patches(lambda b: b[..., None] * [1, 2], image, 9, 4)
+    agrees(pt.map_patches(lambda b: b[..., None] * [1, 2], lazy[:, 0], 9, 4), grey)
 
 
 def test_several_results_smaller_patches_and_scales(image):
@@ -146,8 +146,8 @@ def test_several_results_smaller_patches_and_scales(image):
 
     lazy = da.from_array(image, chunks=(31, 30))
     options = {"scale": 2, "fill": 0, "weights": "hann"}
-    found = wr.map_patches(func, lazy, 9, 3, **options)
-    expected = wr.map_patches(func, image, 9, 3, **options)
+    found = pt.map_patches(func, lazy, 9, 3, **options)
+    expected = pt.map_patches(func, image, 9, 3, **options)
     assert isinstance(found, tuple)
     assert len({r.name for r in found}) == 3
     for a, b in zip(found, expected, strict=True):
@@ -160,17 +160,17 @@ def test_volumes():
     volume = RNG.integers(0, 255, (20, 24, 22)).astype(np.uint8)
     lazy = da.from_array(volume, chunks=(7, 24, 11))
     options = {"weights": "gaussian", "dtype": "uint8"}
-    expected = wr.map_patches(same, volume, (5, 6, 4), 3, **options)
-    agrees(wr.map_patches(same, lazy, (5, 6, 4), 3, **options), expected)
+    expected = pt.map_patches(same, volume, (5, 6, 4), 3, **options)
+    agrees(pt.map_patches(same, lazy, (5, 6, 4), 3, **options), expected)
 
 
 @pytest.mark.parametrize("merge", ["mean", "median", None])
 def test_the_same_bits_with_the_same_tiles(image, merge):
     func = (lambda b: b.std(axis=(1, 2))) if merge is None else (lambda b: np.sin(b))
     lazy = da.from_array(image, chunks=(20, 25))
-    drawn = wr.plan(func, image, 7, merge=merge)
+    drawn = pt.plan(func, image, 7, merge=merge)
     same_tiles = replace(drawn, tiling=Tiling(drawn.job.frame.axes, (20, 25)))
-    found = wr.map_patches(func, lazy, 7, merge=merge)
+    found = pt.map_patches(func, lazy, 7, merge=merge)
     assert_same_bits(found.compute(), np.ascontiguousarray(same_tiles.run()))
     assert_same_bits(found.compute(scheduler="threads"), found.compute())
 
@@ -178,15 +178,15 @@ def test_the_same_bits_with_the_same_tiles(image, merge):
 # what is in the graph
 
 
-def windrow_tasks(array):
+def pantile_tasks(array):
     """Numbers of our tasks by kind: tile, read, piece, block and what they share."""
     keys = [k[0] if isinstance(k, tuple) else k for k in dict(array.__dask_graph__())]
     return Counter(str(k).rpartition("-")[0] for k in keys if str(k).startswith("map-patches"))
 
 
 def test_the_number_of_tasks_is_that_of_tiles_and_pieces(image):
-    lazy = wr.map_patches(same, da.from_array(image, chunks=(20, 35)), 7)
-    assert windrow_tasks(lazy) == {
+    lazy = pt.map_patches(same, da.from_array(image, chunks=(20, 35)), 7)
+    assert pantile_tasks(lazy) == {
         "map-patches": 6,
         "map-patches-tile": 6,
         "map-patches-read": 9,  # strips: 4 below, 3 at the side, 2 at corners
@@ -217,25 +217,25 @@ class Largest(dask.callbacks.Callback):
 def test_no_task_gives_more_than_a_tile_with_its_halo():
     image = da.ones((200, 300), chunks=(50, 60))
     with Largest() as seen:
-        wr.map_patches(same, image, 13).compute(optimize_graph=False)
+        pt.map_patches(same, image, 13).compute(optimize_graph=False)
     assert seen.ndim == 2
     assert 50 * 60 <= seen.size <= (50 + 12) * (60 + 12)
-    assert len(pickle.dumps(dict(wr.map_patches(same, image, 13).dask))) < 400_000
+    assert len(pickle.dumps(dict(pt.map_patches(same, image, 13).dask))) < 400_000
 
 
 def test_chunks_follow_the_image(image, monkeypatch):
     def chunks(given, *args, **options):
-        return wr.map_patches(same, da.from_array(image, chunks=given), *args, **options).chunks
+        return pt.map_patches(same, da.from_array(image, chunks=given), *args, **options).chunks
 
-    padded = wr.PatchGrid(image.shape, 7, pad="same", pad_mode="reflect")
+    padded = pt.PatchGrid(image.shape, 7, pad="same", pad_mode="reflect")
     assert chunks((20, (30, 25, 15)), 7) == ((20, 20, 20), (30, 25, 15))
     assert chunks((20, 35), padded) == ((20, 20, 20), (35, 35))
     assert chunks((20, 35), 7, 3) == ((20, 20, 20), (35, 35))
     assert chunks((4, 70), 11) == ((12,) * 5, (70,))  # chunks thinner than a patch
     lazy = da.from_array(image, chunks=(20, 35))
-    grid = wr.map_patches(lambda b: b.mean((1, 2)), lazy, 7, 3, merge=None)
+    grid = pt.map_patches(lambda b: b.mean((1, 2)), lazy, 7, 3, merge=None)
     assert grid.chunks == ((7, 7, 5), (12, 10))
-    monkeypatch.setattr("windrow.engine.lazy._STATE", 8 * 40 * 45)
+    monkeypatch.setattr("pantile.engine.lazy._STATE", 8 * 40 * 45)
     assert chunks(-1, 7) == ((30, 30), (35, 35))  # a chunk too large for one task
 
 
@@ -257,30 +257,30 @@ class Counting:
 def test_func_sees_each_patch_once_and_nothing_before_compute():
     image = np.arange(60.0 * 70).reshape(60, 70) + 1000
     func = Counting()
-    lazy = wr.map_patches(func, da.from_array(image, chunks=20), 7, 2)
+    lazy = pt.map_patches(func, da.from_array(image, chunks=20), 7, 2)
     assert set(func.seen) <= {0.0, 1.0, *range(251)}  # made-up patches only
     func.seen.clear()
     lazy.compute(scheduler="threads")
-    grid = wr.PatchGrid(image.shape, 7, 2)
+    grid = pt.PatchGrid(image.shape, 7, 2)
     corners = image[np.ix_(*grid.starts)].ravel().tolist()
     assert func.seen == Counter(corners)
 
 
 def test_a_part_of_the_result_computes_only_its_tiles(image):
     func = Counting()
-    lazy = wr.map_patches(func, da.from_array(image, chunks=(10, 10)), 7)
+    lazy = pt.map_patches(func, da.from_array(image, chunks=(10, 10)), 7)
     func.seen.clear()
     part = lazy[12:18, 31:38].compute()
     assert sum(func.seen.values()) == 20 * 20  # 4 of 42 tiles, of 10 x 10 patches each
-    assert_agrees(part, wr.map_patches(same, image, 7)[12:18, 31:38])
+    assert_agrees(part, pt.map_patches(same, image, 7)[12:18, 31:38])
 
 
 def test_tiles_without_selected_patches_are_not_in_the_graph(image):
     where = np.zeros(image.shape, bool)
     where[5:8, 5:8] = True
-    lazy = wr.map_patches(same, da.from_array(image, chunks=10), 5, where=where, fill=0)
-    assert windrow_tasks(lazy)["map-patches-tile"] == 1
-    agrees(lazy, wr.map_patches(same, image, 5, where=where, fill=0))
+    lazy = pt.map_patches(same, da.from_array(image, chunks=10), 5, where=where, fill=0)
+    assert pantile_tasks(lazy)["map-patches-tile"] == 1
+    agrees(lazy, pt.map_patches(same, image, 5, where=where, fill=0))
 
 
 def test_what_is_read_of_a_huge_image_is_little():
@@ -291,25 +291,25 @@ def test_what_is_read_of_a_huge_image_is_little():
         return np.ones(block_info[None]["chunk-shape"], np.float32)
 
     image = da.map_blocks(load, chunks=((1000,) * 60, (1000,) * 20), dtype=np.float32)
-    grid = wr.PatchGrid(image.shape, 9, 3, pad="same", pad_mode="reflect")
+    grid = pt.PatchGrid(image.shape, 9, 3, pad="same", pad_mode="reflect")
     read.clear()
-    lazy = wr.map_patches(same, image, grid)
+    lazy = pt.map_patches(same, image, grid)
     np.testing.assert_allclose(lazy[50_500:50_510, 7:9].compute(), 1)
     assert set(read) <= {(49, 0), (50, 0), (50, 1), (51, 0), (51, 1), (49, 1)}
 
 
 def test_functions_that_are_told_numbers(image):
-    from windrow.engine.numbered import Numbered
+    from pantile.engine.numbered import Numbered
 
     func = Numbered(lambda batch, numbers: numbers + batch[:, 0, 0] * 0)
-    lazy = wr.map_patches(func, da.from_array(image, chunks=25), 7, 3, merge=None)
-    agrees(lazy, wr.map_patches(func, image, 7, 3, merge=None))
+    lazy = pt.map_patches(func, da.from_array(image, chunks=25), 7, 3, merge=None)
+    agrees(lazy, pt.map_patches(func, image, 7, 3, merge=None))
 
 
 @pytest.mark.parametrize("merge", ["mean", None])
 def test_where_that_selects_nothing_gives_fill(image, merge):
     where = np.zeros(image.shape, bool)
-    lazy = wr.map_patches(
+    lazy = pt.map_patches(
         smooth, da.from_array(image, chunks=25), 7, where=where, fill=2.0, merge=merge
     )
     assert lazy.dtype == image.dtype
@@ -323,7 +323,7 @@ def test_names_are_equal_for_equal_arguments_and_else_differ(image):
     lazy = da.from_array(image, chunks=(20, 35))
 
     def name(func=same, source=lazy, patch=7, step=1, **options):
-        found = wr.map_patches(func, source, patch, step, **options)
+        found = pt.map_patches(func, source, patch, step, **options)
         return found.name
 
     where = image > -9
@@ -342,23 +342,23 @@ def test_names_are_equal_for_equal_arguments_and_else_differ(image):
         {"finalize": np.abs},
         {"where": where},
         {"layout": "patch"},
-        {"patch": wr.PatchGrid(image.shape, 7, pad=1)},
-        {"patch": wr.PatchGrid(image.shape, 7, pad=1, pad_mode="edge")},
+        {"patch": pt.PatchGrid(image.shape, 7, pad=1)},
+        {"patch": pt.PatchGrid(image.shape, 7, pad=1, pad_mode="edge")},
         {"batch_bytes": 5000},
     ]
     names = [name(**v) for v in variants]
     assert len(set(names)) == len(names)
     assert [name(**v) for v in variants] == names
-    assert name(patch=wr.PatchGrid(image.shape, 7)) == names[0]
+    assert name(patch=pt.PatchGrid(image.shape, 7)) == names[0]
 
 
 def test_grids_have_deterministic_tokens():
     from dask.base import tokenize
 
-    a, b = (wr.PatchGrid((9, 9), 3, pad=1, pad_value=np.nan) for _ in range(2))
+    a, b = (pt.PatchGrid((9, 9), 3, pad=1, pad_value=np.nan) for _ in range(2))
     _ = a.counts, a.axis_grids
     assert tokenize(a) == tokenize(b) == tokenize(pickle.loads(pickle.dumps(a)))
-    assert tokenize(a) != tokenize(wr.PatchGrid((9, 9), 3, pad=1))
+    assert tokenize(a) != tokenize(pt.PatchGrid((9, 9), 3, pad=1))
 
 
 # schedulers
@@ -370,7 +370,7 @@ def smooth(batch):
 
 def test_processes_and_dask_distributed(image):
     distributed = pytest.importorskip("distributed")
-    lazy = wr.map_patches(smooth, da.from_array(image, chunks=(20, 35)), 9, 4, weights="hann")
+    lazy = pt.map_patches(smooth, da.from_array(image, chunks=(20, 35)), 9, 4, weights="hann")
     expected = lazy.compute()
     assert_same_bits(lazy.compute(scheduler="processes", num_workers=1), expected)
     cluster = distributed.LocalCluster(
@@ -384,11 +384,11 @@ def test_processes_and_dask_distributed(image):
 
 def test_to_zarr(image, tmp_path):
     zarr = pytest.importorskip("zarr")
-    lazy = wr.map_patches(smooth, da.from_array(image, chunks=(20, 35)), 9, 4)
+    lazy = pt.map_patches(smooth, da.from_array(image, chunks=(20, 35)), 9, 4)
     store = zarr.create_array(str(tmp_path / "a.zarr"), shape=(60, 70), chunks=(20, 35), dtype="f8")
     da.store(lazy, store)
     assert_same_bits(store[:], lazy.compute())
-    again = wr.map_patches(smooth, da.from_zarr(str(tmp_path / "a.zarr")), 9, 4)
+    again = pt.map_patches(smooth, da.from_zarr(str(tmp_path / "a.zarr")), 9, 4)
     assert again.chunks == lazy.chunks
 
 
@@ -402,24 +402,24 @@ def test_to_zarr(image, tmp_path):
 )
 def test_options_of_a_run_are_refused(image, option):
     with pytest.raises(ValueError, match=f"{next(iter(option))}.*compute"):
-        wr.map_patches(same, da.from_array(image), 7, **option)
+        pt.map_patches(same, da.from_array(image), 7, **option)
 
 
 def test_images_that_cannot_be_read_are_refused(image):
     lazy = da.from_array(image, chunks=20)
     with pytest.raises(ValueError, match="compute_chunk_sizes"):
-        wr.map_patches(same, lazy[lazy[:, 0] > 0], 7)
+        pt.map_patches(same, lazy[lazy[:, 0] > 0], 7)
     with pytest.raises(TypeError, match="MaskedArray"):
-        wr.map_patches(same, da.ma.masked_greater(lazy, 0), 7)
+        pt.map_patches(same, da.ma.masked_greater(lazy, 0), 7)
     with pytest.raises(TypeError, match=r"where.*compute"):
-        wr.map_patches(same, lazy, 7, where=lazy > 0, fill=0)
+        pt.map_patches(same, lazy, 7, where=lazy > 0, fill=0)
 
 
 def test_padding_that_needs_everything_is_refused_where_it_is_much():
     image = da.zeros((100_000, 100_000), chunks=5000, dtype="u1")
-    grid = wr.PatchGrid(image.shape, 9, 4, pad=2, pad_mode="mean")
+    grid = pt.PatchGrid(image.shape, 9, 4, pad=2, pad_mode="mean")
     with pytest.raises(MemoryError, match="pad_mode='mean'"):
-        wr.map_patches(same, image, grid)
+        pt.map_patches(same, image, grid)
 
 
 def test_errors_of_func_say_where(image):
@@ -430,21 +430,21 @@ def test_errors_of_func_say_where(image):
 
     lazy = da.from_array(image, chunks=20)
     with pytest.raises(KeyError) as caught:
-        wr.map_patches(broken, lazy, 7).compute()
+        pt.map_patches(broken, lazy, 7).compute()
     assert any("image region [" in note for note in caught.value.__notes__)
 
     with pytest.raises(ZeroDivisionError) as caught:
-        wr.map_patches(lambda b: b // (1 // 0), lazy, 7)
+        pt.map_patches(lambda b: b // (1 // 0), lazy, 7)
     assert "made-up patches" in caught.value.__notes__[0]
 
     with pytest.raises(ValueError, match="must have 2 entries"):
-        wr.map_patches(lambda b: b.mean(), lazy, 7)
+        pt.map_patches(lambda b: b.mean(), lazy, 7)
 
-    late = wr.map_patches(lambda b: b if len(b) == 2 else b > 0, lazy, 7)
+    late = pt.map_patches(lambda b: b if len(b) == 2 else b > 0, lazy, 7)
     with pytest.raises(ValueError, match="same kind of result"):
         late.compute()
     with pytest.raises(ValueError, match="finalize may drop"):
-        wr.map_patches(same, lazy, 7, finalize=lambda s: s.ravel()[:0])
+        pt.map_patches(same, lazy, 7, finalize=lambda s: s.ravel()[:0])
 
 
 def test_func_that_cannot_take_ones_is_shown_a_ramp(image):
@@ -455,11 +455,11 @@ def test_func_that_cannot_take_ones_is_shown_a_ramp(image):
         return batch
 
     lazy = da.from_array(image, chunks=20)
-    agrees(wr.map_patches(needs_a_spread, lazy, 7), wr.map_patches(needs_a_spread, image, 7))
+    agrees(pt.map_patches(needs_a_spread, lazy, 7), pt.map_patches(needs_a_spread, image, 7))
 
 
 def test_verbs_that_need_it_in_memory_refuse_a_dask_array():
     image = pytest.importorskip("dask.array").zeros((20, 20), chunks=10)
-    for verb in (wr.patchify, wr.extract):
+    for verb in (pt.patchify, pt.extract):
         with pytest.raises(TypeError, match="map_patches and PatchMatrix take it lazily"):
             verb(image, 4)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import windrow as wr
-from windrow.testing import strategies
+import pantile as pt
+from pantile.testing import strategies
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -76,8 +76,8 @@ def test_every_result_is_the_one_in_memory(data):
     options = placed.roles | {"center": data.draw(st.booleans())}
     if data.draw(st.booleans()):
         options["where"] = data.draw(strategies.wheres(placed.grid))
-    X = wr.PatchMatrix(image, placed.grid, **options)
-    L = wr.PatchMatrix(da.from_array(image, chunks=chunks), placed.grid, **options)
+    X = pt.PatchMatrix(image, placed.grid, **options)
+    L = pt.PatchMatrix(da.from_array(image, chunks=chunks), placed.grid, **options)
     assert (L.shape, L.dtype, L.nbytes, L.patch_shape) == (
         X.shape,
         X.dtype,
@@ -93,9 +93,9 @@ def test_every_result_is_the_one_in_memory(data):
 @pytest.mark.parametrize("name", sorted(RESULTS))
 def test_complex_images_with_channels(name):
     image = (RNG.normal(size=(20, 2, 18)) + 1j * RNG.normal(size=(20, 2, 18))) * 10
-    grid = wr.PatchGrid((20, 18), (4, 3), 3, tail="respace")
-    X = wr.PatchMatrix(image, grid, channel_axis=1)
-    L = wr.PatchMatrix(da.from_array(image, chunks=(9, 1, 10)), grid, channel_axis=1)
+    grid = pt.PatchGrid((20, 18), (4, 3), 3, tail="respace")
+    X = pt.PatchMatrix(image, grid, channel_axis=1)
+    L = pt.PatchMatrix(da.from_array(image, chunks=(9, 1, 10)), grid, channel_axis=1)
     V, U = RNG.normal(size=(24, 2)), RNG.normal(size=(len(X), 2)) * 1j
     if name == "X.T @ X":
         with pytest.raises(TypeError, match="gram"):
@@ -109,14 +109,14 @@ def test_complex_images_with_channels(name):
 def test_a_large_mean_costs_no_digits():
     image = RNG.normal(size=(80, 90)) + 1e6
     image[40:] += 100
-    L = wr.PatchMatrix(da.from_array(image, chunks=(25, 90)), 5)
-    expected = wr.PatchMatrix(image - 1e6, 5).cov()
+    L = pt.PatchMatrix(da.from_array(image, chunks=(25, 90)), 5)
+    expected = pt.PatchMatrix(image - 1e6, 5).cov()
     np.testing.assert_allclose(L.cov().compute(), expected, rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(L.var(0).compute(), np.diag(expected), rtol=1e-3)
 
 
 def test_operands_may_be_dask_arrays(image):
-    X, L = wr.PatchMatrix(image, 5, 2), wr.PatchMatrix(da.from_array(image, chunks=25), 5, 2)
+    X, L = pt.PatchMatrix(image, 5, 2), pt.PatchMatrix(da.from_array(image, chunks=25), 5, 2)
     V, U = RNG.normal(size=(25, 3)), RNG.normal(size=(len(X), 3))
     dV, dU = da.from_array(V, chunks=(10, 2)), da.from_array(U, chunks=(100, 3))
     agrees(L @ dV, X @ V)
@@ -132,7 +132,7 @@ def test_operands_may_be_dask_arrays(image):
 
 
 def test_tasks_are_regions_with_their_halo(image):
-    L = wr.PatchMatrix(da.from_array(image, chunks=(20, 35)), 7)
+    L = pt.PatchMatrix(da.from_array(image, chunks=(20, 35)), 7)
     parts = [
         k for k in dict(L.gram().dask) if str(k[0]).startswith("patch-gram") and "part" in k[0]
     ]
@@ -152,13 +152,13 @@ def test_only_what_is_asked_for_is_read(monkeypatch):
         return np.ones(block_info[None]["chunk-shape"])
 
     image = da.map_blocks(load, chunks=((100,) * 30, (100,) * 30), dtype=float)
-    X = wr.PatchMatrix(image, 9)
+    X = pt.PatchMatrix(image, 9)
     read.clear()
     repr(X), X.explain(3), X.shape, X.gram(), X @ np.ones(81), X[5:10].mean(0), X.T
     assert read == []
     np.testing.assert_allclose(X[[0, -1]].compute(), 1)
     assert set(read) == {(0, 0), (0, 1), (1, 0), (1, 1), (29, 29)}  # two regions with their halos
-    monkeypatch.setattr("windrow.matrix.guard.EXPANSION_LIMIT", 10**6)
+    monkeypatch.setattr("pantile.matrix.guard.EXPANSION_LIMIT", 10**6)
     with pytest.raises(MemoryError, match="rows"):
         X[np.arange(100_000)]
 
@@ -167,24 +167,24 @@ def test_names_are_deterministic(image):
     lazy = da.from_array(image, chunks=20)
     V, U = np.ones((25, 2)), np.ones((56 * 66, 2))
     made = [
-        *(f(X=wr.PatchMatrix(lazy, 5), V=V, U=U).name for f in RESULTS.values()),
-        wr.PatchMatrix(lazy, 5, center=True).gram().name,
-        wr.PatchMatrix(lazy, 5, where=image > 2).gram().name,
-        wr.PatchMatrix(lazy + 1, 5).gram().name,
-        wr.PatchMatrix(lazy, 5).cov().name,
-        (wr.PatchMatrix(lazy, 5) @ np.zeros(25)).name,
+        *(f(X=pt.PatchMatrix(lazy, 5), V=V, U=U).name for f in RESULTS.values()),
+        pt.PatchMatrix(lazy, 5, center=True).gram().name,
+        pt.PatchMatrix(lazy, 5, where=image > 2).gram().name,
+        pt.PatchMatrix(lazy + 1, 5).gram().name,
+        pt.PatchMatrix(lazy, 5).cov().name,
+        (pt.PatchMatrix(lazy, 5) @ np.zeros(25)).name,
     ]
-    again = wr.PatchMatrix(lazy, 5).gram().name
+    again = pt.PatchMatrix(lazy, 5).gram().name
     assert again == made[0]
     assert len(set(made)) == len(made) - 1  # X.T @ X is the Gram matrix
 
 
 def test_pickles_small_and_stays_lazy(image):
-    X = wr.PatchMatrix(da.ones((10**4, 10**4), chunks=1000), 9, where=None)
+    X = pt.PatchMatrix(da.ones((10**4, 10**4), chunks=1000), 9, where=None)
     data = pickle.dumps(X)
     assert len(data) < 50_000
     assert pickle.loads(data).gram().name == X.gram().name
-    masked = wr.PatchMatrix(da.from_array(image, chunks=20), 5, where=image > 1, scale=True)
+    masked = pt.PatchMatrix(da.from_array(image, chunks=20), 5, where=image > 1, scale=True)
     agrees(pickle.loads(pickle.dumps(masked)).gram(), masked.gram().compute())
 
 
@@ -199,7 +199,7 @@ def test_pickles_small_and_stays_lazy(image):
         lambda X: np.add(X, 1),
         lambda X: np.exp(X.T),
         lambda X: np.asarray(X.T),
-        lambda X: wr.PatchMatrix([X._image, X._image], 5),
+        lambda X: pt.PatchMatrix([X._image, X._image], 5),
     ],
 )
 def test_what_would_compute_everything_is_refused(use):
@@ -208,7 +208,7 @@ def test_what_would_compute_everything_is_refused(use):
 
     image = da.map_blocks(fail, chunks=((30,) * 2, (30,) * 2), dtype=float, meta=np.empty((0, 0)))
     with pytest.raises(TypeError, match=r"X\.blocks|X\.gram|dask"):
-        use(wr.PatchMatrix(image, 5))
+        use(pt.PatchMatrix(image, 5))
 
 
 def test_the_whole_public_surface_is_known():
@@ -217,16 +217,16 @@ def test_the_whole_public_surface_is_known():
         "T", "aslinearoperator", "blocks", "cov", "dtype", "explain", "gram", "grids", "mean", "nbytes",
         "ndim", "patch_shape", "row_norms", "sample", "shape", "size", "std", "sum", "to_memmap", "var",
     }  # fmt: skip
-    assert {n for n, _ in inspect.getmembers(wr.PatchMatrix) if not n.startswith("_")} == known
+    assert {n for n, _ in inspect.getmembers(pt.PatchMatrix) if not n.startswith("_")} == known
 
 
 def test_adapters_compute_the_rows_they_give(image):
     torch, _ = pytest.importorskip("torch"), pytest.importorskip("lightgbm")
-    from windrow.integrations import predict_rows
-    from windrow.integrations.lightgbm import PatchSequence
-    from windrow.integrations.torch import PatchDataset
+    from pantile.integrations import predict_rows
+    from pantile.integrations.lightgbm import PatchSequence
+    from pantile.integrations.torch import PatchDataset
 
-    X, L = wr.PatchMatrix(image, 5, 2), wr.PatchMatrix(da.from_array(image, chunks=25), 5, 2)
+    X, L = pt.PatchMatrix(image, 5, 2), pt.PatchMatrix(da.from_array(image, chunks=25), 5, 2)
     np.testing.assert_array_equal(PatchSequence(L)[3], X[3])
     np.testing.assert_array_equal(PatchSequence(L)[3:7], np.asarray(X[3:7]))
     assert torch.equal(PatchDataset(L)[[1, 9]], PatchDataset(X)[[1, 9]])

@@ -21,7 +21,7 @@ PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").g
 def test_python_blocks_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some write files
     code = blocks(name)
-    assert "import windrow" in code or "from windrow" in code
+    assert "import pantile" in code or "from pantile" in code
     exec(compile(code, name, "exec"), {"__name__": "__main__"})
 
 
@@ -40,7 +40,7 @@ def test_layers_import_only_what_lies_below():
 
 
 def test_every_module_names_what_it_offers():
-    for path in sorted((ROOT / "src" / "windrow").rglob("*.py")):
+    for path in sorted((ROOT / "src" / "pantile").rglob("*.py")):
         text = path.read_text()
         if re.search(r"^(def|class) [a-zA-Z]", text, re.MULTILINE):
             assert re.search(r"^__all__ = \[", text, re.MULTILINE), f"{path} has no __all__"

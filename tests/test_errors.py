@@ -5,49 +5,49 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import windrow as wr
-from windrow.learn import PatchPCA
+import pantile as pt
+from pantile.learn import PatchPCA
 
 IMAGE = np.arange(80.0).reshape(8, 10)
-GRID = wr.PatchGrid((8, 10), 3)
+GRID = pt.PatchGrid((8, 10), 3)
 PATCHES = np.ones((GRID.n_patches, 3, 3))
 COLOUR = np.zeros((8, 10, 3))
 
 
 GRID_MISTAKES = {
-    "shape 0": (lambda: wr.PatchGrid((0, 5), 1), ValueError, "shape"),
-    "shape negative": (lambda: wr.PatchGrid((-3,), 1), ValueError, "shape"),
-    "shape empty": (lambda: wr.PatchGrid((), 1), ValueError, "shape"),
-    "shape float": (lambda: wr.PatchGrid((8.5, 10), 3), TypeError, "shape"),
+    "shape 0": (lambda: pt.PatchGrid((0, 5), 1), ValueError, "shape"),
+    "shape negative": (lambda: pt.PatchGrid((-3,), 1), ValueError, "shape"),
+    "shape empty": (lambda: pt.PatchGrid((), 1), ValueError, "shape"),
+    "shape float": (lambda: pt.PatchGrid((8.5, 10), 3), TypeError, "shape"),
     "shape an image": (
-        lambda: wr.PatchGrid(IMAGE, 3),
+        lambda: pt.PatchGrid(IMAGE, 3),
         TypeError,
         r"array of 2 axes: give its shape, \(8, 10\)$",
     ),
-    "patch an image": (lambda: wr.PatchGrid((8, 10), IMAGE), TypeError, "patch.*array of 2 axes$"),
-    "shape text": (lambda: wr.PatchGrid("ab", 3), TypeError, "shape"),
-    "patch 0": (lambda: wr.PatchGrid(8, 0), ValueError, "patch"),
-    "patch float": (lambda: wr.PatchGrid(8, 3.0), TypeError, "patch"),
-    "patch None": (lambda: wr.PatchGrid(8, None), TypeError, "patch"),
-    "patch of other length": (lambda: wr.PatchGrid((8, 8), (3, 3, 3)), ValueError, "patch"),
-    "patch too large": (lambda: wr.PatchGrid((8, 8), 9), ValueError, r"patch.*9.*8.*(pad|smaller)"),
-    "extent too large": (lambda: wr.PatchGrid(8, 4, dilation=3), ValueError, "dilation"),
-    "step 0": (lambda: wr.PatchGrid(8, 3, 0), ValueError, "step"),
-    "step negative": (lambda: wr.PatchGrid(8, 3, -1), ValueError, "step"),
-    "step bool": (lambda: wr.PatchGrid(8, 3, True), (TypeError, ValueError), "step"),
-    "step of other length": (lambda: wr.PatchGrid((8, 8), 3, (1,)), ValueError, "step"),
-    "dilation 0": (lambda: wr.PatchGrid(8, 3, dilation=0), ValueError, "dilation"),
-    "tail unknown": (lambda: wr.PatchGrid(8, 3, tail="wrap"), ValueError, r"tail.*shift.*wrap"),
-    "tail no text": (lambda: wr.PatchGrid(8, 3, tail=1), (TypeError, ValueError), "tail"),
-    "tail error": (lambda: wr.PatchGrid(8, 3, 2, tail="error"), ValueError, r"step.*2.*tail"),
-    "pad negative": (lambda: wr.PatchGrid(8, 3, pad=-1), ValueError, "pad"),
-    "pad unknown": (lambda: wr.PatchGrid(8, 3, pad="valid"), ValueError, "same"),
-    "pad of other length": (lambda: wr.PatchGrid(8, 3, pad=(1, 2)), ValueError, "pad"),
-    "pad triple": (lambda: wr.PatchGrid(8, 3, pad=((1, 2, 3),)), ValueError, "pad"),
-    "pad float": (lambda: wr.PatchGrid(8, 3, pad=0.5), TypeError, "pad"),
-    "pad_mode empty": (lambda: wr.PatchGrid(8, 3, pad_mode="empty"), ValueError, "pad_mode"),
-    "pad_mode unknown": (lambda: wr.PatchGrid(8, 3, pad_mode="zeros"), ValueError, "constant"),
-    "pad_value text": (lambda: wr.PatchGrid(8, 3, pad_value="0"), TypeError, "pad_value"),
+    "patch an image": (lambda: pt.PatchGrid((8, 10), IMAGE), TypeError, "patch.*array of 2 axes$"),
+    "shape text": (lambda: pt.PatchGrid("ab", 3), TypeError, "shape"),
+    "patch 0": (lambda: pt.PatchGrid(8, 0), ValueError, "patch"),
+    "patch float": (lambda: pt.PatchGrid(8, 3.0), TypeError, "patch"),
+    "patch None": (lambda: pt.PatchGrid(8, None), TypeError, "patch"),
+    "patch of other length": (lambda: pt.PatchGrid((8, 8), (3, 3, 3)), ValueError, "patch"),
+    "patch too large": (lambda: pt.PatchGrid((8, 8), 9), ValueError, r"patch.*9.*8.*(pad|smaller)"),
+    "extent too large": (lambda: pt.PatchGrid(8, 4, dilation=3), ValueError, "dilation"),
+    "step 0": (lambda: pt.PatchGrid(8, 3, 0), ValueError, "step"),
+    "step negative": (lambda: pt.PatchGrid(8, 3, -1), ValueError, "step"),
+    "step bool": (lambda: pt.PatchGrid(8, 3, True), (TypeError, ValueError), "step"),
+    "step of other length": (lambda: pt.PatchGrid((8, 8), 3, (1,)), ValueError, "step"),
+    "dilation 0": (lambda: pt.PatchGrid(8, 3, dilation=0), ValueError, "dilation"),
+    "tail unknown": (lambda: pt.PatchGrid(8, 3, tail="wrap"), ValueError, r"tail.*shift.*wrap"),
+    "tail no text": (lambda: pt.PatchGrid(8, 3, tail=1), (TypeError, ValueError), "tail"),
+    "tail error": (lambda: pt.PatchGrid(8, 3, 2, tail="error"), ValueError, r"step.*2.*tail"),
+    "pad negative": (lambda: pt.PatchGrid(8, 3, pad=-1), ValueError, "pad"),
+    "pad unknown": (lambda: pt.PatchGrid(8, 3, pad="valid"), ValueError, "same"),
+    "pad of other length": (lambda: pt.PatchGrid(8, 3, pad=(1, 2)), ValueError, "pad"),
+    "pad triple": (lambda: pt.PatchGrid(8, 3, pad=((1, 2, 3),)), ValueError, "pad"),
+    "pad float": (lambda: pt.PatchGrid(8, 3, pad=0.5), TypeError, "pad"),
+    "pad_mode empty": (lambda: pt.PatchGrid(8, 3, pad_mode="empty"), ValueError, "pad_mode"),
+    "pad_mode unknown": (lambda: pt.PatchGrid(8, 3, pad_mode="zeros"), ValueError, "constant"),
+    "pad_value text": (lambda: pt.PatchGrid(8, 3, pad_value="0"), TypeError, "pad_value"),
     "no such patch": (lambda: GRID[48], IndexError, "48"),
     "no such patch before": (lambda: GRID[-49], IndexError, "-49|48"),
     "no such patch of a tuple": (lambda: GRID[6, 0], IndexError, "6"),
@@ -59,238 +59,238 @@ GRID_MISTAKES = {
     "no such row": (lambda: GRID.flat_indices([48]), IndexError, "48"),
     "rows float": (lambda: GRID.flat_indices([0.5]), TypeError, "whole"),
     "overlap and fraction": (
-        lambda: wr.PatchGrid.from_overlap(8, 3, overlap=1, fraction=0.5),
+        lambda: pt.PatchGrid.from_overlap(8, 3, overlap=1, fraction=0.5),
         TypeError,
         "overlap",
     ),
-    "no overlap": (lambda: wr.PatchGrid.from_overlap(8, 3), TypeError, "overlap"),
+    "no overlap": (lambda: pt.PatchGrid.from_overlap(8, 3), TypeError, "overlap"),
     "overlap of the patch": (
-        lambda: wr.PatchGrid.from_overlap(8, 3, overlap=3),
+        lambda: pt.PatchGrid.from_overlap(8, 3, overlap=3),
         ValueError,
         "overlap",
     ),
     "overlap negative": (
-        lambda: wr.PatchGrid.from_overlap(8, 3, overlap=-1),
+        lambda: pt.PatchGrid.from_overlap(8, 3, overlap=-1),
         ValueError,
         "overlap",
     ),
-    "fraction 1": (lambda: wr.PatchGrid.from_overlap(8, 3, fraction=1), ValueError, "fraction"),
+    "fraction 1": (lambda: pt.PatchGrid.from_overlap(8, 3, fraction=1), ValueError, "fraction"),
     "step and overlap": (
-        lambda: wr.PatchGrid.from_overlap(8, 3, overlap=1, step=2),
+        lambda: pt.PatchGrid.from_overlap(8, 3, overlap=1, step=2),
         TypeError,
         "step",
     ),
-    "dict with another key": (lambda: wr.PatchGrid.from_dict({"shape": [8]}), ValueError, "patch"),
+    "dict with another key": (lambda: pt.PatchGrid.from_dict({"shape": [8]}), ValueError, "patch"),
 }
 
 VERB_MISTAKES = {
-    "grid and step": (lambda: wr.extract(IMAGE, GRID, 2), TypeError, "step"),
-    "grid and step in patchify": (lambda: wr.patchify(IMAGE, GRID, 2), TypeError, "step"),
+    "grid and step": (lambda: pt.extract(IMAGE, GRID, 2), TypeError, "step"),
+    "grid and step in patchify": (lambda: pt.patchify(IMAGE, GRID, 2), TypeError, "step"),
     "grid and dilation in patchify": (
-        lambda: wr.patchify(IMAGE, GRID, dilation=2),
+        lambda: pt.patchify(IMAGE, GRID, dilation=2),
         TypeError,
         "dilation",
     ),
-    "grid and step in unpatchify": (lambda: wr.unpatchify(PATCHES, GRID, 2), TypeError, "step"),
+    "grid and step in unpatchify": (lambda: pt.unpatchify(PATCHES, GRID, 2), TypeError, "step"),
     "grid and step in map_patches": (
-        lambda: wr.map_patches(len, IMAGE, GRID, 2),
+        lambda: pt.map_patches(len, IMAGE, GRID, 2),
         TypeError,
         "step",
     ),
-    "grid of another image": (lambda: wr.extract(IMAGE.T, GRID), ValueError, r"8, 10"),
-    "grid of another image in patchify": (lambda: wr.patchify(IMAGE.T, GRID), ValueError, r"8, 10"),
+    "grid of another image": (lambda: pt.extract(IMAGE.T, GRID), ValueError, r"8, 10"),
+    "grid of another image in patchify": (lambda: pt.patchify(IMAGE.T, GRID), ValueError, r"8, 10"),
     "arguments the wrong way round": (
-        lambda: wr.map_patches(IMAGE, len, 3),
+        lambda: pt.map_patches(IMAGE, len, 3),
         TypeError,
         r"array of shape \(8, 10\), the function first: map_patches\(func, image, patch\)",
     ),
-    "a path": (lambda: wr.extract("photo.png", 3), TypeError, "path, 'photo.png'.*open_image"),
+    "a path": (lambda: pt.extract("photo.png", 3), TypeError, "path, 'photo.png'.*open_image"),
     "a path to learn from": (
         lambda: PatchPCA(3).fit("photo.png"),
         TypeError,
         "path, 'photo.png'.*open_image",
     ),
     "patches of a shifted tail": (
-        lambda: wr.unpatchify(wr.extract(IMAGE, 3, 2), IMAGE.shape, 2),
+        lambda: pt.unpatchify(pt.extract(IMAGE, 3, 2), IMAGE.shape, 2),
         ValueError,
         r"drops what the step leaves over.*give PatchGrid\(\(8, 10\), 3, step=2\)",
     ),
-    "too few axes": (lambda: wr.extract(IMAGE[0], GRID), ValueError, "axes"),
-    "scalar image": (lambda: wr.extract(np.float64(3), 1), ValueError, "image|axes"),
-    "patch too large": (lambda: wr.extract(IMAGE, (9, 3)), ValueError, "patch"),
-    "patch too large for a view": (lambda: wr.patchify(IMAGE, (9, 3)), ValueError, "patch"),
-    "axis twice": (lambda: wr.extract(IMAGE, (3, 3), axes=(0, 0)), ValueError, "axes"),
+    "too few axes": (lambda: pt.extract(IMAGE[0], GRID), ValueError, "axes"),
+    "scalar image": (lambda: pt.extract(np.float64(3), 1), ValueError, "image|axes"),
+    "patch too large": (lambda: pt.extract(IMAGE, (9, 3)), ValueError, "patch"),
+    "patch too large for a view": (lambda: pt.patchify(IMAGE, (9, 3)), ValueError, "patch"),
+    "axis twice": (lambda: pt.extract(IMAGE, (3, 3), axes=(0, 0)), ValueError, "axes"),
     "axis twice, once negative": (
-        lambda: wr.patchify(IMAGE, (3, 3), axes=(1, -1)),
+        lambda: pt.patchify(IMAGE, (3, 3), axes=(1, -1)),
         ValueError,
         "axes",
     ),
-    "no such axis": (lambda: wr.extract(IMAGE, (3, 3), axes=(0, 2)), ValueError, "axes"),
-    "axes of other length": (lambda: wr.extract(IMAGE, (3, 3), axes=(0,)), ValueError, "axes"),
+    "no such axis": (lambda: pt.extract(IMAGE, (3, 3), axes=(0, 2)), ValueError, "axes"),
+    "axes of other length": (lambda: pt.extract(IMAGE, (3, 3), axes=(0,)), ValueError, "axes"),
     "channel is patched": (
-        lambda: wr.extract(COLOUR, (3, 3), axes=(1, 2), channel_axis=2),
+        lambda: pt.extract(COLOUR, (3, 3), axes=(1, 2), channel_axis=2),
         ValueError,
         "channel_axis",
     ),
     "no such channel": (
-        lambda: wr.extract(COLOUR, (3, 3), channel_axis=3),
+        lambda: pt.extract(COLOUR, (3, 3), channel_axis=3),
         ValueError,
         "channel_axis",
     ),
     "channel no number": (
-        lambda: wr.extract(COLOUR, (3, 3), channel_axis="C"),
+        lambda: pt.extract(COLOUR, (3, 3), channel_axis="C"),
         TypeError,
         "channel_axis",
     ),
-    "uneven view": (lambda: wr.patchify(IMAGE, wr.PatchGrid((8, 10), 3, 2)), ValueError, "extract"),
+    "uneven view": (lambda: pt.patchify(IMAGE, pt.PatchGrid((8, 10), 3, 2)), ValueError, "extract"),
     "padded view": (
-        lambda: wr.patchify(IMAGE, wr.PatchGrid((8, 10), 3, pad=1)),
+        lambda: pt.patchify(IMAGE, pt.PatchGrid((8, 10), 3, pad=1)),
         ValueError,
         "extract",
     ),
-    "layout unknown": (lambda: wr.extract(IMAGE, 3, layout="rows"), ValueError, r"layout.*feature"),
-    "index too large": (lambda: wr.extract(IMAGE, 3, indices=[48]), IndexError, "48"),
-    "index too small": (lambda: wr.extract(IMAGE, 3, indices=[-49]), IndexError, "49"),
-    "indices float": (lambda: wr.extract(IMAGE, 3, indices=[1.5]), TypeError, "indices"),
-    "indices bool": (lambda: wr.extract(IMAGE, 3, indices=[True, False]), TypeError, "indices"),
+    "layout unknown": (lambda: pt.extract(IMAGE, 3, layout="rows"), ValueError, r"layout.*feature"),
+    "index too large": (lambda: pt.extract(IMAGE, 3, indices=[48]), IndexError, "48"),
+    "index too small": (lambda: pt.extract(IMAGE, 3, indices=[-49]), IndexError, "49"),
+    "indices float": (lambda: pt.extract(IMAGE, 3, indices=[1.5]), TypeError, "indices"),
+    "indices bool": (lambda: pt.extract(IMAGE, 3, indices=[True, False]), TypeError, "indices"),
     "indices 2-D": (
-        lambda: wr.extract(IMAGE, 3, indices=[[1], [2]]),
+        lambda: pt.extract(IMAGE, 3, indices=[[1], [2]]),
         (TypeError, ValueError),
         "indices",
     ),
-    "out of other shape": (lambda: wr.extract(IMAGE, 3, out=np.zeros((48, 9))), ValueError, "out"),
+    "out of other shape": (lambda: pt.extract(IMAGE, 3, out=np.zeros((48, 9))), ValueError, "out"),
     "out of other dtype": (
-        lambda: wr.extract(IMAGE, 3, out=np.zeros((48, 3, 3), "f4")),
+        lambda: pt.extract(IMAGE, 3, out=np.zeros((48, 3, 3), "f4")),
         ValueError,
         "out",
     ),
-    "out no array": (lambda: wr.extract(IMAGE, 3, out=[]), TypeError, "out"),
+    "out no array": (lambda: pt.extract(IMAGE, 3, out=[]), TypeError, "out"),
     "out is the image": (
-        lambda: wr.extract(IMAGE, (8, 10), out=IMAGE[None]),
+        lambda: pt.extract(IMAGE, (8, 10), out=IMAGE[None]),
         ValueError,
         "out",
     ),
     "pad_value for uint8": (
-        lambda: wr.extract(IMAGE.astype("u1"), wr.PatchGrid((8, 10), 3, pad=1, pad_value=-1)),
+        lambda: pt.extract(IMAGE.astype("u1"), pt.PatchGrid((8, 10), 3, pad=1, pad_value=-1)),
         ValueError,
         "pad_value",
     ),
     "pad_value fraction for ints": (
-        lambda: wr.extract(IMAGE.astype("i4"), wr.PatchGrid((8, 10), 3, pad=1, pad_value=0.5)),
+        lambda: pt.extract(IMAGE.astype("i4"), pt.PatchGrid((8, 10), 3, pad=1, pad_value=0.5)),
         ValueError,
         "pad_value",
     ),
-    "too few patches": (lambda: wr.unpatchify(PATCHES[:-1], GRID), ValueError, "48"),
-    "too many patches": (lambda: wr.unpatchify(np.ones((49, 3, 3)), GRID), ValueError, "48"),
+    "too few patches": (lambda: pt.unpatchify(PATCHES[:-1], GRID), ValueError, "48"),
+    "too many patches": (lambda: pt.unpatchify(np.ones((49, 3, 3)), GRID), ValueError, "48"),
     "patches of another shape": (
-        lambda: wr.unpatchify(np.ones((48, 3, 4)), GRID),
+        lambda: pt.unpatchify(np.ones((48, 3, 4)), GRID),
         ValueError,
         r"3, 3",
     ),
     "counts of another grid": (
-        lambda: wr.unpatchify(np.ones((8, 6, 3, 3)), GRID),
+        lambda: pt.unpatchify(np.ones((8, 6, 3, 3)), GRID),
         ValueError,
         "patches",
     ),
     "rows of other features": (
-        lambda: wr.unpatchify(np.ones((48, 10)), GRID),
+        lambda: pt.unpatchify(np.ones((48, 10)), GRID),
         ValueError,
         "patches",
     ),
     "merge unknown": (
-        lambda: wr.unpatchify(PATCHES, GRID, merge="average"),
+        lambda: pt.unpatchify(PATCHES, GRID, merge="average"),
         ValueError,
         r"merge.*mean",
     ),
     "merge no value": (
-        lambda: wr.unpatchify(PATCHES, GRID, merge=np.mean),
+        lambda: pt.unpatchify(PATCHES, GRID, merge=np.mean),
         (TypeError, ValueError),
         "merge",
     ),
-    "weights unknown": (lambda: wr.unpatchify(PATCHES, GRID, weights="hat"), ValueError, "weights"),
+    "weights unknown": (lambda: pt.unpatchify(PATCHES, GRID, weights="hat"), ValueError, "weights"),
     "weights of other shape": (
-        lambda: wr.unpatchify(PATCHES, GRID, weights=np.ones((3, 4))),
+        lambda: pt.unpatchify(PATCHES, GRID, weights=np.ones((3, 4))),
         ValueError,
         r"weights.*3, 3",
     ),
     "weights negative": (
-        lambda: wr.unpatchify(PATCHES, GRID, weights=[[1, -1, 1], [1, 1, 1]]),
+        lambda: pt.unpatchify(PATCHES, GRID, weights=[[1, -1, 1], [1, 1, 1]]),
         ValueError,
         "weights",
     ),
     "weights nan": (
-        lambda: wr.unpatchify(PATCHES, GRID, weights=np.full((3, 3), np.nan)),
+        lambda: pt.unpatchify(PATCHES, GRID, weights=np.full((3, 3), np.nan)),
         ValueError,
         "weights",
     ),
     "weights infinite": (
-        lambda: wr.unpatchify(PATCHES, GRID, weights=np.full((3, 3), np.inf)),
+        lambda: pt.unpatchify(PATCHES, GRID, weights=np.full((3, 3), np.inf)),
         ValueError,
         "weights",
     ),
     "weights all 0": (
-        lambda: wr.unpatchify(PATCHES, GRID, weights=np.zeros((3, 3))),
+        lambda: pt.unpatchify(PATCHES, GRID, weights=np.zeros((3, 3))),
         ValueError,
         "weights",
     ),
     "weights complex": (
-        lambda: wr.unpatchify(PATCHES, GRID, weights=np.ones((3, 3)) * 1j),
+        lambda: pt.unpatchify(PATCHES, GRID, weights=np.ones((3, 3)) * 1j),
         TypeError,
         "weights",
     ),
     "patch_weights of other length": (
-        lambda: wr.unpatchify(PATCHES, GRID, patch_weights=np.ones(47)),
+        lambda: pt.unpatchify(PATCHES, GRID, patch_weights=np.ones(47)),
         ValueError,
         "patch_weights",
     ),
     "patch_weights negative": (
-        lambda: wr.unpatchify(PATCHES, GRID, patch_weights=-np.ones(48)),
+        lambda: pt.unpatchify(PATCHES, GRID, patch_weights=-np.ones(48)),
         ValueError,
         "patch_weights",
     ),
     "patch_weights nan": (
-        lambda: wr.unpatchify(PATCHES, GRID, patch_weights=np.full(48, np.nan)),
+        lambda: pt.unpatchify(PATCHES, GRID, patch_weights=np.full(48, np.nan)),
         ValueError,
         "patch_weights",
     ),
     "holes": (
-        lambda: wr.unpatchify(np.ones((4, 2, 2)), wr.PatchGrid((6, 6), 2, 4)),
+        lambda: pt.unpatchify(np.ones((4, 2, 2)), pt.PatchGrid((6, 6), 2, 4)),
         ValueError,
         "fill=",
     ),
     "out of another shape": (
-        lambda: wr.unpatchify(PATCHES, GRID, out=np.zeros((8, 9))),
+        lambda: pt.unpatchify(PATCHES, GRID, out=np.zeros((8, 9))),
         ValueError,
         "out",
     ),
-    "dtype unknown": (lambda: wr.unpatchify(PATCHES, GRID, dtype="float7"), TypeError, "float7"),
-    "complex max": (lambda: wr.unpatchify(PATCHES * 1j, GRID, merge="max"), TypeError, "complex"),
-    "complex min": (lambda: wr.unpatchify(PATCHES * 1j, GRID, merge="min"), TypeError, "complex"),
+    "dtype unknown": (lambda: pt.unpatchify(PATCHES, GRID, dtype="float7"), TypeError, "float7"),
+    "complex max": (lambda: pt.unpatchify(PATCHES * 1j, GRID, merge="max"), TypeError, "complex"),
+    "complex min": (lambda: pt.unpatchify(PATCHES * 1j, GRID, merge="min"), TypeError, "complex"),
     "text patches": (
-        lambda: wr.unpatchify(np.full((48, 3, 3), "a"), GRID),
+        lambda: pt.unpatchify(np.full((48, 3, 3), "a"), GRID),
         TypeError,
         "patches|dtype",
     ),
-    "patch wider than shape": (lambda: wr.unpatchify(PATCHES, (2, 10)), ValueError, "patch"),
+    "patch wider than shape": (lambda: pt.unpatchify(PATCHES, (2, 10)), ValueError, "patch"),
     "shape of other length": (
-        lambda: wr.unpatchify(np.ones((4, 3)), (8, 10, 3)),
+        lambda: pt.unpatchify(np.ones((4, 3)), (8, 10, 3)),
         ValueError,
         "shape|patch",
     ),
     "merger: more indices": (
-        lambda: wr.Merger(GRID).add(PATCHES, range(47)),
+        lambda: pt.Merger(GRID).add(PATCHES, range(47)),
         ValueError,
         "indices",
     ),
-    "merger: index too large": (lambda: wr.Merger(GRID).add(PATCHES[:1], [48]), IndexError, "48"),
+    "merger: index too large": (lambda: pt.Merger(GRID).add(PATCHES[:1], [48]), IndexError, "48"),
     "merger: patches of another shape": (
-        lambda: wr.Merger(GRID).add(np.ones((1, 4, 3)), [0]),
+        lambda: pt.Merger(GRID).add(np.ones((1, 4, 3)), [0]),
         ValueError,
         "3, 3",
     ),
-    "merger: merge unknown": (lambda: wr.Merger(GRID, merge="best"), ValueError, "merge"),
-    "merger: no grid": (lambda: wr.Merger((8, 10)), TypeError, "grid"),
-    "merger: nothing added": (lambda: wr.Merger(GRID).result(), ValueError, "add|fill"),
+    "merger: merge unknown": (lambda: pt.Merger(GRID, merge="best"), ValueError, "merge"),
+    "merger: no grid": (lambda: pt.Merger((8, 10)), TypeError, "grid"),
+    "merger: nothing added": (lambda: pt.Merger(GRID).result(), ValueError, "add|fill"),
 }
 
 
@@ -317,98 +317,98 @@ def test_mistakes_in_a_verb(mistake, error, says):
 @pytest.mark.parametrize("merge", ["max", "min", "median", "first", "last", "center"])
 def test_weights_mean_nothing_to_merges_that_choose(merge):
     with pytest.raises(ValueError, match="weights"):
-        wr.unpatchify(PATCHES, GRID, merge=merge, weights="hann")
+        pt.unpatchify(PATCHES, GRID, merge=merge, weights="hann")
     with pytest.raises(ValueError, match="weights"):
-        wr.unpatchify(PATCHES, GRID, merge=merge, patch_weights=np.ones(48))
+        pt.unpatchify(PATCHES, GRID, merge=merge, patch_weights=np.ones(48))
     with pytest.raises(ValueError, match="weights"):
-        wr.Merger(GRID, merge=merge, weights="hann")
+        pt.Merger(GRID, merge=merge, weights="hann")
     with pytest.raises(ValueError, match="weights"):
-        wr.map_patches(lambda b: b, IMAGE, GRID, merge=merge, weights="hann")
+        pt.map_patches(lambda b: b, IMAGE, GRID, merge=merge, weights="hann")
 
 
 @pytest.mark.parametrize("merge", ["var", "vote"])
 def test_trimming_is_for_means_and_sums(merge):
     with pytest.raises(ValueError, match="trim"):
-        wr.unpatchify(np.ones((48, 3, 3), int), GRID, merge=merge, weights="trim")
+        pt.unpatchify(np.ones((48, 3, 3), int), GRID, merge=merge, weights="trim")
 
 
 def test_out_is_untouched_when_a_mistake_is_found():
     out = np.full((48, 3, 3), -1.0)
     for options in ({"indices": [99]}, {"layout": "x"}, {"axes": (0, 5)}):
         with pytest.raises((IndexError, ValueError)):
-            wr.extract(IMAGE, (3, 3), out=out, **options)
+            pt.extract(IMAGE, (3, 3), out=out, **options)
     image = np.full((8, 10), -1.0)
     for options in ({"merge": "x"}, {"weights": "x"}, {"patch_weights": [1]}):
         with pytest.raises(ValueError):
-            wr.unpatchify(PATCHES, GRID, out=image, **options)
+            pt.unpatchify(PATCHES, GRID, out=image, **options)
     assert (out == -1).all()
     assert (image == -1).all()
 
 
-HOLED = wr.PatchGrid((8, 10), 2, 4)
+HOLED = pt.PatchGrid((8, 10), 2, 4)
 MAP_MISTAKES = {
-    "patch too large": (lambda f: wr.map_patches(f, IMAGE, 9), ValueError, "patch"),
-    "grid of another image": (lambda f: wr.map_patches(f, IMAGE.T, GRID), ValueError, "8, 10"),
-    "merge unknown": (lambda f: wr.map_patches(f, IMAGE, 3, merge="average"), ValueError, "merge"),
+    "patch too large": (lambda f: pt.map_patches(f, IMAGE, 9), ValueError, "patch"),
+    "grid of another image": (lambda f: pt.map_patches(f, IMAGE.T, GRID), ValueError, "8, 10"),
+    "merge unknown": (lambda f: pt.map_patches(f, IMAGE, 3, merge="average"), ValueError, "merge"),
     "weights unknown": (
-        lambda f: wr.map_patches(f, IMAGE, 3, weights="hat"),
+        lambda f: pt.map_patches(f, IMAGE, 3, weights="hat"),
         ValueError,
         "weights",
     ),
     "weights without merge": (
-        lambda f: wr.map_patches(f, IMAGE, 3, merge=None, weights="hann"),
+        lambda f: pt.map_patches(f, IMAGE, 3, merge=None, weights="hann"),
         ValueError,
         "weights",
     ),
-    "holes": (lambda f: wr.map_patches(f, IMAGE, HOLED), ValueError, "fill="),
+    "holes": (lambda f: pt.map_patches(f, IMAGE, HOLED), ValueError, "fill="),
     "where leaves holes": (
-        lambda f: wr.map_patches(f, IMAGE, 3, where=np.eye(8, 10) > 2),
+        lambda f: pt.map_patches(f, IMAGE, 3, where=np.eye(8, 10) > 2),
         ValueError,
         "fill=|where",
     ),
     "where leaves a hole": (
-        lambda f: wr.map_patches(f, IMAGE, 3, where=np.arange(48).reshape(6, 8) > 0),
+        lambda f: pt.map_patches(f, IMAGE, 3, where=np.arange(48).reshape(6, 8) > 0),
         ValueError,
         "fill=",
     ),
     "where of another shape": (
-        lambda f: wr.map_patches(f, IMAGE, 3, where=np.ones((8, 9), bool)),
+        lambda f: pt.map_patches(f, IMAGE, 3, where=np.ones((8, 9), bool)),
         ValueError,
         "where",
     ),
     "where of numbers": (
-        lambda f: wr.map_patches(f, IMAGE, 3, where=np.ones((8, 10))),
+        lambda f: pt.map_patches(f, IMAGE, 3, where=np.ones((8, 10))),
         TypeError,
         "where",
     ),
-    "layout unknown": (lambda f: wr.map_patches(f, IMAGE, 3, layout="rows"), ValueError, "layout"),
+    "layout unknown": (lambda f: pt.map_patches(f, IMAGE, 3, layout="rows"), ValueError, "layout"),
     "batch_bytes 0": (
-        lambda f: wr.map_patches(f, IMAGE, 3, batch_bytes=0),
+        lambda f: pt.map_patches(f, IMAGE, 3, batch_bytes=0),
         ValueError,
         "batch_bytes",
     ),
-    "workers 0": (lambda f: wr.map_patches(f, IMAGE, 3, workers=0), ValueError, "workers"),
-    "workers half": (lambda f: wr.map_patches(f, IMAGE, 3, workers=1.5), TypeError, "workers"),
-    "scale 0": (lambda f: wr.map_patches(f, IMAGE, 3, scale=0), ValueError, "scale"),
+    "workers 0": (lambda f: pt.map_patches(f, IMAGE, 3, workers=0), ValueError, "workers"),
+    "workers half": (lambda f: pt.map_patches(f, IMAGE, 3, workers=1.5), TypeError, "workers"),
+    "scale 0": (lambda f: pt.map_patches(f, IMAGE, 3, scale=0), ValueError, "scale"),
     "memory too small": (
-        lambda f: wr.map_patches(f, IMAGE, 3, memory=100),
+        lambda f: pt.map_patches(f, IMAGE, 3, memory=100),
         MemoryError,
         "memory.*100",
     ),
     "executor without submit": (
-        lambda f: wr.map_patches(f, IMAGE, 3, executor=object()),
+        lambda f: pt.map_patches(f, IMAGE, 3, executor=object()),
         TypeError,
         "submit",
     ),
     "progress no function": (
-        lambda f: wr.map_patches(f, IMAGE, 3, progress=3),
+        lambda f: pt.map_patches(f, IMAGE, 3, progress=3),
         TypeError,
         "progress",
     ),
-    "axis twice": (lambda f: wr.map_patches(f, IMAGE, (3, 3), axes=(0, 0)), ValueError, "axes"),
+    "axis twice": (lambda f: pt.map_patches(f, IMAGE, (3, 3), axes=(0, 0)), ValueError, "axes"),
     "pad_value for uint8": (
-        lambda f: wr.map_patches(
-            f, IMAGE.astype("u1"), wr.PatchGrid((8, 10), 3, pad=1, pad_value=256)
+        lambda f: pt.map_patches(
+            f, IMAGE.astype("u1"), pt.PatchGrid((8, 10), 3, pad=1, pad_value=256)
         ),
         ValueError,
         "pad_value",
@@ -436,13 +436,13 @@ def test_an_out_of_another_shape_is_refused_and_untouched():
     for shape in ((3, 3), (8, 9), (8, 10, 1), (80,)):
         out = np.full(shape, -1.0)
         with pytest.raises(ValueError, match="out"):
-            wr.map_patches(lambda b: b, IMAGE, 3, out=out)
+            pt.map_patches(lambda b: b, IMAGE, 3, out=out)
         assert (out == -1).all()
 
 
 def test_func_must_be_callable():
     with pytest.raises(TypeError, match="func"):
-        wr.map_patches(IMAGE, IMAGE, 3)
+        pt.map_patches(IMAGE, IMAGE, 3)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_func_must_be_callable():
 )
 def test_results_that_do_not_fit_are_refused(func, error, says):
     with pytest.raises(error, match=says):
-        wr.map_patches(func, IMAGE, 3)
+        pt.map_patches(func, IMAGE, 3)
 
 
 def test_results_whose_shape_changes_between_batches_are_refused():
@@ -469,4 +469,4 @@ def test_results_whose_shape_changes_between_batches_are_refused():
         return batch[:, :n, :n]
 
     with pytest.raises(ValueError, match="func"):
-        wr.map_patches(func, IMAGE, 3, batch_bytes=300, workers=1)
+        pt.map_patches(func, IMAGE, 3, batch_bytes=300, workers=1)

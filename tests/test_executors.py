@@ -18,11 +18,11 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, Thre
 import numpy as np
 import pytest
 
-import windrow as wr
-from windrow.engine import staging
-from windrow.engine.scratch import scratch_folder
-from windrow.files import NpySink
-from windrow.testing.compare import assert_same_bits
+import pantile as pt
+from pantile.engine import staging
+from pantile.engine.scratch import scratch_folder
+from pantile.files import NpySink
+from pantile.testing.compare import assert_same_bits
 
 IMAGE = np.random.default_rng(8).normal(size=(64, 59))
 
@@ -59,8 +59,8 @@ CASES = {
 def mapped(case, image=IMAGE, **options):
     func, more = CASES[case]
     more = dict(more)
-    grid = wr.PatchGrid(IMAGE.shape, 7, 2, **more.pop("grid", {}))
-    return wr.map_patches(func, image, grid, batch_bytes=8000, **more, **options)
+    grid = pt.PatchGrid(IMAGE.shape, 7, 2, **more.pop("grid", {}))
+    return pt.map_patches(func, image, grid, batch_bytes=8000, **more, **options)
 
 
 def arrays(found):
@@ -116,7 +116,7 @@ def test_every_executor_gives_the_bits_of_one_thread(executor, case):
 
 def test_from_file_to_file_in_chunks(executor, tmp_path):
     zarr = pytest.importorskip("zarr")
-    from windrow.files import ZarrSink
+    from pantile.files import ZarrSink
 
     source = zarr.create_array(tmp_path / "in.zarr", shape=IMAGE.shape, dtype="f8", chunks=(20, 20))
     source[...] = IMAGE
@@ -128,7 +128,7 @@ def test_from_file_to_file_in_chunks(executor, tmp_path):
 
 def test_an_exception_keeps_its_type_and_region(executor):
     with pytest.raises(ZeroDivisionError) as caught:
-        wr.map_patches(fails, IMAGE, 7, 2, executor=executor)
+        pt.map_patches(fails, IMAGE, 7, 2, executor=executor)
     assert "region" in "\n".join(caught.value.__notes__)
 
 
@@ -138,7 +138,7 @@ def fails(_batch):
 
 def test_changing_kinds_are_refused(executor):
     with pytest.raises(ValueError, match="same kind of result"):
-        wr.map_patches(changing, IMAGE, 7, 2, executor=executor, batch_bytes=8000)
+        pt.map_patches(changing, IMAGE, 7, 2, executor=executor, batch_bytes=8000)
 
 
 def changing(batch):
@@ -148,7 +148,7 @@ def changing(batch):
 def test_executors_by_name():
     for name in ("thread", "cluster"):
         with pytest.raises(ValueError, match="executor must be one of threads, processes"):
-            wr.plan(bent, IMAGE, 7, executor=name)
+            pt.plan(bent, IMAGE, 7, executor=name)
     assert_same_bits(mapped("mean", executor="processes", workers=1), mapped("mean"))
 
 
@@ -193,7 +193,7 @@ def test_tasks_carry_places_not_elements(tmp_path, monkeypatch, kind):
     assert max(pool.sizes) < (5000 if kind == "path" else 500)  # a small job goes along, no file
     assert os.listdir(tmp_path) == ["image.npy"]
     with pytest.raises(ZeroDivisionError):
-        wr.map_patches(fails, image, 7, executor=pool)
+        pt.map_patches(fails, image, 7, executor=pool)
     assert os.listdir(tmp_path) == ["image.npy"]
 
 
@@ -208,7 +208,7 @@ def test_tasks_carry_places_not_elements(tmp_path, monkeypatch, kind):
 def test_what_cannot_be_sent_is_said_before_work_begins(spawned, tmp_path, name, options):
     out = tmp_path / "result.npy"
     with pytest.raises(TypeError, match=f"{name}=.*cannot be sent to other processes.*top level"):
-        wr.map_patches(options.pop("func"), IMAGE, 7, out=out, executor=spawned, **options)
+        pt.map_patches(options.pop("func"), IMAGE, 7, out=out, executor=spawned, **options)
     assert os.listdir(tmp_path) == []
 
 
@@ -222,11 +222,11 @@ def test_a_dead_process_is_one_error_and_the_run_goes_on_later(tmp_path, monkeyp
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
         pytest.raises(BrokenExecutor, match=r"a worker process died.*resume=True"),
     ):
-        wr.map_patches(func, IMAGE, 7, 2, out=sink, executor=pool, batch_bytes=8000)
+        pt.map_patches(func, IMAGE, 7, 2, out=sink, executor=pool, batch_bytes=8000)
     flag.unlink()
     assert len(os.listdir(tmp_path)) == 2  # what was done, and the journal
-    wr.map_patches(func, IMAGE, 7, 2, out=sink, resume=True)
-    assert_same_bits(np.load(sink.path), wr.map_patches(bent, IMAGE, 7, 2, batch_bytes=8000))
+    pt.map_patches(func, IMAGE, 7, 2, out=sink, resume=True)
+    assert_same_bits(np.load(sink.path), pt.map_patches(bent, IMAGE, 7, 2, batch_bytes=8000))
     assert os.listdir(tmp_path) == ["result.npy"]
 
 
@@ -260,14 +260,14 @@ def test_few_futures_at_a_time_and_none_left(client, tiles_of):
     watched = Watched(client)
     image = np.zeros((400, 30))
     with tiles_of(100):
-        plan = wr.plan(np.negative, image, 5, 5, executor=watched, batch_bytes=800, workers=2)
+        plan = pt.plan(np.negative, image, 5, 5, executor=watched, batch_bytes=800, workers=2)
         plan.run()
     assert watched.total > 2 * plan.tasks > 100
     assert watched.most < 40
     deadline = time.monotonic() + 20
-    while any("windrow" in str(key) for key in client.who_has()) and time.monotonic() < deadline:
+    while any("pantile" in str(key) for key in client.who_has()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not [key for key in client.who_has() if "windrow" in str(key)]
+    assert not [key for key in client.who_has() if "pantile" in str(key)]
 
 
 class _Slow:
@@ -306,17 +306,17 @@ def _fails_while_another_writes(batch):
 def test_nobody_writes_any_more_when_a_cluster_gives_up(client, tmp_path):
     sink = _SlowSink(str(tmp_path / "out.npy"))
     with pytest.raises(ZeroDivisionError):
-        wr.map_patches(_fails_while_another_writes, IMAGE, 7, out=sink, executor=client)
+        pt.map_patches(_fails_while_another_writes, IMAGE, 7, out=sink, executor=client)
     assert _Slow.begun.is_set()
     assert _Slow.at_work == 0
-    wr.map_patches(np.negative, IMAGE, 7, out=sink.path)
-    assert_same_bits(np.load(sink.path), wr.map_patches(np.negative, IMAGE, 7))
+    pt.map_patches(np.negative, IMAGE, 7, out=sink.path)
+    assert_same_bits(np.load(sink.path), pt.map_patches(np.negative, IMAGE, 7))
     assert os.listdir(tmp_path) == ["out.npy"]
 
 
 def test_a_lambda_may_go_to_a_cluster(client):
     factor = 3
-    found = wr.map_patches(lambda b: b * factor, IMAGE, 5, executor=client)
+    found = pt.map_patches(lambda b: b * factor, IMAGE, 5, executor=client)
     np.testing.assert_allclose(found, 3 * IMAGE, rtol=1e-13)
 
 
@@ -336,11 +336,11 @@ def test_killed_workers_are_made_up_for(tmp_path):
             if done and not killed:
                 killed.append(os.kill(victim, signal.SIGKILL))
 
-        plan = wr.plan(slowly, tmp_path / "image.npy", 7, 2, executor=client, out=sink,
+        plan = pt.plan(slowly, tmp_path / "image.npy", 7, 2, executor=client, out=sink,
                        batch_bytes=8000, progress=kill_one)  # fmt: skip
         assert plan.tasks > 5
         plan.run()
-    assert_same_bits(np.load(sink.path), wr.map_patches(bent, IMAGE, 7, 2, batch_bytes=8000))
+    assert_same_bits(np.load(sink.path), pt.map_patches(bent, IMAGE, 7, 2, batch_bytes=8000))
     assert sorted(os.listdir(tmp_path)) == ["image.npy", "result.npy"]
 
 
@@ -352,13 +352,13 @@ def slowly(batch):
 def test_what_a_killed_run_left_goes_with_the_next(tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = "import sys, windrow.engine.scratch as s\nwith s.scratch_folder(): print(1, flush=True), sys.stdin.read()"
+    code = "import sys, pantile.engine.scratch as s\nwith s.scratch_folder(): print(1, flush=True), sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert other.stdout.read(1) == b"1"
-    (tmp_path / "windrow-1-of-another-program").mkdir()
+    (tmp_path / "pantile-1-of-another-program").mkdir()
     with scratch_folder() as mine, scratch_folder():
         assert len(os.listdir(tmp_path)) == 4  # one is at work, the others are ours and theirs
         assert os.path.isdir(mine)
@@ -367,4 +367,4 @@ def test_what_a_killed_run_left_goes_with_the_next(tmp_path, monkeypatch):
     assert len(os.listdir(tmp_path)) == 2
     with scratch_folder():
         pass
-    assert os.listdir(tmp_path) == ["windrow-1-of-another-program"]
+    assert os.listdir(tmp_path) == ["pantile-1-of-another-program"]

@@ -25,10 +25,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import windrow
+import pantile
+from pantile.files import open_image
+from pantile.testing.stores import RecordingStore, accesses
 from tests._files_made import DTYPES, MAKERS, SHAPES, everything, holds, image, make, nobody
-from windrow.files import open_image
-from windrow.testing.stores import RecordingStore, accesses
 
 
 @pytest.fixture(scope="module")
@@ -401,7 +401,7 @@ def test_a_missing_package_is_named_with_its_extra(
 ) -> None:
     module = {"zarr v3": "zarr", "hdf5": "h5py", "png": "PIL.Image"}.get(name, "tifffile")
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf'needs {module}: pip install "windrow\[io\]"'):
+    with pytest.raises(ImportError, match=rf'needs {module}: pip install "pantile\[io\]"'):
         open_image(made[name][0])
     assert open_image(made["npy"][0]).shape == made["npy"][1].shape
 
@@ -429,6 +429,6 @@ def test_a_reader_becomes_an_array(tmp_path):
     reader = open_image(tmp_path / "image.npy")
     np.testing.assert_array_equal(np.asarray(reader), image, strict=True)
     assert np.asarray(reader, np.float32).dtype == np.float32
-    np.testing.assert_array_equal(windrow.extract(reader, 3), windrow.extract(image, 3))
+    np.testing.assert_array_equal(pantile.extract(reader, 3), pantile.extract(image, 3))
     with pytest.raises(ValueError, match=r"image\.npy has to be read"):
         np.array(reader, copy=False)

@@ -11,13 +11,13 @@ import warnings
 import numpy as np
 import pytest
 
-import windrow as wr
-from windrow import PatchGrid
-from windrow.testing.fuzz import Hunt, cases, hunt
-from windrow.testing.fuzz.checks import check_extract, check_grid, check_map, check_unpatchify
-from windrow.testing.fuzz.hostile import check_hostile
-from windrow.testing.fuzz.matrix_checks import check_matrix
-from windrow.testing.fuzz.source import script, source, strided
+import pantile as pt
+from pantile import PatchGrid
+from pantile.testing.fuzz import Hunt, cases, hunt
+from pantile.testing.fuzz.checks import check_extract, check_grid, check_map, check_unpatchify
+from pantile.testing.fuzz.hostile import check_hostile
+from pantile.testing.fuzz.matrix_checks import check_matrix
+from pantile.testing.fuzz.source import script, source, strided
 
 pytest.importorskip("hypothesis")
 
@@ -58,20 +58,20 @@ def test_what_was_found_stays_fixed(case):
 
 
 REFUSED = [
-    ("wr.PatchMatrix(np.eye(5), 2).cov", {"ddof": "None"}),
-    ("wr.PatchMatrix(np.eye(5), 2).sample", {"n": "None"}),
-    ("wr.PatchMatrix(np.eye(5), 2).sample", {"n": "True"}),
-    ("wr.PatchMatrix(np.eye(5), 2).sum", {"axis": "np.array([2, 2])"}),
-    ("wr.PatchMatrix(np.eye(5), 2).explain", {"columns": "[None, None]"}),
-    ("wr.PatchMatrix(np.eye(5), 2).explain", {"columns": "None"}),
-    ("wr.unpatchify", {"patches": "np.ones((4, 2))", "shape": "5", "merge": "np.array([2, 2])"}),
-    ("wr.PatchGrid((4, 5), 2).locate", {"element": "[None, None]"}),
-    ("wr.PatchGrid((4, 5), 2).locate", {"element": "np.array(2)"}),
-    ("wr.PatchGrid((4, 5), 2).__getitem__", {"index": "(2.0, 2.0)"}),
-    ("wr.PatchGrid((4, 5), 2).flat_indices", {"rows": "np.zeros((2, 0, 2))"}),
-    ("wr.patchify", {"image": "np.eye(4)", "patch": "2", "step": "2**63"}),
-    ("wr.patchify", {"image": "np.eye(4)", "patch": "wr.PatchGrid((4, 4), 2)", "dilation": "np.array([2, 2])"}),
-    ("wr.PatchGrid", {"shape": "5", "patch": "2", "step": "2**63", "tail": "'pad'"}),
+    ("pt.PatchMatrix(np.eye(5), 2).cov", {"ddof": "None"}),
+    ("pt.PatchMatrix(np.eye(5), 2).sample", {"n": "None"}),
+    ("pt.PatchMatrix(np.eye(5), 2).sample", {"n": "True"}),
+    ("pt.PatchMatrix(np.eye(5), 2).sum", {"axis": "np.array([2, 2])"}),
+    ("pt.PatchMatrix(np.eye(5), 2).explain", {"columns": "[None, None]"}),
+    ("pt.PatchMatrix(np.eye(5), 2).explain", {"columns": "None"}),
+    ("pt.unpatchify", {"patches": "np.ones((4, 2))", "shape": "5", "merge": "np.array([2, 2])"}),
+    ("pt.PatchGrid((4, 5), 2).locate", {"element": "[None, None]"}),
+    ("pt.PatchGrid((4, 5), 2).locate", {"element": "np.array(2)"}),
+    ("pt.PatchGrid((4, 5), 2).__getitem__", {"index": "(2.0, 2.0)"}),
+    ("pt.PatchGrid((4, 5), 2).flat_indices", {"rows": "np.zeros((2, 0, 2))"}),
+    ("pt.patchify", {"image": "np.eye(4)", "patch": "2", "step": "2**63"}),
+    ("pt.patchify", {"image": "np.eye(4)", "patch": "pt.PatchGrid((4, 4), 2)", "dilation": "np.array([2, 2])"}),
+    ("pt.PatchGrid", {"shape": "5", "patch": "2", "step": "2**63", "tail": "'pad'"}),
 ]  # fmt: skip
 
 
@@ -83,11 +83,11 @@ def test_what_was_refused_without_a_word_has_words(verb, arguments):
 def test_the_callers_errstate_holds_in_every_thread(monkeypatch):
     patches = np.full((39 * 39, 4, 4), np.inf, np.float32)
     patches[::2] = -np.inf
-    monkeypatch.setattr("windrow.verbs.unpatchify._LEAF", 1000)
+    monkeypatch.setattr("pantile.verbs.unpatchify._LEAF", 1000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with np.errstate(invalid="ignore"):
-            merged = wr.unpatchify(patches, PatchGrid((42, 42), 4))
+            merged = pt.unpatchify(patches, PatchGrid((42, 42), 4))
     assert np.isnan(merged[10, 10])
 
 
@@ -108,7 +108,7 @@ def test_a_short_hunt_finds_nothing():
 
 
 def test_a_planted_fault_is_found_made_small_and_repeated(monkeypatch):
-    honest = wr.extract
+    honest = pt.extract
 
     def faulty(image, grid, **options):
         found = honest(image, grid, **options)
@@ -116,13 +116,13 @@ def test_a_planted_fault_is_found_made_small_and_repeated(monkeypatch):
             found[..., -1] += 1
         return found
 
-    monkeypatch.setattr(wr, "extract", faulty)
+    monkeypatch.setattr(pt, "extract", faulty)
     done = hunt(60, number=1, trials=some_trials("extract"), watch=stop_at_a_failure)
     (failure,) = done.failures
     assert "PatchGrid((4,), 1" in failure.script  # no smaller one shows it
     with pytest.raises(AssertionError):
         exec(failure.script, {})
-    monkeypatch.setattr(wr, "extract", honest)
+    monkeypatch.setattr(pt, "extract", honest)
     exec(failure.script, {})
 
 
@@ -172,7 +172,7 @@ def test_a_script_runs_by_itself():
 
 
 def fuzz(*arguments, **environment):
-    command = [sys.executable, "-m", "windrow.testing.fuzz", *arguments]
+    command = [sys.executable, "-m", "pantile.testing.fuzz", *arguments]
     inherited = {k: v for k, v in os.environ.items() if k != "NUMBA_BOUNDSCHECK"}
     return subprocess.run(
         command, capture_output=True, text=True, check=False, env=inherited | environment

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import windrow as wr
-from windrow.testing import slow, strategies
+import pantile as pt
+from pantile.testing import slow, strategies
 
 
 def unit_image(grid):
@@ -39,14 +39,14 @@ def unit_image(grid):
     ],
 )
 def test_starts_by_hand(options, starts):
-    grid = wr.PatchGrid(10, 4, 4, **options)
+    grid = pt.PatchGrid(10, 4, 4, **options)
     assert [s.tolist() for s in grid.starts] == [starts]
     assert grid.counts == (len(starts),)
 
 
 def test_respaced_starts_round_half_up():
-    assert wr.PatchGrid(8, 2, 5, tail="respace").starts[0].tolist() == [0, 3, 6]
-    assert wr.PatchGrid(7, 2, 3, tail="respace").starts[0].tolist() == [0, 3, 5]  # 2.5 -> 3
+    assert pt.PatchGrid(8, 2, 5, tail="respace").starts[0].tolist() == [0, 3, 6]
+    assert pt.PatchGrid(7, 2, 3, tail="respace").starts[0].tolist() == [0, 3, 5]  # 2.5 -> 3
 
 
 @given(strategies.grids())
@@ -74,11 +74,11 @@ def test_sizes_follow_from_starts(grid):
 def test_counts_without_padding_are_the_convolution_formula(size, patch, step):
     if patch > size:
         with pytest.raises(ValueError, match="patch"):
-            wr.PatchGrid(size, patch, step)
+            pt.PatchGrid(size, patch, step)
         return
-    assert wr.PatchGrid(size, patch, step, tail="drop").counts == ((size - patch) // step + 1,)
-    assert wr.PatchGrid(size, patch, step).counts == (-(-(size - patch) // step) + 1,)
-    assert wr.PatchGrid(size, patch, step, pad="same").counts == (-(-size // step),)
+    assert pt.PatchGrid(size, patch, step, tail="drop").counts == ((size - patch) // step + 1,)
+    assert pt.PatchGrid(size, patch, step).counts == (-(-(size - patch) // step) + 1,)
+    assert pt.PatchGrid(size, patch, step, pad="same").counts == (-(-size // step),)
 
 
 @given(strategies.grids(tails=("shift", "respace"), pads=False))
@@ -96,7 +96,7 @@ def test_respaced_gaps_differ_by_at_most_one(grid):
 
 
 def test_fields_are_canonical_tuples():
-    grid = wr.PatchGrid([9, 8], 3, (1, 2), pad=(1, (0, 2)), tail="pad", pad_mode="edge")
+    grid = pt.PatchGrid([9, 8], 3, (1, 2), pad=(1, (0, 2)), tail="pad", pad_mode="edge")
     assert (grid.shape, grid.patch, grid.step, grid.dilation) == ((9, 8), (3, 3), (1, 2), (1, 1))
     assert (grid.tail, grid.pad, grid.pad_mode, grid.pad_value) == (
         "pad",
@@ -104,19 +104,19 @@ def test_fields_are_canonical_tuples():
         "edge",
         0,
     )
-    assert wr.PatchGrid(np.int64(9), np.int32(3)).shape == (9,)
-    assert isinstance(wr.PatchGrid(np.int64(9), np.int32(3)).patch[0], int)
+    assert pt.PatchGrid(np.int64(9), np.int32(3)).shape == (9,)
+    assert isinstance(pt.PatchGrid(np.int64(9), np.int32(3)).patch[0], int)
 
 
 @pytest.mark.parametrize(("n", "patch", "counts"), [(10, 7, 4), (10, 9, 2), (10, 10, 1), (5, 3, 3)])
 def test_patches_larger_than_half_the_image_are_counted(n, patch, counts):
-    assert wr.PatchGrid((n, n), patch).counts == (counts, counts)
+    assert pt.PatchGrid((n, n), patch).counts == (counts, counts)
 
 
 def test_a_padded_tail_may_extend_an_image_smaller_than_the_patch():
-    grid = wr.PatchGrid(3, 5, 2, tail="pad")
+    grid = pt.PatchGrid(3, 5, 2, tail="pad")
     assert grid.starts[0].tolist() == [0]
-    assert wr.extract([1, 2, 3], grid).tolist() == [[1, 2, 3, 0, 0]]
+    assert pt.extract([1, 2, 3], grid).tolist() == [[1, 2, 3, 0, 0]]
 
 
 # regions, locating, coverage
@@ -125,7 +125,7 @@ def test_a_padded_tail_may_extend_an_image_smaller_than_the_patch():
 @given(strategies.grids())
 def test_a_region_indexes_what_of_its_patch_lies_in_the_image(grid):
     image = unit_image(grid)
-    outside = wr.PatchGrid(
+    outside = pt.PatchGrid(
         grid.shape,
         grid.patch,
         grid.step,
@@ -141,7 +141,7 @@ def test_a_region_indexes_what_of_its_patch_lies_in_the_image(grid):
 
 
 def test_regions_in_c_order():
-    grid = wr.PatchGrid((4, 5), (2, 3), tail="drop")
+    grid = pt.PatchGrid((4, 5), (2, 3), tail="drop")
     assert grid[0] == (slice(0, 2), slice(0, 3))
     assert grid[1] == (slice(0, 2), slice(1, 4))
     assert grid[3] == grid[1, 0] == (slice(1, 3), slice(0, 3))
@@ -150,7 +150,7 @@ def test_regions_in_c_order():
 
 
 def test_a_dilated_region_carries_its_step():
-    grid = wr.PatchGrid(9, 3, dilation=2)
+    grid = pt.PatchGrid(9, 3, dilation=2)
     assert [(s.start, s.stop, s.step) for s in grid[1]] == [(1, 6, 2)]
     assert np.arange(9)[grid[1]].tolist() == [1, 3, 5]
 
@@ -172,9 +172,9 @@ def test_coverage_is_the_brute_force_count(grid):
 
 
 @given(strategies.grids())
-@example(wr.PatchGrid(1, 1, 2, pad=((0, 2),)))  # gaps in the padding only
-@example(wr.PatchGrid(1, 1, 2, pad=1))  # no patch in the image
-@example(wr.PatchGrid(6, 2, dilation=3, tail="drop"))
+@example(pt.PatchGrid(1, 1, 2, pad=((0, 2),)))  # gaps in the padding only
+@example(pt.PatchGrid(1, 1, 2, pad=1))  # no patch in the image
+@example(pt.PatchGrid(6, 2, dilation=3, tail="drop"))
 def test_covers_says_whether_the_brute_force_count_has_a_hole(grid):
     assert grid.covers == bool(slow.coverage(grid).all())
 
@@ -223,9 +223,9 @@ def test_flat_indices_refuse_padding_that_is_no_element(grid):
 
 def test_centres_sample_labels_where_the_middle_of_a_patch_lies():
     labels = np.arange(30).reshape(5, 6)
-    assert wr.PatchGrid((5, 6), 3, 2).centers(labels).tolist() == [[7, 9, 10], [19, 21, 22]]
-    assert wr.PatchGrid((5, 6), 1).centers(labels).tolist() == labels.tolist()
-    same = wr.PatchGrid((5, 6), (3, 4), 2, pad="same")
+    assert pt.PatchGrid((5, 6), 3, 2).centers(labels).tolist() == [[7, 9, 10], [19, 21, 22]]
+    assert pt.PatchGrid((5, 6), 1).centers(labels).tolist() == labels.tolist()
+    same = pt.PatchGrid((5, 6), (3, 4), 2, pad="same")
     assert same.centers(labels).tolist() == labels[::2, ::2].tolist()
     stacked = np.stack([labels, -labels])
     assert same.centers(stacked).tolist() == stacked[:, ::2, ::2].tolist()
@@ -242,7 +242,7 @@ def test_a_centre_is_sample_half_the_patch(grid):
 
 def test_centres_in_the_padding_have_no_label():
     with pytest.raises(ValueError, match="same"):
-        wr.PatchGrid(5, 3, pad=2).centers(np.arange(5))
+        pt.PatchGrid(5, 3, pad=2).centers(np.arange(5))
 
 
 # from overlap
@@ -259,13 +259,13 @@ def test_centres_in_the_padding_have_no_label():
     ],
 )
 def test_steps_from_overlap(patch, options, step):
-    grid = wr.PatchGrid.from_overlap((100, 100), patch, **options)
-    assert grid == wr.PatchGrid((100, 100), patch, step)
+    grid = pt.PatchGrid.from_overlap((100, 100), patch, **options)
+    assert grid == pt.PatchGrid((100, 100), patch, step)
 
 
 def test_options_travel_through_from_overlap():
-    grid = wr.PatchGrid.from_overlap(50, 8, overlap=2, tail="respace", pad=1)
-    assert grid == wr.PatchGrid(50, 8, 6, tail="respace", pad=1)
+    grid = pt.PatchGrid.from_overlap(50, 8, overlap=2, tail="respace", pad=1)
+    assert grid == pt.PatchGrid(50, 8, 6, tail="respace", pad=1)
     assert grid.overlap == (2,)
 
 
@@ -274,7 +274,7 @@ def test_options_travel_through_from_overlap():
 
 @given(strategies.grids())
 def test_a_grid_survives_json_and_pickle(grid):
-    again = wr.PatchGrid.from_dict(json.loads(json.dumps(grid.to_dict())))
+    again = pt.PatchGrid.from_dict(json.loads(json.dumps(grid.to_dict())))
     unpickled = pickle.loads(pickle.dumps(grid))
     assert again == grid == unpickled
     assert hash(again) == hash(grid) == hash(unpickled)
@@ -283,8 +283,8 @@ def test_a_grid_survives_json_and_pickle(grid):
 
 @pytest.mark.parametrize("value", [-1, 2.5, float("nan"), float("inf"), True, 1 + 2j])
 def test_every_pad_value_survives_json_and_pickle(value):
-    grid = wr.PatchGrid(5, 3, pad=1, pad_value=value)
-    assert wr.PatchGrid.from_dict(json.loads(json.dumps(grid.to_dict()))) == grid
+    grid = pt.PatchGrid(5, 3, pad=1, pad_value=value)
+    assert pt.PatchGrid.from_dict(json.loads(json.dumps(grid.to_dict()))) == grid
     assert pickle.loads(pickle.dumps(grid)) == grid
 
 
@@ -304,19 +304,19 @@ def test_every_pad_value_survives_json_and_pickle(value):
 )
 def test_every_field_counts_in_equality(change):
     base = {"shape": (10, 9), "patch": 3, "step": 1, "dilation": 1, "tail": "shift", "pad": 0}
-    assert wr.PatchGrid(**(base | change)) != wr.PatchGrid(**base)
-    assert wr.PatchGrid(**(base | change)) == wr.PatchGrid(**(base | change))
+    assert pt.PatchGrid(**(base | change)) != pt.PatchGrid(**base)
+    assert pt.PatchGrid(**(base | change)) == pt.PatchGrid(**(base | change))
 
 
 def test_other_spellings_are_the_same_grid():
     assert (
-        len({wr.PatchGrid((9, 9), 3), wr.PatchGrid([9, 9], (3, 3), (1, 1), pad=((0, 0), (0, 0)))})
+        len({pt.PatchGrid((9, 9), 3), pt.PatchGrid([9, 9], (3, 3), (1, 1), pad=((0, 0), (0, 0)))})
         == 1
     )
 
 
 def test_a_grid_cannot_be_changed():
-    grid = wr.PatchGrid((9, 9), 3)
+    grid = pt.PatchGrid((9, 9), 3)
     with pytest.raises((AttributeError, dataclasses.FrozenInstanceError)):
         grid.step = (2, 2)
     grid.starts[0][:] = 7
@@ -327,7 +327,7 @@ def test_a_grid_cannot_be_changed():
 
 def test_a_grid_over_a_huge_image_is_small_and_quick():
     begin = time.perf_counter()
-    grid = wr.PatchGrid((10**6, 10**6), 39)
+    grid = pt.PatchGrid((10**6, 10**6), 39)
     assert grid.n_patches == (10**6 - 38) ** 2
     assert grid[grid.n_patches - 1] == (slice(10**6 - 39, 10**6),) * 2
     assert grid[-1] == grid[grid.n_patches - 1]
@@ -341,27 +341,27 @@ def test_a_grid_over_a_huge_image_is_small_and_quick():
 
 def test_the_sketch_is_svg_and_quick_for_any_size():
     for grid in (
-        wr.PatchGrid((9, 8), 3, 2),
-        wr.PatchGrid(7, 3),
-        wr.PatchGrid((9, 10**6, 10**6), 5, 2),
+        pt.PatchGrid((9, 8), 3, 2),
+        pt.PatchGrid(7, 3),
+        pt.PatchGrid((9, 10**6, 10**6), 5, 2),
     ):
         html = grid._repr_html_()
         assert "<svg" in html
         assert "</svg>" in html
         assert f"{grid.n_patches:,}" in html
-    hole = wr.PatchGrid(10, 2, 5, tail="drop")._repr_html_()
+    hole = pt.PatchGrid(10, 2, 5, tail="drop")._repr_html_()
     assert "hole" in hole
 
 
 def test_repr_names_what_differs_from_the_defaults():
-    grid = wr.PatchGrid((9, 8), 3, 2, tail="pad", pad_mode="edge")
-    assert eval(repr(grid), {"PatchGrid": wr.PatchGrid}) == grid
+    grid = pt.PatchGrid((9, 8), 3, 2, tail="pad", pad_mode="edge")
+    assert eval(repr(grid), {"PatchGrid": pt.PatchGrid}) == grid
     assert "tail='pad'" in repr(grid)
     assert "dilation" not in repr(grid)
 
 
 def test_import_pulls_in_neither_numba_nor_scipy():
-    code = "import sys, windrow; windrow.PatchGrid((9, 9), 3).coverage(); print(*sys.modules)"
+    code = "import sys, pantile; pantile.PatchGrid((9, 9), 3).coverage(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "numpy" in loaded

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import windrow as wr
-from windrow.integrations import labelled_rows, predict_rows
-from windrow.integrations.torch import BlockShuffleSampler
-from windrow.matrix import shuffle
-from windrow.matrix.rowwise import apply_rows
+import pantile as pt
+from pantile.integrations import labelled_rows, predict_rows
+from pantile.integrations.torch import BlockShuffleSampler
+from pantile.matrix import shuffle
+from pantile.matrix.rowwise import apply_rows
 
 
 def scene(shape=(30, 40), seed=0):
@@ -29,13 +29,13 @@ def scene(shape=(30, 40), seed=0):
     image = np.random.default_rng(seed).integers(0, 200, (*shape, 3)).astype(np.uint8)
     labels = (image[..., 1] > 100).astype(np.int8)
     labels[:, ::5] = -1
-    grid = wr.PatchGrid(shape, 3, pad="same", pad_mode="reflect")
+    grid = pt.PatchGrid(shape, 3, pad="same", pad_mode="reflect")
     return image, labels, grid
 
 
 def rows_of(image, labels, grid):
     """The explicit matrix of labelled patches, and their labels."""
-    rows = wr.extract(image, grid, channel_axis=2).reshape(grid.n_patches, -1)
+    rows = pt.extract(image, grid, channel_axis=2).reshape(grid.n_patches, -1)
     y = grid.centers(labels).ravel()
     return rows[y >= 0], y[y >= 0]
 
@@ -46,7 +46,7 @@ def rows_of(image, labels, grid):
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("nbytes", [1, 100, 1 << 20])
 def test_functions_of_rows(nbytes, workers):
-    matrix = wr.PatchMatrix(np.arange(30, dtype=np.int16).reshape(5, 6), 2)
+    matrix = pt.PatchMatrix(np.arange(30, dtype=np.int16).reshape(5, 6), 2)
     rows = np.asarray(matrix)
     found = apply_rows(lambda x: x[:, ::2] + 1, matrix, nbytes=nbytes, workers=workers, dtype="f8")
     assert np.array_equal(found, rows[:, ::2] + 1)
@@ -61,9 +61,9 @@ def test_functions_of_rows(nbytes, workers):
 
 
 def test_results_that_do_not_fit_are_refused():
-    matrix = wr.PatchMatrix(np.zeros(1000, np.float32), 1)
+    matrix = pt.PatchMatrix(np.zeros(1000, np.float32), 1)
     with (
-        mock.patch("windrow.matrix.guard.EXPANSION_LIMIT", 1000),
+        mock.patch("pantile.matrix.guard.EXPANSION_LIMIT", 1000),
         pytest.raises(MemoryError, match="1000 results of 8 bytes would take 8 KB"),
     ):
         apply_rows(lambda x: x[:, 0].astype("f8"), matrix, nbytes=400)
@@ -75,7 +75,7 @@ def test_labelled_rows_and_their_labels():
     rows, want = rows_of(image, labels, grid)
     assert np.array_equal(np.asarray(X), rows)
     assert np.array_equal(y, want)
-    other = image[:20], labels[:20], wr.PatchGrid((20, 40), 3, pad="same", pad_mode="reflect")
+    other = image[:20], labels[:20], pt.PatchGrid((20, 40), 3, pad="same", pad_mode="reflect")
     X, y = labelled_rows([image, other[0]], [labels, other[1]], [grid, other[2]], channel_axis=2)
     assert np.array_equal(np.asarray(X), np.concatenate([rows, rows_of(*other)[0]]))
     assert np.array_equal(y, np.concatenate([want, rows_of(*other)[1]]))
@@ -83,17 +83,17 @@ def test_labelled_rows_and_their_labels():
 
 def test_labels_of_batches_floats_and_strings():
     image = np.arange(60.0).reshape(3, 4, 5)
-    X, y = labelled_rows(image, np.where(image % 7 == 0, image, np.nan), wr.PatchGrid((4, 5), 1))
+    X, y = labelled_rows(image, np.where(image % 7 == 0, image, np.nan), pt.PatchGrid((4, 5), 1))
     assert np.array_equal(y, image[image % 7 == 0])
     assert np.array_equal(X[:, 0], y)
     names = np.where(image > 30, "high", "")
-    X, y = labelled_rows(image, names, wr.PatchGrid((4, 5), 1), unlabelled="")
+    X, y = labelled_rows(image, names, pt.PatchGrid((4, 5), 1), unlabelled="")
     assert X.shape == (29, 1)
     assert set(y) == {"high"}
     with pytest.raises(ValueError, match=r"shape \(3, 4, 5\)"):
-        labelled_rows(image, names[0], wr.PatchGrid((4, 5), 1))
+        labelled_rows(image, names[0], pt.PatchGrid((4, 5), 1))
     with pytest.raises(ValueError, match="1 images, 1 labels and 2 grids"):
-        labelled_rows(image, names, [wr.PatchGrid((4, 5), 1)] * 2)
+        labelled_rows(image, names, [pt.PatchGrid((4, 5), 1)] * 2)
     with pytest.raises(TypeError, match="grid must be a PatchGrid"):
         labelled_rows(image, names, 3)
 
@@ -114,7 +114,7 @@ def test_images_without_a_label():
 
 def test_lightgbm_learns_what_it_learns_from_the_explicit_matrix():
     lightgbm = pytest.importorskip("lightgbm")
-    from windrow.integrations.lightgbm import PatchSequence
+    from pantile.integrations.lightgbm import PatchSequence
 
     image, labels, grid = scene()
     X, y = labelled_rows(image, labels, grid, channel_axis=2)
@@ -124,7 +124,7 @@ def test_lightgbm_learns_what_it_learns_from_the_explicit_matrix():
     for data in (PatchSequence(X, batch_size=100), rows.astype(np.float32)):
         dataset = lightgbm.Dataset(data, label=y, params={"verbose": -1})
         boosters.append(lightgbm.train(options, dataset, num_boost_round=5))
-    whole = wr.PatchMatrix(image, grid, channel_axis=2)
+    whole = pt.PatchMatrix(image, grid, channel_axis=2)
     found = predict_rows(boosters[0].predict, whole, nbytes=20_000)
     assert np.allclose(found, boosters[1].predict(np.asarray(whole)), rtol=1e-6)
     assert ((found.reshape(grid.counts) > 0.5) == labels)[labels >= 0].mean() > 0.99
@@ -132,7 +132,7 @@ def test_lightgbm_learns_what_it_learns_from_the_explicit_matrix():
 
 def test_lightgbm_sequences_index_as_arrays_do():
     pytest.importorskip("lightgbm")
-    from windrow.integrations.lightgbm import PatchSequence
+    from pantile.integrations.lightgbm import PatchSequence
 
     image, labels, grid = scene()
     X, _ = labelled_rows(image, labels, grid, channel_axis=2)
@@ -149,7 +149,7 @@ def test_lightgbm_sequences_index_as_arrays_do():
         PatchSequence(X, 0)
     with pytest.raises(TypeError, match="PatchMatrix"):
         PatchSequence(rows)
-    huge = wr.PatchMatrix(np.broadcast_to(np.float32(0), (50_000, 50_000)), 1)
+    huge = pt.PatchMatrix(np.broadcast_to(np.float32(0), (50_000, 50_000)), 1)
     with pytest.raises(ValueError, match="2500000000 rows"):
         PatchSequence(huge)
 
@@ -160,7 +160,7 @@ def test_lightgbm_sequences_index_as_arrays_do():
 @pytest.mark.parametrize("external", [False, True])
 def test_xgboost_learns_what_it_learns_from_the_explicit_matrix(external, tmp_path):
     xgboost = pytest.importorskip("xgboost")
-    from windrow.integrations.xgboost import PatchDataIter
+    from pantile.integrations.xgboost import PatchDataIter
 
     image, labels, grid = scene()
     X, y = labelled_rows(image, labels, grid, channel_axis=2)
@@ -175,7 +175,7 @@ def test_xgboost_learns_what_it_learns_from_the_explicit_matrix(external, tmp_pa
     boosters = [xgboost.train(options, data, num_boost_round=5) for data in datas]
     assert datas[0].num_row() == len(y)
     assert np.array_equal(datas[0].get_label(), y)
-    whole = wr.PatchMatrix(image, grid, channel_axis=2)
+    whole = pt.PatchMatrix(image, grid, channel_axis=2)
     found = predict_rows(boosters[0].inplace_predict, whole, nbytes=20_000)
     twin = boosters[1].inplace_predict(np.asarray(whole).astype(np.float32))
     assert np.abs(found - twin).max() < 0.02  # bins are sketched block by block
@@ -184,9 +184,9 @@ def test_xgboost_learns_what_it_learns_from_the_explicit_matrix(external, tmp_pa
 
 def test_xgboost_fields_belong_to_rows():
     pytest.importorskip("xgboost")
-    from windrow.integrations.xgboost import PatchDataIter
+    from pantile.integrations.xgboost import PatchDataIter
 
-    X = wr.PatchMatrix(np.arange(9.0), 2)
+    X = pt.PatchMatrix(np.arange(9.0), 2)
     with pytest.raises(ValueError, match="base_margin must have one entry for each of 8 rows"):
         PatchDataIter(X, np.zeros(8), base_margin=np.zeros(7))
     blocks, seen = PatchDataIter(X, np.arange(8), nbytes=24), []
@@ -203,7 +203,7 @@ def test_xgboost_fields_belong_to_rows():
 
 def test_torch_datasets_give_patches_channels_first():
     torch = pytest.importorskip("torch")
-    from windrow.integrations.torch import PatchDataset
+    from pantile.integrations.torch import PatchDataset
 
     image, labels, grid = scene()
     X, y = labelled_rows(image, labels, grid, channel_axis=2)
@@ -233,20 +233,20 @@ def test_torch_datasets_give_patches_channels_first():
 
 def test_torch_targets_may_be_patches():
     pytest.importorskip("torch")
-    from windrow.integrations.torch import PatchDataset
+    from pantile.integrations.torch import PatchDataset
 
     image, labels, _ = scene()
-    grid = wr.PatchGrid(labels.shape, 8, 4)
+    grid = pt.PatchGrid(labels.shape, 8, 4)
     dataset = PatchDataset(
-        wr.PatchMatrix(image, grid, channel_axis=2), wr.PatchMatrix(labels, grid)
+        pt.PatchMatrix(image, grid, channel_axis=2), pt.PatchMatrix(labels, grid)
     )
     found, target = dataset[5]
     assert (found.shape, target.shape) == ((3, 8, 8), (8, 8))
     assert np.array_equal(target.numpy(), labels[grid[5]])
-    big = PatchDataset(wr.PatchMatrix(np.arange(4, dtype=">i4"), 2))
+    big = PatchDataset(pt.PatchMatrix(np.arange(4, dtype=">i4"), 2))
     assert big[1].tolist() == [1, 2]
     with pytest.raises(ValueError, match="use one grid for both"):
-        PatchDataset(dataset.matrix, wr.PatchMatrix(labels, 8))
+        PatchDataset(dataset.matrix, pt.PatchMatrix(labels, 8))
     with pytest.raises(ValueError, match="targets must have one entry"):
         PatchDataset(dataset.matrix, np.zeros(3))
 
@@ -254,11 +254,11 @@ def test_torch_targets_may_be_patches():
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_torch_loaders_see_every_patch_once_with_workers(tmp_path):
     torch = pytest.importorskip("torch")
-    from windrow.integrations.torch import PatchDataset
+    from pantile.integrations.torch import PatchDataset
 
     image = np.memmap(tmp_path / "image.raw", np.float32, "w+", shape=(40, 50))
     image[:] = np.arange(2000).reshape(40, 50)
-    X = wr.PatchMatrix(image, 3)
+    X = pt.PatchMatrix(image, 3)
     dataset = PatchDataset(X, np.arange(len(X)))
     sampler = BlockShuffleSampler(len(dataset), 64, block=8, pool=256, seed=1)
     load = torch.utils.data.DataLoader
@@ -276,12 +276,12 @@ def test_torch_loaders_see_every_patch_once_with_workers(tmp_path):
 
 def test_torch_datasets_are_small_when_pickled(tmp_path):
     pytest.importorskip("torch")
-    from windrow.integrations.torch import PatchDataset
+    from pantile.integrations.torch import PatchDataset
 
     image = np.memmap(tmp_path / "image.raw", np.float32, "w+", shape=(300, 300))
     image[:] = np.random.default_rng(0).random((300, 300))
-    on_disk = PatchDataset(wr.PatchMatrix(image, 9))
-    in_memory = PatchDataset(wr.PatchMatrix(np.array(image), 9))
+    on_disk = PatchDataset(pt.PatchMatrix(image, 9))
+    in_memory = PatchDataset(pt.PatchMatrix(np.array(image), 9))
     assert len(pickle.dumps(on_disk)) < 4000
     assert len(pickle.dumps(in_memory)) < image.nbytes + 4000
     assert np.array_equal(pickle.loads(pickle.dumps(on_disk))[[5, 99]], in_memory[[5, 99]])
@@ -353,12 +353,12 @@ def test_samplers_of_huge_datasets_start_at_once():
 @pytest.mark.parametrize(
     ("library", "use"),
     [
-        ("lightgbm", lambda: importlib.import_module("windrow.integrations.lightgbm")),
-        ("xgboost", lambda: importlib.import_module("windrow.integrations.xgboost")),
+        ("lightgbm", lambda: importlib.import_module("pantile.integrations.lightgbm")),
+        ("xgboost", lambda: importlib.import_module("pantile.integrations.xgboost")),
         (
             "torch",
-            lambda: importlib.import_module("windrow.integrations.torch").PatchDataset(
-                wr.PatchMatrix(np.zeros(4), 2)
+            lambda: importlib.import_module("pantile.integrations.torch").PatchDataset(
+                pt.PatchMatrix(np.zeros(4), 2)
             ),
         ),
     ],
@@ -371,15 +371,15 @@ def test_a_missing_library_names_its_extra(library, use, monkeypatch):
             raise ImportError(name)
         return usual(name, *args, **options)
 
-    monkeypatch.delitem(sys.modules, f"windrow.integrations.{library}", raising=False)
+    monkeypatch.delitem(sys.modules, f"pantile.integrations.{library}", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=rf'pip install "windrow\[{library}\]"'):
+    with pytest.raises(ImportError, match=rf'pip install "pantile\[{library}\]"'):
         use()
 
 
 def test_integrations_import_no_library():
     code = (
-        "import sys, windrow.integrations, windrow.integrations.torch\n"
+        "import sys, pantile.integrations, pantile.integrations.torch\n"
         "print(sorted({'torch', 'lightgbm', 'xgboost', 'sklearn'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import windrow as wr
-from windrow.testing import slow, strategies
-from windrow.testing.compare import assert_agrees, assert_same_bits
-from windrow.testing.fuzz.cases import is_clear
+import pantile as pt
+from pantile.testing import slow, strategies
+from pantile.testing.compare import assert_agrees, assert_same_bits
+from pantile.testing.fuzz.cases import is_clear
 
 AVERAGING = ("mean", "max", "min", "median", "first", "last", "center")
 WEIGHED = ("mean", "sum", "var", "vote")
 MERGES = ("mean", "sum", "var", "max", "min", "median", "vote", "first", "last", "center")
 COVERING = strategies.grids(covers=True)
-TILES = st.sampled_from([None, 1, 20, 200])  # elements of a tile; None: windrow's own choice
-# every dtype is a compilation of its own; WINDROW_EXAMPLES above the default draws from all
+TILES = st.sampled_from([None, 1, 20, 200])  # elements of a tile; None: pantile's own choice
+# every dtype is a compilation of its own; PANTILE_EXAMPLES above the default draws from all
 FEW = [np.dtype(c) for c in ("f4", "u1", "f8", "i8", "?", "f2", "c8")]
 POOL = strategies.DTYPES if settings().max_examples > 30 else FEW
 
@@ -64,13 +64,13 @@ def merge_options(draw, merge, grid):
 @given(placed_images(COVERING), TILES)
 def test_merging_the_cut_patches_restores_the_image(tiles_of, placed, tile):
     image, grid = placed.image, placed.grid
-    patches = wr.extract(image, grid, **placed.roles)
+    patches = pt.extract(image, grid, **placed.roles)
     assume(is_clear(patches.shape, placed))
     with tiles_of(tile):
-        back = wr.unpatchify(patches, grid, **placed.roles)
+        back = pt.unpatchify(patches, grid, **placed.roles)
     wanted = image if image.dtype.kind in "fc" else image.astype(np.float64)
     assert_agrees(back, wanted, scale=scale_of(image), exact=image.dtype.itemsize < 8)
-    kept = wr.unpatchify(patches, grid, dtype=image.dtype, **placed.roles)
+    kept = pt.unpatchify(patches, grid, dtype=image.dtype, **placed.roles)
     assert_agrees(kept, image, scale=scale_of(image))
 
 
@@ -80,18 +80,18 @@ def test_merging_the_view_restores_the_image(data):
     if not grid.regular:
         return
     placed = data.draw(placed_images(st.just(grid), channels=False))
-    view = wr.patchify(placed.image, grid, axes=placed.axes)
-    back = wr.unpatchify(view, grid, axes=placed.axes, dtype=placed.image.dtype)
+    view = pt.patchify(placed.image, grid, axes=placed.axes)
+    back = pt.unpatchify(view, grid, axes=placed.axes, dtype=placed.image.dtype)
     assert_agrees(back, placed.image, scale=scale_of(placed.image))
 
 
 @given(st.data())
 def test_weighted_merging_restores_the_image(data):
     placed = data.draw(placed_images(COVERING))
-    patches = wr.extract(placed.image, placed.grid, **placed.roles)
+    patches = pt.extract(placed.image, placed.grid, **placed.roles)
     assume(is_clear(patches.shape, placed))
     options = data.draw(merge_options("mean", placed.grid))
-    back = wr.unpatchify(patches, placed.grid, dtype=placed.image.dtype, **placed.roles, **options)
+    back = pt.unpatchify(patches, placed.grid, dtype=placed.image.dtype, **placed.roles, **options)
     assert_agrees(back, placed.image, scale=scale_of(placed.image))
 
 
@@ -99,9 +99,9 @@ def test_weighted_merging_restores_the_image(data):
 @given(data=st.data())
 def test_choosing_merges_restore_the_image_exactly(merge, data):
     placed = data.draw(placed_images(COVERING, kinds=kinds_for(merge)))
-    patches = wr.extract(placed.image, placed.grid, **placed.roles)
+    patches = pt.extract(placed.image, placed.grid, **placed.roles)
     assume(is_clear(patches.shape, placed))
-    back = wr.unpatchify(
+    back = pt.unpatchify(
         patches, placed.grid, merge=merge, dtype=placed.image.dtype, **placed.roles
     )
     assert_agrees(back, placed.image, exact=True)
@@ -119,7 +119,7 @@ def test_a_constant_image_stays_constant(merge, data):
     image = np.full(grid.shape, value, dtype)
     options = data.draw(merge_options(merge, grid))
     patches = np.full((grid.n_patches, *grid.patch), value, dtype)
-    back = wr.unpatchify(patches, grid, merge=merge, **options)
+    back = pt.unpatchify(patches, grid, merge=merge, **options)
     assert back.dtype == dtype
     np.testing.assert_allclose(back, image, rtol=1e-6 if dtype == np.float32 else 1e-14)
 
@@ -130,7 +130,7 @@ def test_a_constant_image_has_no_variance(data):
     value = data.draw(st.sampled_from([0.1, 1e6 + 0.3, 7.0]))
     patches = np.full((grid.n_patches, *grid.patch), value)
     options = data.draw(merge_options("var", grid))
-    variance = wr.unpatchify(patches, grid, merge="var", **options)
+    variance = pt.unpatchify(patches, grid, merge="var", **options)
     assert (variance >= 0).all()
     assert variance.max() <= 1e-14 * value**2
 
@@ -143,10 +143,10 @@ def test_cutting_and_sum_merging_are_adjoint(data):
     zeros_outside = strategies.grids(pad_modes=("constant",), pad_values=(0,))
     placed = data.draw(placed_images(zeros_outside, kinds="ifc"))
     x = placed.image.astype(np.result_type(placed.image, np.float64), copy=False)
-    patches = wr.extract(x, placed.grid, **placed.roles)
+    patches = pt.extract(x, placed.grid, **placed.roles)
     assume(is_clear(patches.shape, placed))
     y = data.draw(strategies.arrays(patches.shape, x.dtype))
-    merged = wr.unpatchify(y, placed.grid, merge="sum", fill=0, **placed.roles)
+    merged = pt.unpatchify(y, placed.grid, merge="sum", fill=0, **placed.roles)
     assert merged.shape == x.shape
     left, right = np.vdot(patches, y), np.vdot(x, merged)
     size = np.linalg.norm(patches) * np.linalg.norm(y)
@@ -159,8 +159,8 @@ def test_integers_are_adjoint_exactly(data):
     grid = data.draw(zeros_outside)
     x = data.draw(strategies.arrays(grid.shape, np.int16)).astype(np.int64)
     y = data.draw(strategies.arrays((grid.n_patches, *grid.patch), np.int16)).astype(np.int64)
-    merged = wr.unpatchify(y, grid, merge="sum", fill=0)
-    assert int((wr.extract(x, grid) * y).sum()) == int((x * merged).sum())
+    merged = pt.unpatchify(y, grid, merge="sum", fill=0)
+    assert int((pt.extract(x, grid) * y).sum()) == int((x * merged).sum())
 
 
 # 4: coverage and weight sums (the counts of coverage are in test_geometry)
@@ -171,14 +171,14 @@ def test_weight_sums_are_the_brute_force_ones(data):
     grid = data.draw(strategies.grids())
     options = data.draw(merge_options("sum", grid))
     ones = np.ones((grid.n_patches, *grid.patch))
-    total = wr.unpatchify(ones, grid, merge="sum", fill=0, **options)
+    total = pt.unpatchify(ones, grid, merge="sum", fill=0, **options)
     assert_agrees(total, slow.weight_sum(grid, **options))
 
 
 @given(st.data())
 def test_a_merger_counts_what_was_added(data):
     grid = data.draw(strategies.grids())
-    merger = wr.Merger(grid, fill=0)
+    merger = pt.Merger(grid, fill=0)
     ones = np.ones((grid.n_patches, *grid.patch))
     pieces = data.draw(strategies.orders(grid.n_patches))
     counted = np.zeros(grid.shape, np.int64)
@@ -203,7 +203,7 @@ def test_a_merger_counts_what_was_added(data):
 @given(placed_images(COVERING), TILES)
 def test_mapping_the_identity_gives_the_image(tiles_of, placed, tile):
     with tiles_of(tile):
-        mapped = wr.map_patches(lambda batch: batch, placed.image, placed.grid, **placed.roles)
+        mapped = pt.map_patches(lambda batch: batch, placed.image, placed.grid, **placed.roles)
     wanted = placed.image if placed.image.dtype.kind in "fc" else placed.image.astype(np.float64)
     assert_agrees(mapped, wanted, scale=scale_of(placed.image), exact=wanted.dtype.itemsize < 8)
 
@@ -221,14 +221,14 @@ def test_streamed_is_in_memory(merge, tiles_of, data):
         return batch + batch  # stays in the dtype
 
     with tiles_of(data.draw(TILES)):
-        streamed = wr.map_patches(
+        streamed = pt.map_patches(
             func, placed.image, placed.grid, merge=merge, fill=0, workers=workers,
             batch_bytes=batch_bytes, **placed.roles, **options,
         )  # fmt: skip
     with np.errstate(over="ignore"):
-        patches = func(wr.extract(placed.image, placed.grid, **placed.roles))
+        patches = func(pt.extract(placed.image, placed.grid, **placed.roles))
     assume(is_clear(patches.shape, placed))
-    at_once = wr.unpatchify(patches, placed.grid, merge=merge, fill=0, **placed.roles, **options)
+    at_once = pt.unpatchify(patches, placed.grid, merge=merge, fill=0, **placed.roles, **options)
     assert_agrees(streamed, at_once, scale=4 * scale_of(placed.image, merge))
 
 
@@ -242,7 +242,7 @@ def test_the_number_of_workers_does_not_reach_the_bits(merge, tiles_of, data):
     options["batch_bytes"] = data.draw(st.sampled_from([1, 200, 3000]))
     with tiles_of(data.draw(st.sampled_from([1, 20, 200]))):
         results = [
-            wr.map_patches(
+            pt.map_patches(
                 lambda batch: batch * batch.dtype.type(1.1), placed.image, placed.grid,
                 merge=merge, fill=-1, workers=workers, **placed.roles, **options,
             )
@@ -259,13 +259,13 @@ def test_the_order_of_add_does_not_reach_the_bits(merge, data):
     grid, roles = placed.grid, placed.roles
     n_batch = len(placed.batch)
     patches = data.draw(
-        strategies.arrays(wr.extract(placed.image, grid, **roles).shape, placed.image.dtype)
+        strategies.arrays(pt.extract(placed.image, grid, **roles).shape, placed.image.dtype)
     )
     options = data.draw(merge_options(merge, grid))
     factors = options.pop("patch_weights", None)
     results = []
     for _ in range(3):
-        merger = wr.Merger(grid, merge=merge, fill=0, **roles, **options)
+        merger = pt.Merger(grid, merge=merge, fill=0, **roles, **options)
         for piece in data.draw(strategies.orders(grid.n_patches)):
             chosen = patches[(slice(None),) * n_batch + (piece,)]
             extra = {} if factors is None else {"patch_weights": factors[piece]}
@@ -275,7 +275,7 @@ def test_the_order_of_add_does_not_reach_the_bits(merge, data):
     assert_same_bits(results[2], results[0])
     if not is_clear(patches.shape, placed):
         return
-    together = wr.unpatchify(
+    together = pt.unpatchify(
         patches, grid, merge=merge, fill=0, patch_weights=factors, **roles, **options
     )
     assert_agrees(results[0], together, scale=scale_of(placed.image, merge))
@@ -298,7 +298,7 @@ def test_func_sees_every_selected_patch_exactly_once(tiles_of, data):
         return batch
 
     with tiles_of(data.draw(TILES)):
-        wr.map_patches(
+        pt.map_patches(
             func, image, grid, where=where, fill=0,
             workers=data.draw(st.sampled_from([1, 2, 7])),
             batch_bytes=data.draw(st.sampled_from([None, 1, 500])),
@@ -310,9 +310,9 @@ def test_func_sees_every_selected_patch_exactly_once(tiles_of, data):
 def test_patches_in_padding_alone_are_seen_too(tiles_of):
     seen = []
     with tiles_of(1):
-        wr.map_patches(
+        pt.map_patches(
             lambda batch: seen.extend(batch.ravel().tolist()) or batch,
-            np.ones(2), wr.PatchGrid(2, 1, 2, tail="pad"), fill=0, workers=1,
+            np.ones(2), pt.PatchGrid(2, 1, 2, tail="pad"), fill=0, workers=1,
         )  # fmt: skip
     assert seen == [1, 0]
 
@@ -326,7 +326,7 @@ def test_extract_is_its_slow_twin(tiles_of, data):
     rows = data.draw(st.none() | strategies.indices(placed.grid))
     layout = data.draw(st.sampled_from(["patch", "feature"]))
     with np.errstate(invalid="ignore"), tiles_of(data.draw(TILES)):
-        fast = wr.extract(placed.image, placed.grid, indices=rows, layout=layout, **placed.roles)
+        fast = pt.extract(placed.image, placed.grid, indices=rows, layout=layout, **placed.roles)
         twin = slow.extract(placed.image, placed.grid, indices=rows, **placed.roles)
     computed = placed.grid.pad_mode in ("linear_ramp", "mean", "median")
     assert_agrees(
@@ -345,9 +345,9 @@ def test_patchify_is_its_slow_twin(data):
     placed = data.draw(placed_images(st.just(grid), channels=False))
     if not grid.regular:
         with pytest.raises(ValueError, match="extract"):
-            wr.patchify(placed.image, grid, axes=placed.axes)
+            pt.patchify(placed.image, grid, axes=placed.axes)
         return
-    view = wr.patchify(placed.image, grid, axes=placed.axes)
+    view = pt.patchify(placed.image, grid, axes=placed.axes)
     assert_agrees(view, slow.patchify(placed.image, grid, axes=placed.axes), exact=True)
     assert np.shares_memory(view, placed.image)
     assert not view.flags.writeable
@@ -366,10 +366,10 @@ def test_unpatchify_is_its_slow_twin(merge, tiles_of, data):
     fill = data.draw(st.sampled_from([None, 0, 1]))
     if fill is None and not slow.coverage(grid).all():
         with pytest.raises(ValueError, match="fill"):
-            wr.unpatchify(given_, grid, merge=merge, **roles, **options)
+            pt.unpatchify(given_, grid, merge=merge, **roles, **options)
         return
     with tiles_of(data.draw(TILES)):
-        fast = wr.unpatchify(given_, grid, merge=merge, fill=fill, **roles, **options)
+        fast = pt.unpatchify(given_, grid, merge=merge, fill=fill, **roles, **options)
     twin = slow.unpatchify(patches, grid, merge=merge, fill=fill, **roles, **options)
     unrounded = merge not in ("mean", "sum", "var") or (
         patches.dtype.kind in "biu" and not options and merge != "var"
@@ -383,12 +383,12 @@ def test_every_dtype_merges_as_in_the_slow_twin(merge, dtype):
     if dtype.kind == "c" and merge == "max":
         return
     rng = np.random.default_rng(0)
-    grid = wr.PatchGrid((6, 7), (3, 2), (1, 3))
+    grid = pt.PatchGrid((6, 7), (3, 2), (1, 3))
     values = rng.integers(0, 100, (grid.n_patches, 3, 2))
     patches = (values % 2 if dtype.kind == "b" else values).astype(dtype)
     expected = slow.unpatchify(patches, grid, merge=merge, fill=0)
-    assert_agrees(wr.unpatchify(patches, grid, merge=merge, fill=0), expected)
-    assert_agrees(wr.unpatchify(patches[::-1].copy()[::-1], grid, merge=merge, fill=0), expected)
+    assert_agrees(pt.unpatchify(patches, grid, merge=merge, fill=0), expected)
+    assert_agrees(pt.unpatchify(patches[::-1].copy()[::-1], grid, merge=merge, fill=0), expected)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_nonfinite_values_merge_as_in_the_slow_twin(merge, data):
     dtype = data.draw(some_dtypes("f"))
     patches = data.draw(strategies.arrays((grid.n_patches, *grid.patch), dtype, nonfinite=True))
     with np.errstate(invalid="ignore"):
-        fast = wr.unpatchify(patches, grid, merge=merge, fill=0)
+        fast = pt.unpatchify(patches, grid, merge=merge, fill=0)
         twin = slow.unpatchify(patches, grid, merge=merge, fill=0)
     assert_agrees(fast, twin, scale=1e6)
 
@@ -411,7 +411,7 @@ def test_a_merger_is_the_slow_twin_for_nonfinite_values(data):
     patches = data.draw(
         strategies.arrays((grid.n_patches, *grid.patch), np.float64, nonfinite=True)
     )
-    merger = wr.Merger(grid, fill=0)
+    merger = pt.Merger(grid, fill=0)
     merger.add(patches, np.arange(grid.n_patches))
     with np.errstate(invalid="ignore"):
         fast = merger.result()
@@ -426,7 +426,7 @@ def test_integers_round_half_to_even_and_saturate(merge, data):
         strategies.arrays((grid.n_patches, *grid.patch), data.draw(some_dtypes("iu")))
     )
     target = data.draw(some_dtypes("iu"))
-    fast = wr.unpatchify(patches, grid, merge=merge, fill=0, dtype=target)
+    fast = pt.unpatchify(patches, grid, merge=merge, fill=0, dtype=target)
     twin = slow.unpatchify(patches, grid, merge=merge, fill=0, dtype=target)
     assert_agrees(fast, twin)
 
@@ -439,12 +439,12 @@ def test_weights_with_zeros_leave_holes_where_they_sum_to_nothing(data):
     patches = data.draw(strategies.arrays((grid.n_patches, *grid.patch), np.float64))
     if not np.any(slow.taper(weights, grid.patch)):
         with pytest.raises(ValueError, match="weights"):
-            wr.unpatchify(patches, grid, weights=weights, fill=0)
+            pt.unpatchify(patches, grid, weights=weights, fill=0)
         return
     if not total.all():
         with pytest.raises(ValueError, match="fill"):
-            wr.unpatchify(patches, grid, weights=weights)
-    merged = wr.unpatchify(patches, grid, weights=weights, fill=-5.0)
+            pt.unpatchify(patches, grid, weights=weights)
+    merged = pt.unpatchify(patches, grid, weights=weights, fill=-5.0)
     assert (merged[total == 0] == -5.0).all()
     assert_agrees(merged, slow.unpatchify(patches, grid, weights=weights, fill=-5.0), scale=1e6)
 
@@ -463,7 +463,7 @@ def test_map_patches_is_its_slow_twin(merge, tiles_of, data):
         return batch[::-1][::-1] + batch.dtype.type(3)
 
     with np.errstate(over="ignore"), tiles_of(data.draw(TILES)):
-        fast = wr.map_patches(
+        fast = pt.map_patches(
             func, placed.image, placed.grid, workers=data.draw(st.sampled_from([1, 2])),
             batch_bytes=data.draw(st.sampled_from([None, 1, 400])), **options,
         )  # fmt: skip
@@ -483,7 +483,7 @@ def test_smaller_results_are_centred_as_in_the_slow_twin(tiles_of, data):
         return batch[(slice(None), *inner)] * np.float32(2)
 
     with tiles_of(data.draw(TILES)):
-        fast = wr.map_patches(func, image, grid, fill=-1)
+        fast = pt.map_patches(func, image, grid, fill=-1)
     assert_agrees(fast, slow.map_patches(func, image, grid, fill=-1), scale=1e3)
     covered = fast != -1
     np.testing.assert_allclose(fast[covered], 2 * image[covered], rtol=1e-6)
@@ -501,7 +501,7 @@ def test_scaled_results_are_the_slow_twin(tiles_of, data):
         return batch
 
     with tiles_of(data.draw(TILES)):
-        fast = wr.map_patches(func, image, grid, scale=scale, fill=0)
+        fast = pt.map_patches(func, image, grid, scale=scale, fill=0)
     assert_agrees(fast, slow.map_patches(func, image, grid, scale=scale, fill=0), scale=1e3)
 
 
@@ -510,11 +510,11 @@ def test_scaled_results_are_the_slow_twin(tiles_of, data):
 MEASURE = """
 import resource, sys
 import numpy as np
-import windrow as wr
+import pantile as pt
 
 image = np.ones((600, 600), np.float32)
-wr.map_patches(lambda b: b, image[:64, :64], 16, 1, workers=2)  # compile, start threads
-plan = wr.plan(lambda b: b, image, 16, 1, workers=2, batch_bytes=1_000_000)
+pt.map_patches(lambda b: b, image[:64, :64], 16, 1, workers=2)  # compile, start threads
+plan = pt.plan(lambda b: b, image, 16, 1, workers=2, batch_bytes=1_000_000)
 with open("/proc/self/clear_refs", "w") as f:
     f.write("5")  # the peak starts again from here
 def kilobytes(name):

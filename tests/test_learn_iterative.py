@@ -18,8 +18,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 
+from pantile.learn import PatchKMeans, PatchLogisticRegression, base, logloss
 from tests._learn_made import DTYPES, WAYS, by, classes_of, explicit, picture
-from windrow.learn import PatchKMeans, PatchLogisticRegression, base, logloss
 
 
 def objective(rows, codes, coef, intercept, C, own=None):

@@ -10,9 +10,9 @@ pytest.importorskip("sklearn")
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from pantile.learn import PatchKMeans, lloyd
+from pantile.learn.points import Points
 from tests._learn_made import DTYPES, by, explicit, picture
-from windrow.learn import PatchKMeans, lloyd
-from windrow.learn.points import Points
 
 
 def clusters(image, way="cut", slab=None, **options):

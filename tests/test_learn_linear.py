@@ -18,11 +18,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-import windrow as wr
-from windrow.learn import PatchLDA, PatchPCA, PatchRidge
-from windrow.learn.labels import class_codes
-from windrow.learn.rows import Rows
-from windrow.matrix import cost
+import pantile as pt
+from pantile.learn import PatchLDA, PatchPCA, PatchRidge
+from pantile.learn.labels import class_codes
+from pantile.learn.rows import Rows
+from pantile.matrix import cost
 
 DTYPES = ["u1", "u2", "f4", "f8"]
 
@@ -37,7 +37,7 @@ def picture(dtype="f8", shape=(40, 50), seed=0):
 
 def explicit(model, image):
     """The matrix that a model works on, expanded, in float64, by the verbs."""
-    patches = wr.extract(image, model.grid(image.shape), channel_axis=model.channel_axis)
+    patches = pt.extract(image, model.grid(image.shape), channel_axis=model.channel_axis)
     return patches.reshape(-1, model.n_features_in_).astype(np.float64)
 
 

@@ -16,8 +16,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils import get_tags
 
-from windrow.learn import PatchLDA, PatchPCA, PatchRidge
-from windrow.matrix import guard
+from pantile.learn import PatchLDA, PatchPCA, PatchRidge
+from pantile.matrix import guard
 
 MODELS = [PatchLDA, PatchPCA, PatchRidge]
 

@@ -13,8 +13,7 @@ from sklearn.model_selection import KFold, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.utils import estimator_checks
 
-from tests._learn_made import classes_of, picture
-from windrow.learn import (
+from pantile.learn import (
     PatchEstimator,
     PatchKMeans,
     PatchLDA,
@@ -22,6 +21,7 @@ from windrow.learn import (
     PatchPCA,
     PatchRidge,
 )
+from tests._learn_made import classes_of, picture
 
 SUPERVISED = [
     PatchLDA(3),

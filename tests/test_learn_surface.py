@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(
 BEGIN = """
 import pickle, warnings
 import numpy as np
-import windrow as wr
-from windrow.learn import *
+import pantile as pt
+from pantile.learn import *
 
 image = np.random.default_rng(0).random((700, 700), dtype=np.float32)
 labels = (image * 3).astype(np.int8)
@@ -72,15 +72,15 @@ print("done")
 """
 
 ADAPTERS = """
-from windrow.integrations import labelled_rows, predict_rows
-from windrow.integrations.torch import BlockShuffleSampler, PatchDataset
-grid = wr.PatchGrid(image.shape, 17, pad="same", pad_mode="reflect")
+from pantile.integrations import labelled_rows, predict_rows
+from pantile.integrations.torch import BlockShuffleSampler, PatchDataset
+grid = pt.PatchGrid(image.shape, 17, pad="same", pad_mode="reflect")
 X, y = labelled_rows(image, labels, grid)
 predict_rows(lambda rows: rows[:, 0], X[:9])  # loads what compiles
 kinds = {kinds}
 if "torch" in kinds: import torch
-if "lightgbm" in kinds: from windrow.integrations.lightgbm import PatchSequence
-if "xgboost" in kinds: from windrow.integrations.xgboost import PatchDataIter
+if "lightgbm" in kinds: from pantile.integrations.lightgbm import PatchSequence
+if "xgboost" in kinds: from pantile.integrations.xgboost import PatchDataIter
 """
 
 READ = """

@@ -25,9 +25,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils import get_tags
 
-import windrow as wr
-from windrow.learn import PatchEstimator, sampling
-from windrow.matrix import shuffle
+import pantile as pt
+from pantile.learn import PatchEstimator, sampling
+from pantile.matrix import shuffle
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
@@ -66,9 +66,9 @@ def explicit(image, patch, step=1, channel_axis=None):
     """Every patch, padded by reflection, as rows."""
     model = PatchEstimator(None, patch, step=step, channel_axis=channel_axis)
     grid = model.grid(image.shape)
-    cut = wr.extract(image, grid, channel_axis=channel_axis)
+    cut = pt.extract(image, grid, channel_axis=channel_axis)
     rows = cut.reshape(
-        -1, int(np.prod(wr.PatchMatrix(image, grid, channel_axis=channel_axis).patch_shape))
+        -1, int(np.prod(pt.PatchMatrix(image, grid, channel_axis=channel_axis).patch_shape))
     )
     return rows.astype(np.float32), grid
 
@@ -137,7 +137,7 @@ def test_distinct_numbers_are_all_as_likely():
 def test_samples_are_stratified(counts, n, balanced, seed):
     rng = np.random.default_rng(seed)
     codes = rng.permutation(np.repeat(np.arange(-1, len(counts)), [7, *counts]))
-    matrix = wr.PatchMatrix(np.arange(len(codes)), 1)
+    matrix = pt.PatchMatrix(np.arange(len(codes)), 1)
     data = sampling.TrainingRows(matrix, codes, np.arange(len(counts)))
     with mock.patch.object(sampling, "_SLAB", 16):
         rows = data.sample(n, rng, balanced)
@@ -262,7 +262,7 @@ def test_small_blocks_change_nothing():
     image, labels = scene()
     model = PatchEstimator(SVC(), 3).fit(image, labels)
     whole = model.decision_function(image)
-    with mock.patch("windrow.learn.wrapper.BLOCK", 500):
+    with mock.patch("pantile.learn.wrapper.BLOCK", 500):
         for jobs in (1, 2):
             assert np.array_equal(model.set_params(n_jobs=jobs).decision_function(image), whole)
 

@@ -15,9 +15,9 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-import windrow as wr
-from windrow.testing import slow
-from windrow.testing.compare import assert_agrees, assert_same_bits
+import pantile as pt
+from pantile.testing import slow
+from pantile.testing.compare import assert_agrees, assert_same_bits
 
 
 def same(batch):
@@ -35,7 +35,7 @@ def image():
 @pytest.mark.parametrize("layout", [None, "patch", "feature"])
 @pytest.mark.parametrize("step", [1, 2, 4])
 def test_func_gets_patches_in_c_order_of_each_batch(image, layout, step):
-    grid = wr.PatchGrid(image.shape, (5, 4), step)
+    grid = pt.PatchGrid(image.shape, (5, 4), step)
     every = slow.extract(image, grid)
     number = {patch.tobytes(): i for i, patch in enumerate(every)}
     seen = []
@@ -48,7 +48,7 @@ def test_func_gets_patches_in_c_order_of_each_batch(image, layout, step):
             assert batch.flags.c_contiguous
         return batch
 
-    wr.map_patches(func, image, grid, layout=layout, batch_bytes=3000, workers=1)
+    pt.map_patches(func, image, grid, layout=layout, batch_bytes=3000, workers=1)
     assert all(batch == sorted(batch) for batch in seen)
     assert sorted(i for batch in seen for i in batch) == list(range(len(every)))
 
@@ -56,7 +56,7 @@ def test_func_gets_patches_in_c_order_of_each_batch(image, layout, step):
 def test_batch_bytes_bound_the_batch(image):
     for bound in (1, 200, 4000, 10**7):
         sizes = []
-        wr.map_patches(lambda b: sizes.append(len(b)) or b, image, 5, batch_bytes=bound, workers=1)  # noqa: B023
+        pt.map_patches(lambda b: sizes.append(len(b)) or b, image, 5, batch_bytes=bound, workers=1)  # noqa: B023
         assert max(sizes) <= max(1, bound // 200)
         assert sum(sizes) == 19 * 22
     assert len(sizes) <= 2
@@ -70,7 +70,7 @@ def test_func_gets_channels_where_the_image_has_them(image):
         shapes.add(batch.shape[1:])
         return batch * 2
 
-    out = wr.map_patches(func, colour, (5, 4), 2, channel_axis=1)
+    out = pt.map_patches(func, colour, (5, 4), 2, channel_axis=1)
     assert shapes == {(5, 3, 4)}
     np.testing.assert_allclose(out, 2 * colour, rtol=1e-13)
 
@@ -78,11 +78,11 @@ def test_func_gets_channels_where_the_image_has_them(image):
 def test_batch_images_come_one_after_the_other(image):
     images = np.stack([image, 10 + image, 20 + image])
     batches = []
-    out = wr.map_patches(lambda b: batches.append(b.mean()) or b, images, (20, 20), workers=1)
+    out = pt.map_patches(lambda b: batches.append(b.mean()) or b, images, (20, 20), workers=1)
     np.testing.assert_allclose(out, images, rtol=1e-13)
     assert batches == sorted(batches)
-    single = wr.map_patches(lambda b: b - b.mean(axis=(1, 2), keepdims=True), image, (5, 5))
-    many = wr.map_patches(lambda b: b - b.mean(axis=(1, 2), keepdims=True), images, (5, 5))
+    single = pt.map_patches(lambda b: b - b.mean(axis=(1, 2), keepdims=True), image, (5, 5))
+    many = pt.map_patches(lambda b: b - b.mean(axis=(1, 2), keepdims=True), images, (5, 5))
     np.testing.assert_allclose(many, np.stack([single] * 3), atol=1e-10)
 
 
@@ -95,18 +95,18 @@ def test_func_may_write_into_its_batch_and_keep_a_copy(image):
         return batch
 
     before = image.copy()
-    out = wr.map_patches(func, image, 5, batch_bytes=5000, workers=1)
+    out = pt.map_patches(func, image, 5, batch_bytes=5000, workers=1)
     np.testing.assert_allclose(out, -image, rtol=1e-13)
     assert_same_bits(image, before)
-    assert_agrees(np.concatenate(kept).sum(axis=0), wr.extract(image, 5).sum(axis=0))
+    assert_agrees(np.concatenate(kept).sum(axis=0), pt.extract(image, 5).sum(axis=0))
 
 
 def test_func_may_return_what_it_keeps(image):
     constant = np.ones((5, 5))
-    out = wr.map_patches(lambda b: np.broadcast_to(constant, b.shape), image, 5)
+    out = pt.map_patches(lambda b: np.broadcast_to(constant, b.shape), image, 5)
     assert (out == 1).all()
     assert (constant == 1).all()
-    lists = wr.map_patches(lambda b: b.tolist(), image, 5)
+    lists = pt.map_patches(lambda b: b.tolist(), image, 5)
     np.testing.assert_allclose(lists, image, rtol=1e-13)
 
 
@@ -114,54 +114,54 @@ def test_func_may_return_what_it_keeps(image):
 
 
 def test_another_dtype(image):
-    counted = wr.map_patches(lambda b: (b > 0).astype(np.uint8), image, 5, merge="sum")
-    assert_agrees(counted, (image > 0) * wr.PatchGrid(image.shape, 5).coverage().astype(np.uint64))
-    labels = wr.map_patches(lambda b: (b > 0).astype(np.int16), image, 5, merge="vote")
+    counted = pt.map_patches(lambda b: (b > 0).astype(np.uint8), image, 5, merge="sum")
+    assert_agrees(counted, (image > 0) * pt.PatchGrid(image.shape, 5).coverage().astype(np.uint64))
+    labels = pt.map_patches(lambda b: (b > 0).astype(np.int16), image, 5, merge="vote")
     assert_agrees(labels, (image > 0).astype(np.int16))
-    waves = wr.map_patches(lambda b: b * 1j, image.astype(np.float32), 5)
+    waves = pt.map_patches(lambda b: b * 1j, image.astype(np.float32), 5)
     assert waves.dtype == np.complex64
     np.testing.assert_allclose(waves, 1j * image, rtol=1e-6)
 
 
 def test_dtype_converts_what_is_returned(image):
-    whole = wr.map_patches(lambda b: 100 * b, image, 5, dtype=np.uint8)
+    whole = pt.map_patches(lambda b: 100 * b, image, 5, dtype=np.uint8)
     assert_agrees(whole, np.clip(np.rint(100 * image), 0, 255).astype(np.uint8))
-    assert wr.map_patches(same, image, 5, dtype=np.float32).dtype == np.float32
+    assert pt.map_patches(same, image, 5, dtype=np.float32).dtype == np.float32
 
 
 def test_other_channel_counts(image):
-    two = wr.map_patches(lambda b: np.stack([b, -b], axis=-1), image, 5)
+    two = pt.map_patches(lambda b: np.stack([b, -b], axis=-1), image, 5)
     np.testing.assert_allclose(two, np.stack([image, -image], axis=-1), rtol=1e-13)
     colour = np.stack([image, image + 1, image + 2])
-    five = wr.map_patches(lambda b: b[:, [0, 0, 1, 2, 2]], colour, (5, 4), channel_axis=0)
+    five = pt.map_patches(lambda b: b[:, [0, 0, 1, 2, 2]], colour, (5, 4), channel_axis=0)
     np.testing.assert_allclose(five, colour[[0, 0, 1, 2, 2]], rtol=1e-13)
-    gray = wr.map_patches(lambda b: b.mean(axis=1), colour, (5, 4), channel_axis=0)
+    gray = pt.map_patches(lambda b: b.mean(axis=1), colour, (5, 4), channel_axis=0)
     np.testing.assert_allclose(gray, image + 1, rtol=1e-12)
 
 
 def test_a_39_patch_in_a_17_patch_out():
     image = np.random.default_rng(0).normal(size=(60, 58))
-    grid = wr.PatchGrid(image.shape, 39)
-    out = wr.map_patches(lambda b: b[:, 11:28, 11:28], image, grid, fill=np.nan)
+    grid = pt.PatchGrid(image.shape, 39)
+    out = pt.map_patches(lambda b: b[:, 11:28, 11:28], image, grid, fill=np.nan)
     inner = np.full(image.shape, np.nan)
     inner[11:-11, 11:-11] = image[11:-11, 11:-11]
     np.testing.assert_allclose(out, inner, rtol=1e-13)
-    padded = wr.PatchGrid(image.shape, 39, pad=11, pad_mode="reflect")
-    whole = wr.map_patches(lambda b: b[:, 11:28, 11:28], image, padded)
+    padded = pt.PatchGrid(image.shape, 39, pad=11, pad_mode="reflect")
+    whole = pt.map_patches(lambda b: b[:, 11:28, 11:28], image, padded)
     np.testing.assert_allclose(whole, image, rtol=1e-13)
     with pytest.raises(ValueError, match="fill"):
-        wr.map_patches(lambda b: b[:, 11:28, 11:28], image, grid)
+        pt.map_patches(lambda b: b[:, 11:28, 11:28], image, grid)
 
 
 def test_weights_of_a_smaller_result_have_its_shape():
     image = np.random.default_rng(0).normal(size=(20, 20))
-    grid = wr.PatchGrid(image.shape, 7, 2, pad=2, pad_mode="reflect")
+    grid = pt.PatchGrid(image.shape, 7, 2, pad=2, pad_mode="reflect")
     taper = np.outer([1, 2, 1], [1, 3, 1])
 
     def func(batch):
         return batch[:, 2:5, 2:5] - batch.mean(axis=(1, 2), keepdims=True)
 
-    out = wr.map_patches(func, image, grid, weights=taper, fill=0)
+    out = pt.map_patches(func, image, grid, weights=taper, fill=0)
     assert_agrees(out, slow.map_patches(func, image, grid, weights=taper, fill=0))
 
 
@@ -170,7 +170,7 @@ def test_scaled_results(image, scale):
     def enlarge(batch):
         return batch.repeat(scale, 1).repeat(scale, 2)
 
-    out = wr.map_patches(enlarge, image, 5, 2, scale=scale, weights="hann")
+    out = pt.map_patches(enlarge, image, 5, 2, scale=scale, weights="hann")
     np.testing.assert_allclose(out, image.repeat(scale, 0).repeat(scale, 1), rtol=1e-12)
 
 
@@ -178,40 +178,40 @@ def test_a_tuple_gives_several_images(image):
     def func(batch):
         return batch, (batch > 0).astype(np.uint8), batch[:, 1:4, 1:4] * 2
 
-    first, second, third = wr.map_patches(func, image, 5, 2, fill=-9)
+    first, second, third = pt.map_patches(func, image, 5, 2, fill=-9)
     np.testing.assert_allclose(first, image, rtol=1e-13)
     assert second.dtype == np.float64
     assert_agrees(second, (image > 0).astype(np.float64))
     assert_agrees(
         third,
-        slow.map_patches(lambda b: func(b)[2], image, wr.PatchGrid(image.shape, 5, 2), fill=-9),
+        slow.map_patches(lambda b: func(b)[2], image, pt.PatchGrid(image.shape, 5, 2), fill=-9),
     )
 
 
 @pytest.mark.parametrize("batch_bytes", [None, 1, 3000])
 def test_results_on_the_grid(image, batch_bytes):
-    grid = wr.PatchGrid(image.shape, 5, 2)
+    grid = pt.PatchGrid(image.shape, 5, 2)
     patches = slow.extract(image, grid)
     options = {"merge": None, "batch_bytes": batch_bytes}
-    numbers = wr.map_patches(lambda b: b.max(axis=(1, 2)), image, grid, **options)
+    numbers = pt.map_patches(lambda b: b.max(axis=(1, 2)), image, grid, **options)
     assert_agrees(numbers, patches.max(axis=(1, 2)).reshape(grid.counts), exact=True)
-    vectors = wr.map_patches(lambda b: b[:, 0], image, grid, **options)
+    vectors = pt.map_patches(lambda b: b[:, 0], image, grid, **options)
     assert_agrees(vectors, patches[:, 0].reshape(*grid.counts, 5), exact=True)
-    both = wr.map_patches(lambda b: (b.max(axis=(1, 2)), b[:, 0] > 0), image, grid, **options)
+    both = pt.map_patches(lambda b: (b.max(axis=(1, 2)), b[:, 0] > 0), image, grid, **options)
     assert_agrees(both[0], numbers, exact=True)
     assert_agrees(both[1], vectors > 0)
     images = np.stack([image, -image])
-    many = wr.map_patches(lambda b: b.max(axis=(1, 2)), images, grid, **options)
+    many = pt.map_patches(lambda b: b.max(axis=(1, 2)), images, grid, **options)
     assert_agrees(
         many,
-        np.stack([numbers, wr.map_patches(lambda b: b.max(axis=(1, 2)), -image, grid, merge=None)]),
+        np.stack([numbers, pt.map_patches(lambda b: b.max(axis=(1, 2)), -image, grid, merge=None)]),
     )
 
 
 def test_results_on_the_grid_of_chosen_patches(image):
-    grid = wr.PatchGrid(image.shape, 5, 2)
+    grid = pt.PatchGrid(image.shape, 5, 2)
     chosen = np.random.default_rng(0).random(grid.counts) < 0.3
-    numbers = wr.map_patches(lambda b: b[:, 2, 2], image, grid, merge=None, where=chosen, fill=-1)
+    numbers = pt.map_patches(lambda b: b[:, 2, 2], image, grid, merge=None, where=chosen, fill=-1)
     assert_agrees(numbers, np.where(chosen, grid.centers(image), -1.0))
 
 
@@ -219,13 +219,13 @@ def test_finalize_reduces_a_finished_piece(image):
     def scores(batch):
         return np.stack([batch, -batch, np.full_like(batch, 0.3)], axis=-1)
 
-    plain = wr.map_patches(scores, image, 5, weights="hann")
+    plain = pt.map_patches(scores, image, 5, weights="hann")
     for options in ({}, {"batch_bytes": 1000, "workers": 2}):
-        labels = wr.map_patches(
+        labels = pt.map_patches(
             scores, image, 5, weights="hann", finalize=lambda s: s.argmax(-1), **options
         )
         assert_agrees(labels, plain.argmax(-1))
-    small = wr.map_patches(
+    small = pt.map_patches(
         scores, image, 5, weights="hann", finalize=lambda s: s.argmax(-1).astype(np.uint8)
     )
     assert_agrees(small, plain.argmax(-1).astype(np.uint8))
@@ -235,10 +235,10 @@ def test_func_may_be_any_merge(image):
     def skewed(batch):
         return batch * np.arange(1, 26).reshape(5, 5)
 
-    grid = wr.PatchGrid(image.shape, 5, 3, tail="respace")
+    grid = pt.PatchGrid(image.shape, 5, 3, tail="respace")
     for merge in ("mean", "sum", "var", "max", "min", "median", "first", "last", "center"):
         for batch_bytes in (None, 1500):
-            out = wr.map_patches(skewed, image, grid, merge=merge, batch_bytes=batch_bytes)
+            out = pt.map_patches(skewed, image, grid, merge=merge, batch_bytes=batch_bytes)
             assert_agrees(out, slow.map_patches(skewed, image, grid, merge=merge), scale=1e3)
 
 
@@ -247,7 +247,7 @@ def test_func_may_be_any_merge(image):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_where_by_element_and_by_patch(image, workers):
-    grid = wr.PatchGrid(image.shape, 5, 2)
+    grid = pt.PatchGrid(image.shape, 5, 2)
     mask = np.zeros(image.shape, bool)
     mask[3:9, 10] = True
     touched = [i for i in range(len(grid)) if mask[grid[i]].any()]
@@ -262,7 +262,7 @@ def test_where_by_element_and_by_patch(image, workers):
 
     for where in (mask, chosen.reshape(grid.counts)):
         seen.clear()
-        out = wr.map_patches(func, image, grid, where=where, fill=np.nan, workers=workers)
+        out = pt.map_patches(func, image, grid, where=where, fill=np.nan, workers=workers)
         assert sum(seen) == len(touched)
         reached = np.zeros(image.shape, bool)
         for i in touched:
@@ -273,8 +273,8 @@ def test_where_by_element_and_by_patch(image, workers):
 def test_where_the_shapes_coincide_it_is_read_as_counts():
     image = np.arange(5.0)
     where = np.array([True, False, False, False, True])
-    grid = wr.PatchGrid(5, 3, pad="same")
-    out = wr.map_patches(same, image, grid, where=where, fill=-1)
+    grid = pt.PatchGrid(5, 3, pad="same")
+    out = pt.map_patches(same, image, grid, where=where, fill=-1)
     assert out.tolist() == [0, 1, -1, 3, 4]
 
 
@@ -282,14 +282,14 @@ def test_where_the_shapes_coincide_it_is_read_as_counts():
 def test_where_nothing_is_chosen_all_is_fill_and_func_is_not_called(image, merge):
     called = []
     options = {"merge": merge, "where": np.zeros(image.shape, bool)}
-    out = wr.map_patches(called.append, image, 5, fill=7, **options)
+    out = pt.map_patches(called.append, image, 5, fill=7, **options)
     shape = image.shape if merge else (19, 22)
     assert_same_bits(out, np.full(shape, 7.0))
     into = np.zeros((*shape, 2) if merge is None else shape, np.int16)
-    assert wr.map_patches(called.append, image, 5, fill=7, out=into, **options) is into
+    assert pt.map_patches(called.append, image, 5, fill=7, out=into, **options) is into
     assert (into == 7).all()
     with pytest.raises(ValueError, match="where selects no patch"):
-        wr.map_patches(called.append, image, 5, **options)
+        pt.map_patches(called.append, image, 5, **options)
     assert not called
 
 
@@ -298,20 +298,20 @@ def test_where_nothing_is_chosen_all_is_fill_and_func_is_not_called(image, merge
 
 def test_out_is_filled_and_returned(image, tmp_path):
     out = np.zeros(image.shape, np.float32)
-    assert wr.map_patches(same, image, 5, out=out) is out
+    assert pt.map_patches(same, image, 5, out=out) is out
     np.testing.assert_allclose(out, image, rtol=1e-6)
     strided = np.zeros((*image.shape, 2))[..., 1]
-    wr.map_patches(same, image, 5, out=strided)
+    pt.map_patches(same, image, 5, out=strided)
     np.testing.assert_allclose(strided, image, rtol=1e-13)
     mapped = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", np.float64, image.shape)
-    wr.map_patches(same, image, 5, out=mapped, batch_bytes=2000, workers=2)
+    pt.map_patches(same, image, 5, out=mapped, batch_bytes=2000, workers=2)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), image, rtol=1e-13)
 
 
 def test_the_source_may_be_a_memory_map(image, tmp_path):
     np.save(tmp_path / "in.npy", image)
     source = np.load(tmp_path / "in.npy", mmap_mode="r")
-    out = wr.map_patches(same, source, 5, batch_bytes=2000)
+    out = pt.map_patches(same, source, 5, batch_bytes=2000)
     assert type(out) is np.ndarray
     np.testing.assert_allclose(out, image, rtol=1e-13)
 
@@ -337,7 +337,7 @@ class Lazy:
 def test_a_lazy_source_is_read_piece_by_piece():
     values = np.random.default_rng(0).normal(size=(200, 210))
     source = Lazy(values)
-    out = wr.map_patches(same, source, 5, 5, batch_bytes=20_000, workers=2)
+    out = pt.map_patches(same, source, 5, 5, batch_bytes=20_000, workers=2)
     np.testing.assert_allclose(out, values, rtol=1e-13)
     assert source.largest < values.nbytes / 2
 
@@ -366,23 +366,23 @@ def test_any_executor_gives_the_same_bits(image, where):
     options = {"batch_bytes": 3000, "weights": "hann", "merge": "mean"}
     if where:
         options |= {"where": image > 1, "fill": 0.0}
-    expected = wr.map_patches(np.negative, image, 5, workers=1, **options)
+    expected = pt.map_patches(np.negative, image, 5, workers=1, **options)
     inline = Inline()
-    assert_same_bits(wr.map_patches(np.negative, image, 5, executor=inline, **options), expected)
+    assert_same_bits(pt.map_patches(np.negative, image, 5, executor=inline, **options), expected)
     assert inline.submitted > 1
     with ThreadPoolExecutor(3) as pool:
-        assert_same_bits(wr.map_patches(np.negative, image, 5, executor=pool, **options), expected)
+        assert_same_bits(pt.map_patches(np.negative, image, 5, executor=pool, **options), expected)
         assert pool.submit(len, "ab").result() == 2  # not shut down
     with ProcessPoolExecutor(2) as pool:
-        assert_same_bits(wr.map_patches(np.negative, image, 5, executor=pool, **options), expected)
+        assert_same_bits(pt.map_patches(np.negative, image, 5, executor=pool, **options), expected)
 
 
 def test_two_threads_may_map_at_once(image):
-    expected = wr.map_patches(np.negative, image, 5)
+    expected = pt.map_patches(np.negative, image, 5)
     results = [None] * 6
 
     def work(k):
-        results[k] = wr.map_patches(np.negative, image, 5, workers=2, batch_bytes=2000)
+        results[k] = pt.map_patches(np.negative, image, 5, workers=2, batch_bytes=2000)
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
     for thread in threads:
@@ -395,9 +395,9 @@ def test_two_threads_may_map_at_once(image):
 
 def test_func_may_map_patches_itself(image):
     def func(batch):
-        return wr.map_patches(same, batch, (3, 3), workers=2)
+        return pt.map_patches(same, batch, (3, 3), workers=2)
 
-    out = wr.map_patches(func, image, 5, 5, workers=2, batch_bytes=2000)
+    out = pt.map_patches(func, image, 5, 5, workers=2, batch_bytes=2000)
     np.testing.assert_allclose(out, image, rtol=1e-13)
 
 
@@ -415,7 +415,7 @@ def test_func_runs_in_as_many_threads_as_workers(image):
 
     for workers in (1, 2, 4):
         most[0] = 0
-        wr.map_patches(func, image, 5, workers=workers, batch_bytes=4000)
+        pt.map_patches(func, image, 5, workers=workers, batch_bytes=4000)
         assert most[0] == workers
 
 
@@ -425,7 +425,7 @@ def test_func_runs_in_as_many_threads_as_workers(image):
 @pytest.mark.parametrize("workers", [1, 3])
 def test_progress_runs_from_something_to_all(image, workers):
     steps = []
-    wr.map_patches(
+    pt.map_patches(
         same, image, 5, batch_bytes=3000, workers=workers, progress=lambda *a: steps.append(a)
     )
     done, total = zip(*steps, strict=True)
@@ -436,7 +436,7 @@ def test_progress_runs_from_something_to_all(image, workers):
 
 def test_a_plan_is_data_that_runs(image):
     called = []
-    plan = wr.plan(lambda b: called.append(len(b)) or b * 2, image, 5, batch_bytes=3000, workers=1)
+    plan = pt.plan(lambda b: called.append(len(b)) or b * 2, image, 5, batch_bytes=3000, workers=1)
     assert not called
     assert plan.tasks >= 1
     assert plan.expanded_bytes == 19 * 22 * 25 * 8
@@ -451,28 +451,28 @@ def test_a_plan_is_data_that_runs(image):
 def test_a_plan_for_a_huge_image_costs_nothing():
     source = np.broadcast_to(np.float32(1), (100_000, 100_000))
     begin = time.perf_counter()
-    plan = wr.plan(same, source, 39)
+    plan = pt.plan(same, source, 39)
     assert plan.expanded_bytes == (100_000 - 38) ** 2 * 1521 * 4
     assert plan.projected_bytes < plan.expanded_bytes / 100
     assert time.perf_counter() - begin < 5
 
 
 def test_a_job_that_cannot_fit_is_refused_with_the_numbers(image):
-    plan = wr.plan(same, image, 5)
+    plan = pt.plan(same, image, 5)
     with pytest.raises(MemoryError, match="memory") as caught:
-        wr.map_patches(same, image, 5, memory=image.nbytes // 2)
+        pt.map_patches(same, image, 5, memory=image.nbytes // 2)
     assert "2.39 kB" in str(caught.value)
     assert "4.78 kB" in str(caught.value)  # the result alone
     np.testing.assert_allclose(
-        wr.map_patches(same, image, 5, memory=2 * plan.projected_bytes), image, rtol=1e-13
+        pt.map_patches(same, image, 5, memory=2 * plan.projected_bytes), image, rtol=1e-13
     )
 
 
 def test_a_budget_shrinks_the_batches():
     image = np.random.default_rng(0).normal(size=(300, 300))
-    free = wr.plan(same, image, 15, workers=1)
+    free = pt.plan(same, image, 15, workers=1)
     budget = image.nbytes + (free.projected_bytes - image.nbytes) // 4
-    tight = wr.plan(same, image, 15, workers=1, memory=budget)
+    tight = pt.plan(same, image, 15, workers=1, memory=budget)
     assert tight.projected_bytes <= budget
     np.testing.assert_allclose(tight.run(), image, rtol=1e-13)
 
@@ -492,10 +492,10 @@ def test_an_exception_keeps_its_type_and_says_where(image, workers):
         return batch
 
     with pytest.raises(Wrong, match="no idea") as caught:
-        wr.map_patches(func, image, 5, batch_bytes=2000, workers=workers)
+        pt.map_patches(func, image, 5, batch_bytes=2000, workers=workers)
     notes = "\n".join(caught.value.__notes__)
     assert "region" in notes
-    assert "windrow" in notes or "patch" in notes
+    assert "pantile" in notes or "patch" in notes
 
 
 def test_an_exception_stops_the_run():
@@ -511,7 +511,7 @@ def test_an_exception_stops_the_run():
         return batch
 
     with pytest.raises(Wrong):
-        wr.map_patches(func, image, 10, batch_bytes=8000, workers=2)
+        pt.map_patches(func, image, 10, batch_bytes=8000, workers=2)
     seen = calls[0]
     assert seen < 40
     time.sleep(0.1)
@@ -525,7 +525,7 @@ def test_strange_exceptions_surface_too(image, exception, workers):
         raise exception
 
     with pytest.raises((exception, RuntimeError)) as caught:
-        wr.map_patches(func, image, 5, workers=workers)
+        pt.map_patches(func, image, 5, workers=workers)
     assert caught.type is exception or isinstance(caught.value.__cause__, exception)
 
 
@@ -534,34 +534,34 @@ def test_exceptions_of_finalize_and_progress_surface(image):
         raise Wrong("late")
 
     with pytest.raises(Wrong, match="late"):
-        wr.map_patches(same, image, 5, finalize=fail)
+        pt.map_patches(same, image, 5, finalize=fail)
     with pytest.raises(Wrong, match="late"):
-        wr.map_patches(same, image, 5, progress=fail)
+        pt.map_patches(same, image, 5, progress=fail)
 
 
 def test_exceptions_come_back_from_processes(image):
     with ProcessPoolExecutor(1) as pool, pytest.raises(TypeError):
-        wr.map_patches(np.bitwise_and, image, 5, executor=pool)
+        pt.map_patches(np.bitwise_and, image, 5, executor=pool)
 
 
 def test_warnings_of_func_are_not_errors_of_ours(image):
     with np.errstate(divide="ignore", invalid="ignore"):
-        out = wr.map_patches(lambda b: b / 0, image, 5, workers=1)
+        out = pt.map_patches(lambda b: b / 0, image, 5, workers=1)
     assert (np.isposinf(out) == (image > 0)).all()
 
 
 INTERRUPTED = """
 import sys, time
 import numpy as np
-import windrow as wr
+import pantile as pt
 
 def func(batch):
     print("called", flush=True)
     time.sleep(0.05)
     return batch
 
-wr.map_patches(lambda b: b, np.zeros((20, 20)), 5)
-wr.map_patches(func, np.zeros((2000, 2000)), 5, workers={workers}, batch_bytes=20_000)
+pt.map_patches(lambda b: b, np.zeros((20, 20)), 5)
+pt.map_patches(func, np.zeros((2000, 2000)), 5, workers={workers}, batch_bytes=20_000)
 """
 
 
@@ -593,13 +593,13 @@ def test_ctrl_c_stops_within_a_second_or_so(workers):
 MANY = """
 import sys, threading
 import numpy as np
-import windrow as wr
+import pantile as pt
 
 image = np.ones((400, 400), np.float32)
-wr.map_patches(lambda b: b, image[:40, :40], 9, workers=2)
+pt.map_patches(lambda b: b, image[:40, :40], 9, workers=2)
 before = threading.active_count()
 for _ in range(30):
-    wr.map_patches(lambda b: b, image[:40, :40], 9, workers=2, batch_bytes=10_000)
+    pt.map_patches(lambda b: b, image[:40, :40], 9, workers=2, batch_bytes=10_000)
 print(threading.active_count() - before)
 """
 

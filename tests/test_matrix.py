@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import windrow as wr
-from windrow.testing import slow, strategies
-from windrow.testing.fuzz.tiles import WAYS
-from windrow.testing.fuzz.tiles import computed_by as by
+import pantile as pt
+from pantile.testing import slow, strategies
+from pantile.testing.fuzz.tiles import WAYS
+from pantile.testing.fuzz.tiles import computed_by as by
 
 POOL = [np.dtype(c) for c in ("f4", "u1", "f8", "i8", "?", "f2", "c8", "c16")]
 ways = st.sampled_from(sorted(WAYS))
@@ -39,7 +39,7 @@ def matrices(draw, pool=POOL, transforms=True, selections=True, grid=None, kinds
     where = None
     if selections and draw(st.sampled_from([False, False, True])):
         where = draw(strategies.wheres(placed.grid))
-    explicit = wr.extract(placed.image, placed.grid, **placed.roles)
+    explicit = pt.extract(placed.image, placed.grid, **placed.roles)
     explicit = explicit.reshape(-1, *explicit.shape[len(placed.batch) + 1 :])
     explicit = explicit.reshape(len(explicit), -1)
     rows = np.arange(len(explicit))
@@ -47,7 +47,7 @@ def matrices(draw, pool=POOL, transforms=True, selections=True, grid=None, kinds
         one = slow.select(placed.grid, where)
         n = placed.grid.n_patches
         rows = np.concatenate([np.add(one, k * n) for k in range(math.prod(placed.batch))])
-    X = wr.PatchMatrix(
+    X = pt.PatchMatrix(
         placed.image, placed.grid, **placed.roles, where=where, center=center, scale=scale
     )
     dtype = placed.image.dtype
@@ -136,8 +136,8 @@ def test_rows_and_features(case, data):
     same(X[rows[:k], cols[:k]], E[np.asarray(rows[:k], int), np.asarray(cols[:k], int)])
     if rows and cols:
         same(X[np.ix_(rows, cols)], E[np.ix_(rows, cols)])
-    assert isinstance(X[:], wr.PatchMatrix)
-    assert isinstance(X[...], wr.PatchMatrix)
+    assert isinstance(X[:], pt.PatchMatrix)
+    assert isinstance(X[...], pt.PatchMatrix)
 
 
 @given(matrices(), st.integers(1, 5000))
@@ -220,8 +220,8 @@ def test_sample(case, seed):
 def test_images_of_different_sizes(way):
     rng = np.random.default_rng(0)
     images = [rng.random(shape) for shape in ((9, 12, 2), (20, 7, 2), (5, 5, 2))]
-    X = wr.PatchMatrix(images, (3, 4), 2, channel_axis=-1)
-    E = np.concatenate([wr.extract(i, (3, 4), 2, channel_axis=-1).reshape(-1, 24) for i in images])
+    X = pt.PatchMatrix(images, (3, 4), 2, channel_axis=-1)
+    E = np.concatenate([pt.extract(i, (3, 4), 2, channel_axis=-1).reshape(-1, 24) for i in images])
     V, U = rng.random((24, 2)), rng.random((len(E), 2))
     with by(way):
         for part in (slice(None), slice(3, -4), slice(None, None, 3)):
@@ -232,8 +232,8 @@ def test_images_of_different_sizes(way):
             agree(X[part].row_norms(), np.linalg.norm(E[part], axis=1))
     rows = rng.integers(0, len(E), 30)
     np.testing.assert_array_equal(X[rows], E[rows])
-    grids = [wr.PatchGrid(i.shape[:2], (3, 4), 2) for i in images]
-    again = wr.PatchMatrix(images, grids, channel_axis=-1)
+    grids = [pt.PatchGrid(i.shape[:2], (3, 4), 2) for i in images]
+    again = pt.PatchMatrix(images, grids, channel_axis=-1)
     assert again.grids == X.grids
     np.testing.assert_array_equal(np.asarray(again), E)
     masks = [np.ones(g.counts, bool) for g in grids]
@@ -241,7 +241,7 @@ def test_images_of_different_sizes(way):
     masks[1][0, 0] = True
     keep = np.concatenate([np.ravel(m) for m in masks])
     np.testing.assert_array_equal(
-        wr.PatchMatrix(images, grids, channel_axis=-1, where=masks), E[keep]
+        pt.PatchMatrix(images, grids, channel_axis=-1, where=masks), E[keep]
     )
 
 
@@ -262,10 +262,10 @@ def test_images_of_different_sizes(way):
 def test_gram_by_lags_equals_blocks(shape, patch, options, dtype):
     rng = np.random.default_rng(0)
     image = (30_000 + 50 * rng.standard_normal(shape)).astype(dtype)
-    grid = wr.PatchGrid(
+    grid = pt.PatchGrid(
         shape[len(shape) - np.size(patch) :] if np.ndim(patch) else shape, patch, **options
     )
-    X = wr.PatchMatrix(image, grid)
+    X = pt.PatchMatrix(image, grid)
     E = working(np.asarray(X)) - 30_000
     spread = E - E.mean(axis=0)
     expected = np.conj(spread.conj().T @ spread) / (len(E) - 1)
@@ -285,7 +285,7 @@ def test_gram_by_lags_equals_blocks(shape, patch, options, dtype):
 def test_nan_stays_in_its_rows():
     image = np.random.default_rng(0).random((60, 60))
     image[30, 30] = np.nan
-    X, E = wr.PatchMatrix(image, 5), wr.extract(image, 5).reshape(-1, 25)
+    X, E = pt.PatchMatrix(image, 5), pt.extract(image, 5).reshape(-1, 25)
     V = np.ones((25, 2))
     with by("direct"):
         np.testing.assert_allclose(X @ V, E @ V)
@@ -306,24 +306,24 @@ def test_nan_stays_in_its_rows():
 def test_constant_rows_stay_zero():
     image = np.full((20, 20), 0.1)
     image[10:, 10:] = np.random.default_rng(0).random((10, 10))
-    X = wr.PatchMatrix(image, 3, center=True, scale=True)
+    X = pt.PatchMatrix(image, 3, center=True, scale=True)
     norms = X.row_norms()
     assert set(np.round(norms, 12)) == {0.0, 1.0}
     assert not np.asarray(X)[norms == 0].any()
-    assert wr.PatchMatrix(image, 3).std(axis=1).min() == 0
+    assert pt.PatchMatrix(image, 3).std(axis=1).min() == 0
 
 
 def test_explain_chooses_fft_for_large_patches_and_blocks_for_many_vectors():
-    X = wr.PatchMatrix(np.zeros((2000, 2000), np.float32), 39)
+    X = pt.PatchMatrix(np.zeros((2000, 2000), np.float32), 39)
     assert "X @ V, 1 column: boxes" in X.explain()
     assert "X.gram(): boxes" in X.explain(np.zeros((39 * 39, 3)))
-    assert "X @ V, 8 columns: blocks" in wr.PatchMatrix(np.zeros((2000, 2000)), 2).explain(8)
-    assert "not possible" in wr.PatchMatrix(np.zeros((200, 200)), 9, center=True).explain()
+    assert "X @ V, 8 columns: blocks" in pt.PatchMatrix(np.zeros((2000, 2000)), 2).explain(8)
+    assert "not possible" in pt.PatchMatrix(np.zeros((200, 200)), 9, center=True).explain()
 
 
 @given(strategies.placed(pool=[np.dtype("u1")]), st.data())
 def test_one_row_is_that_row(placed, data):
-    matrix = wr.PatchMatrix(
+    matrix = pt.PatchMatrix(
         placed.image, placed.grid, **placed.roles, center=data.draw(st.booleans())
     )
     index = data.draw(st.integers(-len(matrix), len(matrix) - 1))
@@ -335,7 +335,7 @@ def test_one_row_is_that_row(placed, data):
 def test_one_row_of_several_images_and_chosen_rows():
     images = [np.arange(20.0).reshape(4, 5), np.arange(30.0).reshape(5, 6)]
     masks = [np.arange(12).reshape(3, 4) % 2 == 0, np.ones((4, 5), bool)]
-    matrix = wr.PatchMatrix(images, 2, where=masks)
+    matrix = pt.PatchMatrix(images, 2, where=masks)
     explicit = np.asarray(matrix)
     assert all(np.array_equal(matrix[i], explicit[i]) for i in range(-26, 26))
     assert np.array_equal(matrix[3:][-1], explicit[-1])
@@ -350,7 +350,7 @@ def test_images_without_a_chosen_row_give_none():
     images = np.empty(2, object)
     images[:] = [np.arange(20.0).reshape(4, 5), np.arange(30.0).reshape(5, 6)]
     masks = [np.zeros((3, 4), bool), np.arange(20).reshape(4, 5) > 17]
-    matrix = wr.PatchMatrix(images, 2, where=masks)
-    np.testing.assert_array_equal(matrix.sum(0), wr.PatchMatrix(images[1], 2)[18:].sum(0))
+    matrix = pt.PatchMatrix(images, 2, where=masks)
+    np.testing.assert_array_equal(matrix.sum(0), pt.PatchMatrix(images[1], 2)[18:].sum(0))
     with pytest.raises(ValueError, match="selects no patch"):
-        wr.PatchMatrix(images[0], 2, where=masks[0])
+        pt.PatchMatrix(images[0], 2, where=masks[0])

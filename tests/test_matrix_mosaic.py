@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-import windrow as wr
-from windrow.matrix import cost
-from windrow.matrix.mosaic import full_boxes
+import pantile as pt
+from pantile.matrix import cost
+from pantile.matrix.mosaic import full_boxes
 
 masks = array_shapes(min_dims=1, max_dims=3, max_side=9).flatmap(lambda s: arrays(bool, s))
 
@@ -53,8 +53,8 @@ def test_moments_do_not_depend_on_the_way(least, streams, channels):
     images = [30_000 + rng.normal(size=shape), 30_000 + rng.normal(size=shape[1:2] + shape[1:])]
     masks = [circle(i.shape[:2], 30) for i in images]
     masks[1][:40, 5:80] = True
-    grids = [wr.PatchGrid(i.shape[:2], 4, pad="same", pad_mode="reflect") for i in images]
-    X = wr.PatchMatrix(images, grids, channel_axis=channels, where=masks)
+    grids = [pt.PatchGrid(i.shape[:2], 4, pad="same", pad_mode="reflect") for i in images]
+    X = pt.PatchMatrix(images, grids, channel_axis=channels, where=masks)
     rows = X[np.arange(len(X))]
     with mock.patch.multiple(cost, _LEAST=least, CUT=1e-6):
         assert (cost.gram_ways(X._table).way == "blocks") == streams
@@ -64,5 +64,5 @@ def test_moments_do_not_depend_on_the_way(least, streams, channels):
 
 def test_the_way_is_printed():
     where = circle((276, 376), 110)
-    said = wr.PatchMatrix(np.zeros((300, 400)), 25, where=where).explain()
+    said = pt.PatchMatrix(np.zeros((300, 400)), 25, where=where).explain()
     assert "rows in no box" in said.splitlines()[-1]

@@ -13,13 +13,13 @@ import scipy.sparse.linalg
 from hypothesis import given
 from hypothesis import strategies as st
 
-import windrow as wr
+import pantile as pt
+from pantile.matrix import guard
 from tests._limited import finishes
-from windrow.matrix import guard
 
 IMAGE = np.random.default_rng(0).random((30, 40))
-X = wr.PatchMatrix(IMAGE, (5, 4))
-E = wr.extract(IMAGE, (5, 4)).reshape(-1, 20)
+X = pt.PatchMatrix(IMAGE, (5, 4))
+E = pt.extract(IMAGE, (5, 4)).reshape(-1, 20)
 
 
 # the masked view: origin C
@@ -27,7 +27,7 @@ E = wr.extract(IMAGE, (5, 4)).reshape(-1, 20)
 
 def test_masked_view_of_the_question():
     image = np.arange(9).reshape(3, 3)
-    windows = wr.masked_patchify(image, 2)
+    windows = pt.masked_patchify(image, 2)
     assert windows.shape == (5, 5)
     expected = np.zeros((5, 5), bool)
     expected[2], expected[:, 2] = True, True
@@ -43,18 +43,18 @@ def test_masked_view_holds_every_patch_of_any_image(sizes):
     shape = [max(pair) for pair in sizes]
     patch = [min(pair) for pair in sizes]
     image = np.random.default_rng(0).random(shape)
-    windows = wr.masked_patchify(image, patch)
-    expected = wr.extract(image, patch)
+    windows = pt.masked_patchify(image, patch)
+    expected = pt.extract(image, patch)
     np.testing.assert_array_equal(windows.compressed(), expected.ravel())
 
 
 def test_masked_view_says_what_it_needs():
     with pytest.raises(ValueError, match=r"C contiguous.*ascontiguousarray"):
-        wr.masked_patchify(np.zeros((4, 4)).T[::2], 2)
+        pt.masked_patchify(np.zeros((4, 4)).T[::2], 2)
     with pytest.raises(ValueError, match="does not fit"):
-        wr.masked_patchify(np.zeros((4, 4)), 5)
+        pt.masked_patchify(np.zeros((4, 4)), 5)
     with pytest.raises(MemoryError, match="PatchMatrix"):
-        wr.masked_patchify(np.zeros((20_000, 20_000), np.uint8), 39)
+        pt.masked_patchify(np.zeros((20_000, 20_000), np.uint8), 39)
 
 
 # NumPy
@@ -125,13 +125,13 @@ def test_operands_are_checked():
     with pytest.raises(ValueError, match="n must be"):
         X.sample(len(E) + 1)
     with pytest.raises(TypeError, match="numbers"):
-        wr.PatchMatrix(np.array([["a"]]), 1)
+        pt.PatchMatrix(np.array([["a"]]), 1)
     with pytest.raises(ValueError, match="one shape"):
-        wr.PatchMatrix([IMAGE, IMAGE], [wr.PatchGrid((30, 40), n) for n in (2, 3)])
+        pt.PatchMatrix([IMAGE, IMAGE], [pt.PatchGrid((30, 40), n) for n in (2, 3)])
     with pytest.raises(ValueError, match="2 grids for 1 images"):
-        wr.PatchMatrix([IMAGE], [wr.PatchGrid((30, 40), n) for n in (2, 3)])
+        pt.PatchMatrix([IMAGE], [pt.PatchGrid((30, 40), n) for n in (2, 3)])
     with pytest.raises(ValueError, match="2 masks for 1 images"):
-        wr.PatchMatrix([IMAGE], 2, where=[IMAGE > 0, IMAGE > 0])
+        pt.PatchMatrix([IMAGE], 2, where=[IMAGE > 0, IMAGE > 0])
 
 
 def test_asarray_is_guarded(monkeypatch):
@@ -154,12 +154,12 @@ def test_asarray_is_guarded(monkeypatch):
 
 def test_pickle_is_the_image_and_its_geometry():
     image = np.zeros((200, 300), np.float32)
-    pickled = pickle.dumps(wr.PatchMatrix(image, 39, center=True))
+    pickled = pickle.dumps(pt.PatchMatrix(image, 39, center=True))
     assert len(pickled) < image.nbytes + 3000
     again = pickle.loads(pickle.dumps(X[3:50]))
     np.testing.assert_array_equal(np.asarray(again), E[3:50])
     where = IMAGE > 0.99
-    chosen = wr.PatchMatrix(IMAGE, (5, 4), where=where, scale=True)
+    chosen = pt.PatchMatrix(IMAGE, (5, 4), where=where, scale=True)
     np.testing.assert_array_equal(
         np.asarray(pickle.loads(pickle.dumps(chosen))), np.asarray(chosen)
     )
@@ -169,7 +169,7 @@ def test_a_memory_map_is_pickled_by_its_path(tmp_path):
     np.save(tmp_path / "image.npy", np.random.default_rng(0).random((300, 400)))
     image = np.load(tmp_path / "image.npy", mmap_mode="r")
     for seen in (image, image[10:90, 20:], image.T, image[::2, ::3], image[:, None]):
-        matrix = wr.PatchMatrix(seen, 5, axes=(0, seen.ndim - 1))
+        matrix = pt.PatchMatrix(seen, 5, axes=(0, seen.ndim - 1))
         pickled = pickle.dumps(matrix)
         assert len(pickled) < 3000
         again = pickle.loads(pickled)
@@ -179,19 +179,19 @@ def test_a_memory_map_is_pickled_by_its_path(tmp_path):
 
 def test_to_memmap_streams_to_a_file(tmp_path, monkeypatch):
     path = tmp_path / "rows.npy"
-    for matrix in (X, X[5:9], wr.PatchMatrix(IMAGE.astype("f4"), 3, center=True)):
+    for matrix in (X, X[5:9], pt.PatchMatrix(IMAGE.astype("f4"), 3, center=True)):
         found = matrix.to_memmap(path)
         assert isinstance(found, np.memmap)
         np.testing.assert_array_equal(found, np.asarray(matrix))
         np.testing.assert_array_equal(np.load(path), np.asarray(matrix))
         del found
     assert os.listdir(tmp_path) == ["rows.npy"]
-    monkeypatch.setattr("windrow.matrix.export._write", _broken)
+    monkeypatch.setattr("pantile.matrix.export._write", _broken)
     with pytest.raises(RuntimeError, match="half way"):
         X.to_memmap(tmp_path / "other.npy")
     assert os.listdir(tmp_path) == ["rows.npy"]
     with pytest.raises(OSError, match=r"PB|EB"):
-        wr.PatchMatrix(np.broadcast_to(np.uint8(0), (1 << 20, 1 << 20)), 999).to_memmap(path)
+        pt.PatchMatrix(np.broadcast_to(np.uint8(0), (1 << 20, 1 << 20)), 999).to_memmap(path)
 
 
 def _broken(_, name):
@@ -209,7 +209,7 @@ def test_linear_operator_is_its_own_adjoint(dtype):
     image = (
         (IMAGE + 1j * rng.random(IMAGE.shape)).astype(dtype) if dtype is np.complex128 else IMAGE
     )
-    matrix = wr.PatchMatrix(image, (5, 4))
+    matrix = pt.PatchMatrix(image, (5, 4))
     operator, explicit = matrix.aslinearoperator(), np.asarray(matrix)
     v = rng.random(20) + (1j * rng.random(20) if dtype is np.complex128 else 0)
     u = rng.random(len(explicit))
@@ -221,7 +221,7 @@ def test_linear_operator_is_its_own_adjoint(dtype):
 
 
 def test_svds_lsqr_and_lobpcg():
-    centred = wr.PatchMatrix(IMAGE, (5, 4), center=True)
+    centred = pt.PatchMatrix(IMAGE, (5, 4), center=True)
     for matrix in (X, centred):
         explicit = np.asarray(matrix)
         operator = matrix.aslinearoperator()
@@ -244,15 +244,15 @@ def test_svds_lsqr_and_lobpcg():
 SURFACE = """
     import os, pickle, resource, tempfile
     import numpy as np
-    import windrow as wr
+    import pantile as pt
     from scipy.sparse.linalg import lsqr
 
     image = np.random.default_rng(0).random((4000, 4000), dtype=np.float32)
-    X = wr.PatchMatrix(image, 39)
+    X = pt.PatchMatrix(image, 39)
     assert X.nbytes > 90e9
-    few = np.random.default_rng(1).random(wr.PatchGrid(image.shape, 39).counts) < 0.002
-    W = wr.PatchMatrix(image, 39, where=few)
-    C = wr.PatchMatrix(image, 39, where=few, center=True, scale=True)
+    few = np.random.default_rng(1).random(pt.PatchGrid(image.shape, 39).counts) < 0.002
+    W = pt.PatchMatrix(image, 39, where=few)
+    C = pt.PatchMatrix(image, 39, where=few, center=True, scale=True)
     X[:100] @ np.ones(1521), X[:5].gram()  # imports, compiles, starts threads
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 1_500_000_000,) * 2)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import windrow as wr
+import pantile as pt
 
 h5py = pytest.importorskip("h5py")
 tifffile = pytest.importorskip("tifffile")
@@ -78,7 +78,7 @@ SINKS = {
 def test_from_every_source_to_every_sink(source, suffix, tmp_path):
     image, out = SOURCES[source](tmp_path), tmp_path / f"out{suffix}"
     before = {path.name for path in tmp_path.iterdir()}
-    given = wr.map_patches(lambda b: b, image, (9, 7), (4, 5), out=out, dtype=np.uint8)
+    given = pt.map_patches(lambda b: b, image, (9, 7), (4, 5), out=out, dtype=np.uint8)
     assert Path(given) == out
     np.testing.assert_array_equal(SINKS[suffix](out), IMAGE)
     assert {path.name for path in tmp_path.iterdir()} == before | {out.name}

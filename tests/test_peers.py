@@ -1,4 +1,4 @@
-"""Every installed peer gives windrow's answer wherever it does the same work."""
+"""Every installed peer gives pantile's answer wherever it does the same work."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def answer(peer: Peer, case: Case, seed: int = 0) -> Array:
 
 
 @pytest.mark.parametrize("peer", OTHERS, ids=str)
-def test_peer_gives_the_answer_of_windrow(peer: Peer) -> None:
+def test_peer_gives_the_answer_of_pantile(peer: Peer) -> None:
     @settings(deadline=None, max_examples=40)
     @given(case=cases(peer), seed=st.integers(0, 99))
     def check(case: Case, seed: int) -> None:
@@ -91,7 +91,7 @@ def _twin(case: Case, job: Job) -> Run:
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_windrow_gives_the_answer_of_plain_loops(job: Job) -> None:
+def test_pantile_gives_the_answer_of_plain_loops(job: Job) -> None:
     @settings(deadline=None, max_examples=40)
     @given(case=cases(BASELINE[job]))
     def check(case: Case) -> None:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import windrow as wr
-from windrow.geometry.axis import AxisGrid
-from windrow.geometry.tiles import Tiling
-from windrow.testing.compare import assert_same_bits
+import pantile as pt
+from pantile.geometry.axis import AxisGrid
+from pantile.geometry.tiles import Tiling
+from pantile.testing.compare import assert_same_bits
 
 IMAGE = np.random.default_rng(5).normal(size=(67, 75))
 
@@ -43,7 +43,7 @@ def tilings(draw):
         options = {"tail": draw(st.sampled_from(["shift", "respace", "drop", "pad"]))}
         options["pad"] = draw(st.integers(0, 3))
         options["dilation"] = draw(st.integers(1, 2)) if 2 * patch - 1 <= size else 1
-        grid = wr.PatchGrid(size, patch, draw(st.integers(1, patch + 3)), **options)
+        grid = pt.PatchGrid(size, patch, draw(st.integers(1, patch + 3)), **options)
         axis = grid.axis_grids[0]
         axes.append(axis.resized(draw(st.integers(1, patch)), 1) if draw(st.booleans()) else axis)
         lengths.append(draw(st.integers(1, axis.count)))
@@ -53,7 +53,7 @@ def tilings(draw):
 
 
 def test_an_axis_of_one_unit_does_not_keep_the_others_whole():
-    axes = wr.PatchGrid((2, 3), (2, 3)).axis_grids
+    axes = pt.PatchGrid((2, 3), (2, 3)).axis_grids
     assert Tiling(axes, (1, 1)).blocks(axes, (2, 1), 2).largest == (2, 1)
 
 
@@ -115,13 +115,13 @@ class Chunked:
 @pytest.mark.parametrize("chunks", [(7, 9), (30, 5), (64, 64)])
 @pytest.mark.parametrize("merge", ["mean", "median", "var", None])
 def test_aligned_blocks_have_the_same_bits_and_one_writer(merge, chunks, tiles_of):
-    grid = wr.PatchGrid(IMAGE.shape, (11, 9), 4, tail="respace")
+    grid = pt.PatchGrid(IMAGE.shape, (11, 9), 4, tail="respace")
     options = {"merge": merge, "weights": "hann" if merge == "mean" else None}
     func = bent if merge else (lambda b: b.mean(axis=(1, 2)))
     store = Chunked(IMAGE.shape if merge else grid.counts, np.float64, chunks)
     with tiles_of(500):
-        plain = wr.plan(func, IMAGE, grid, batch_bytes=8000, workers=1, **options)
-        plan = wr.plan(func, IMAGE, grid, out=store, batch_bytes=8000, workers=2, **options)
+        plain = pt.plan(func, IMAGE, grid, batch_bytes=8000, workers=1, **options)
+        plan = pt.plan(func, IMAGE, grid, out=store, batch_bytes=8000, workers=2, **options)
     assert plan.tiling == plain.tiling
     assert plan.tasks > 8
     plan.run()
@@ -134,13 +134,13 @@ def test_units_of_a_result_whose_channels_finalize_drops(tiles_of):
         return np.stack([batch, -batch, 0 * batch + 0.1], axis=-1)
 
     with tiles_of(600):
-        plain = wr.map_patches(scores, IMAGE, 9, 3, finalize=lambda s: s.argmax(-1))
+        plain = pt.map_patches(scores, IMAGE, 9, 3, finalize=lambda s: s.argmax(-1))
         for shape, chunks, finalize in (
             (IMAGE.shape, (20, 17), lambda s: s.argmax(-1)),
             ((*IMAGE.shape, 2), (20, 17, 1), lambda s: np.stack([s.argmax(-1)] * 2, -1)),
         ):
             store = Chunked(shape, np.int64, chunks)
-            wr.map_patches(scores, IMAGE, 9, 3, finalize=finalize, out=store)
+            pt.map_patches(scores, IMAGE, 9, 3, finalize=finalize, out=store)
             assert_same_bits(
                 store.values if store.values.ndim == 2 else store.values[..., 1], plain
             )
@@ -150,10 +150,10 @@ def test_units_of_a_result_whose_channels_finalize_drops(tiles_of):
 def test_chunks_are_written_together_and_stores_without_them_one_by_one(tiles_of):
     with tiles_of(400):
         together = Chunked(IMAGE.shape, np.float64, (8, 8), pause=0.03)
-        wr.map_patches(same, IMAGE, 7, 7, out=together, workers=4)
+        pt.map_patches(same, IMAGE, 7, 7, out=together, workers=4)
         assert together.most > 1
         single = Chunked(IMAGE.shape, np.float64, None, pause=0.005)
-        wr.map_patches(same, IMAGE, 7, 7, out=single, workers=4)
+        pt.map_patches(same, IMAGE, 7, 7, out=single, workers=4)
         assert single.most == 1
 
 
@@ -179,7 +179,7 @@ class Counted:
 def test_a_plan_says_how_often_a_chunk_is_read(tiles_of, chunks, patch, step):
     source = Counted(IMAGE, chunks)
     with tiles_of(300):
-        plan = wr.plan(same, source, patch, step, workers=1, batch_bytes=5000, merge="max", fill=0)
+        plan = pt.plan(same, source, patch, step, workers=1, batch_bytes=5000, merge="max", fill=0)
         plan.run()
     size = np.multiply(source.reads.shape, chunks)
     assert plan.reads == pytest.approx(
@@ -191,15 +191,15 @@ def test_a_plan_says_how_often_a_chunk_is_read(tiles_of, chunks, patch, step):
 
 def test_tiles_follow_chunks_where_that_spares_reads():
     wide = np.broadcast_to(np.float32(0), (20_000, 20_000))
-    plain, chunked = wr.plan(same, wide, 39), wr.plan(same, Counted(wide, (1024, 1024)), 39)
+    plain, chunked = pt.plan(same, wide, 39), pt.plan(same, Counted(wide, (1024, 1024)), 39)
     assert plain.tiling.lengths[1] == 20_000 - 38  # as wide as the rows of memory
     assert chunked.reads < 4
-    grid = wr.PatchGrid(wide.shape, 64, 64)
-    assert wr.plan(same, Counted(wide, (1024, 1024)), grid).reads < 1.3
+    grid = pt.PatchGrid(wide.shape, 64, 64)
+    assert pt.plan(same, Counted(wide, (1024, 1024)), grid).reads < 1.3
 
 
 def test_a_plan_prints_what_happens():
-    text = str(wr.plan(same, IMAGE, 9, memory="1GB", out=np.zeros_like(IMAGE)))
+    text = str(pt.plan(same, IMAGE, 9, memory="1GB", out=np.zeros_like(IMAGE)))
     for word in (
         "patches",
         "expanded",
@@ -219,21 +219,21 @@ def test_a_plan_prints_what_happens():
 
 @pytest.mark.parametrize("words", ["40 kB", "40000", 40_000, "0.04MB"])
 def test_sizes_may_be_words(words):
-    assert wr.plan(same, IMAGE, 9, batch_bytes=words).batch_bytes <= 40_000
+    assert pt.plan(same, IMAGE, 9, batch_bytes=words).batch_bytes <= 40_000
     with pytest.raises(ValueError, match="batch_bytes must be a number of bytes"):
-        wr.plan(same, IMAGE, 9, batch_bytes="8 megs")
+        pt.plan(same, IMAGE, 9, batch_bytes="8 megs")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 64])
 def test_a_budget_gives_the_same_tiles_to_any_number_of_workers(workers):
     image = np.broadcast_to(np.float64(0), (3000, 3000))
     for memory in ("100MB", "200MB", "1GB"):
-        plan = wr.plan(same, image, 39, memory=memory, workers=workers)
+        plan = pt.plan(same, image, 39, memory=memory, workers=workers)
         assert plan.projected_bytes <= plan.memory
         assert 1 <= plan.workers <= workers
-        one = wr.plan(same, image, 39, memory=memory, workers=1)
+        one = pt.plan(same, image, 39, memory=memory, workers=1)
         assert (plan.tiling, plan.job.batch) == (one.tiling, one.job.batch)
-    assert wr.plan(same, image, 39, memory="200MB", workers=64).workers < 64
+    assert pt.plan(same, image, 39, memory="200MB", workers=64).workers < 64
 
 
 def test_what_cannot_fit_is_refused_with_numbers():
@@ -241,8 +241,8 @@ def test_what_cannot_fit_is_refused_with_numbers():
     with pytest.raises(
         MemoryError, match=r"at least [\d.]+ MB .*72 MB of it the result.*memory=60 MB"
     ):
-        wr.plan(same, image, 39, memory="60MB")
-    assert wr.plan(same, image, 39, memory="60MB", out=Chunked((1, 1), "f8", None)).workers
+        pt.plan(same, image, 39, memory="60MB")
+    assert pt.plan(same, image, 39, memory="60MB", out=Chunked((1, 1), "f8", None)).workers
 
 
 def never(_batch):
@@ -252,7 +252,7 @@ def never(_batch):
 def test_a_result_that_memory_cannot_hold_is_refused_before_any_work():
     huge = np.broadcast_to(np.float32(0), (10**7, 10**8))
     with pytest.raises(MemoryError, match="out= a path"):
-        wr.plan(never, huge, 39)
+        pt.plan(never, huge, 39)
     calls = []
 
     def wide(batch):
@@ -261,14 +261,14 @@ def test_a_result_that_memory_cannot_hold_is_refused_before_any_work():
 
     image = np.broadcast_to(np.float32(0), (20_000, 20_000))
     with pytest.raises(MemoryError, match="out= a path"):
-        wr.map_patches(wide, image, 2, 2, merge=None, batch_bytes=4000, workers=1)
+        pt.map_patches(wide, image, 2, 2, merge=None, batch_bytes=4000, workers=1)
     assert len(calls) == 1
 
 
 PEAK = """
 import sys
 import numpy as np
-import windrow as wr
+import pantile as pt
 
 def func(batch):
     return batch
@@ -285,13 +285,13 @@ if kind == "zarr":
     array = zarr.create_array(folder + "/in.zarr", shape=image.shape, dtype="f4", chunks=(256, 256))
     array[...] = image
     small = zarr.create_array(folder + "/small.zarr", shape=(64, 64), dtype="f4", chunks=(32, 32))
-    wr.map_patches(func, small, 16, 4, out=folder + "/warm.zarr", **options)
+    pt.map_patches(func, small, 16, 4, out=folder + "/warm.zarr", **options)
     source, options["out"] = folder + "/in.zarr", folder + "/out.zarr"
     del image
 else:
-    wr.map_patches(func, image[:64, :64], 16, 4, **options)
+    pt.map_patches(func, image[:64, :64], 16, 4, **options)
     source = image
-plan = wr.plan(func, source, 16, 4, memory="90MB", **options)
+plan = pt.plan(func, source, 16, 4, memory="90MB", **options)
 with open("/proc/self/clear_refs", "w") as f:
     f.write("5")
 before = kilobytes("VmRSS:")
@@ -325,7 +325,7 @@ def test_weight_sums_are_made_once_however_many_tiles(tiles_of, monkeypatch):
     for tiles in (2000, 50):
         made.clear()
         with tiles_of(tiles):
-            drawn = wr.plan(lambda b: b, np.arange(4000.0), 8, batch_bytes=640, workers=1)
+            drawn = pt.plan(lambda b: b, np.arange(4000.0), 8, batch_bytes=640, workers=1)
         np.testing.assert_allclose(drawn.run(), np.arange(4000.0))
         counts[len(drawn.tiling)] = len(made)
     assert max(counts) > 5 * min(counts)

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import windrow as wr
-from windrow.testing import slow
+import pantile as pt
+from pantile.testing import slow
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 
-from windrow import plot
+from pantile import plot
 
 IMAGE = np.arange(20.0 * 30).reshape(20, 30)
 
@@ -33,7 +33,7 @@ def boxes(ax):
 
 @pytest.mark.parametrize("options", [{}, {"pad": 3}, {"tail": "pad"}, {"dilation": 2}])
 def test_a_small_grid_is_drawn_whole(options):
-    grid = wr.PatchGrid((20, 30), 6, 5, **options)
+    grid = pt.PatchGrid((20, 30), 6, 5, **options)
     ax = plot.grid(IMAGE, grid, ax=axes())
     rows, columns = grid.starts
     expected = [(y, x, *grid.extent) for y in rows for x in columns]
@@ -46,7 +46,7 @@ def test_a_small_grid_is_drawn_whole(options):
 
 
 def test_of_a_large_grid_some_patches_are_drawn_and_a_note_says_so():
-    grid = wr.PatchGrid((200, 300), 39)
+    grid = pt.PatchGrid((200, 300), 39)
     ax = plot.grid(None, grid, ax=axes())
     starts = {(y, x) for y, x, *_ in boxes(ax)}
     assert {(0, 0), (0, 39), (161, 261)} <= starts
@@ -56,12 +56,12 @@ def test_of_a_large_grid_some_patches_are_drawn_and_a_note_says_so():
 
 
 def test_a_huge_grid_is_drawn_as_quickly():
-    ax = plot.grid(None, wr.PatchGrid((10**6, 10**6), 512, 256), ax=axes())
+    ax = plot.grid(None, pt.PatchGrid((10**6, 10**6), 512, 256), ax=axes())
     assert len(ax.patches) < 250
 
 
 def test_chosen_patches_are_drawn_alone():
-    grid = wr.PatchGrid((20, 30), 6, 5)
+    grid = pt.PatchGrid((20, 30), 6, 5)
     ax = plot.grid(IMAGE, grid, indices=[0, -1], ax=axes())
     assert boxes(ax) == [(0, 0, 6, 6), (14, 24, 6, 6)]
 
@@ -73,7 +73,7 @@ def test_colours_are_drawn_as_they_are():
 
 
 def test_patches_of_a_signal_are_bars_that_do_not_overlap_in_a_row():
-    grid = wr.PatchGrid(100, 20, 8, pad=4)
+    grid = pt.PatchGrid(100, 20, 8, pad=4)
     ax = plot.grid(np.arange(100.0), grid, ax=axes())
     spans = [c.get_paths()[0].get_extents() for c in ax.collections]
     assert [s.x0 + 0.5 for s in spans] == list(grid.starts[0])
@@ -86,7 +86,7 @@ def test_patches_of_a_signal_are_bars_that_do_not_overlap_in_a_row():
 
 
 @pytest.mark.parametrize(
-    "grid", [wr.PatchGrid((20, 30), 8, 3), wr.PatchGrid((20, 30), 4, 7, tail="drop")]
+    "grid", [pt.PatchGrid((20, 30), 8, 3), pt.PatchGrid((20, 30), 4, 7, tail="drop")]
 )
 def test_coverage_is_the_brute_force_count(grid):
     ax = plot.coverage(grid, ax=axes())
@@ -109,13 +109,13 @@ RNG = np.random.default_rng(0)
     ids=["none", "hann", "vectors", "array"],
 )
 def test_weight_sums_are_the_brute_force_ones(weights):
-    grid = wr.PatchGrid((20, 30), 8, 3)
+    grid = pt.PatchGrid((20, 30), 8, 3)
     ax = plot.weight_sum(grid, weights, ax=axes())
     np.testing.assert_allclose(ax.images[0].get_array(), slow.weight_sum(grid, weights))
 
 
 def test_a_large_map_shows_every_hole():
-    grid = wr.PatchGrid((5000, 30000), 100, 101, tail="drop")
+    grid = pt.PatchGrid((5000, 30000), 100, 101, tail="drop")
     ax = plot.coverage(grid, ax=axes())
     shown = ax.images[0].get_array()
     assert shown.shape == (1000, 1000)
@@ -124,14 +124,14 @@ def test_a_large_map_shows_every_hole():
 
 
 def test_coverage_of_a_signal():
-    grid = wr.PatchGrid(50, 9, 12, tail="drop")
+    grid = pt.PatchGrid(50, 9, 12, tail="drop")
     ax = plot.coverage(grid, ax=axes())
     np.testing.assert_array_equal(ax.patches[0].get_data().values, slow.coverage(grid))
     assert "elements" in ax.get_xlabel()
 
 
 def test_a_montage_holds_the_patches():
-    patches = wr.extract(IMAGE, 5, 5)
+    patches = pt.extract(IMAGE, 5, 5)
     picture = np.asarray(plot.montage(patches, columns=6, ax=axes()).images[0].get_array())
     scaled = (patches - IMAGE.min()) / (IMAGE.max() - IMAGE.min())
     for k, patch in enumerate(scaled):
@@ -142,7 +142,7 @@ def test_a_montage_holds_the_patches():
 
 
 def test_a_montage_of_a_view_lies_as_on_the_grid():
-    view = wr.patchify(IMAGE, 5, 5)
+    view = pt.patchify(IMAGE, 5, 5)
     picture = plot.montage(view, ax=axes()).images[0].get_array()
     assert picture.shape == (4 * 6 - 1, 6 * 6 - 1)
     low, high = view.min(), view.max()  # one range for all
@@ -152,13 +152,13 @@ def test_a_montage_of_a_view_lies_as_on_the_grid():
 
 
 def test_each_patch_may_have_its_own_range():
-    picture = plot.montage(wr.extract(IMAGE, 5, 5), scale="each", columns=1, ax=axes()).images[0]
+    picture = plot.montage(pt.extract(IMAGE, 5, 5), scale="each", columns=1, ax=axes()).images[0]
     rows = np.asarray(picture.get_array())[:5]
     assert (rows.min(), rows.max()) == (0, 1)
 
 
 def test_a_montage_of_many_patches_says_how_many_it_shows():
-    ax = plot.montage(wr.extract(IMAGE, 3), most=20, ax=axes())
+    ax = plot.montage(pt.extract(IMAGE, 3), most=20, ax=axes())
     assert "20 of 504 patches" in ax.texts[-1].get_text()
 
 
@@ -220,15 +220,15 @@ def test_many_components_are_the_first_ones():
 
 
 MISTAKES = {
-    "3-D grid": (lambda: plot.grid(None, wr.PatchGrid((4, 4, 4), 2)), ValueError, "slice"),
-    "3-D coverage": (lambda: plot.coverage(wr.PatchGrid((4, 4, 4), 2)), ValueError, "two of its axes"),
+    "3-D grid": (lambda: plot.grid(None, pt.PatchGrid((4, 4, 4), 2)), ValueError, "slice"),
+    "3-D coverage": (lambda: plot.coverage(pt.PatchGrid((4, 4, 4), 2)), ValueError, "two of its axes"),
     "batch axes": (lambda: plot.grid(np.zeros((3, 8, 8)), (2, 2)), ValueError, "channel_axis"),
     "no grid": (lambda: plot.grid(None, 3), TypeError, "PatchGrid"),
     "no axes": (lambda: plot.grid(IMAGE, 6, ax=3), TypeError, "Axes"),
     "5 channels": (lambda: plot.grid(np.zeros((8, 8, 5)), (2, 2), channel_axis=2), ValueError, "3 or 4"),
     "coverage of a shape": (lambda: plot.coverage((4, 4)), TypeError, "PatchGrid"),
-    "trim": (lambda: plot.weight_sum(wr.PatchGrid(8, 2), "trim"), ValueError, "trim"),
-    "unknown weights": (lambda: plot.weight_sum(wr.PatchGrid(8, 2), "hat"), ValueError, "weights"),
+    "trim": (lambda: plot.weight_sum(pt.PatchGrid(8, 2), "trim"), ValueError, "trim"),
+    "unknown weights": (lambda: plot.weight_sum(pt.PatchGrid(8, 2), "hat"), ValueError, "weights"),
     "3-D patches": (lambda: plot.montage(np.zeros((2, 2, 2, 3, 3))), ValueError, "slice"),
     "text patches": (lambda: plot.montage(np.full((2, 3, 3), "a")), TypeError, "numbers"),
     "unknown scale": (lambda: plot.montage(np.zeros((2, 3, 3)), scale="max"), ValueError, "each"),
@@ -258,10 +258,10 @@ from matplotlib import pyplot
 pyplot.switch_backend("agg")
 before = dict(matplotlib.rcParams)
 pyplot.show = None  # calling it would fail
-import windrow as wr
-from windrow import plot
-assert plot.coverage(wr.PatchGrid((9, 9), 3)) is pyplot.gca()
-plot.grid(None, wr.PatchGrid((9, 9), 3), ax=pyplot.figure().subplots())
+import pantile as pt
+from pantile import plot
+assert plot.coverage(pt.PatchGrid((9, 9), 3)) is pyplot.gca()
+plot.grid(None, pt.PatchGrid((9, 9), 3), ax=pyplot.figure().subplots())
 assert dict(matplotlib.rcParams) == before
 """
 
@@ -271,7 +271,7 @@ def test_the_current_axes_are_used_and_nothing_else_of_pyplot():
 
 
 def test_without_matplotlib_the_extra_is_named():
-    code = "import sys; sys.modules['matplotlib'] = None; from windrow import PatchGrid, plot"
+    code = "import sys; sys.modules['matplotlib'] = None; from pantile import PatchGrid, plot"
     code += "; plot.coverage(PatchGrid(9, 3))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert 'ImportError: windrow.plot needs matplotlib: pip install "windrow[plot]"' in done.stderr
+    assert 'ImportError: pantile.plot needs matplotlib: pip install "pantile[plot]"' in done.stderr

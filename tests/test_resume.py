@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import windrow as wr
-from windrow.engine import staging
-from windrow.engine.journal import read_journal
-from windrow.files import NpySink, ZarrSink
-from windrow.testing.compare import assert_same_bits
+import pantile as pt
+from pantile.engine import staging
+from pantile.engine.journal import read_journal
+from pantile.files import NpySink, ZarrSink
+from pantile.testing.compare import assert_same_bits
 
 ROOT = Path(__file__).parent.parent
 IMAGE = np.random.default_rng(3).normal(size=(61, 58))
@@ -67,11 +67,11 @@ def sink(request, tmp_path):
 @pytest.fixture(scope="module")
 def whole():
     """What an uninterrupted run gives, with the tiles that all runs here have."""
-    sizes = __import__("windrow.engine.sizing", fromlist=["_"])
+    sizes = __import__("pantile.engine.sizing", fromlist=["_"])
     old = sizes._STATE, sizes._LEAST
     sizes._STATE, sizes._LEAST = 300 * 8, 0
     try:
-        return wr.map_patches(bent, IMAGE, 7, 2, **OPTIONS)
+        return pt.map_patches(bent, IMAGE, 7, 2, **OPTIONS)
     finally:
         sizes._STATE, sizes._LEAST = old
 
@@ -87,7 +87,7 @@ def _zarr():
 
 
 def run(func, sink, **options):
-    return wr.map_patches(func, IMAGE, 7, 2, out=sink, **{**OPTIONS, "workers": 1, **options})
+    return pt.map_patches(func, IMAGE, 7, 2, out=sink, **{**OPTIONS, "workers": 1, **options})
 
 
 def cut_short(sink, limit=30, **options):
@@ -121,7 +121,7 @@ def test_a_resumed_run_has_the_same_bits_and_does_little_twice(sink, whole, work
     assert left(sink) == [Path(sink.path).name + end for end in (".journal", ".partial")]
     assert not os.path.exists(sink.path)
     rest = Counting()
-    total = wr.PatchGrid(IMAGE.shape, 7, 2).n_patches
+    total = pt.PatchGrid(IMAGE.shape, 7, 2).n_patches
     steps = []
     run(rest, sink, resume=True, workers=workers, batch_bytes=90_000, memory="50MB",
         progress=lambda *step: steps.append(step))  # fmt: skip
@@ -164,7 +164,7 @@ def test_a_lost_staging_place_means_from_the_beginning(sink, whole):
     _remove(sink.path + ".partial")
     again = Counting()
     run(again, sink, resume=True)
-    assert again.patches == wr.PatchGrid(IMAGE.shape, 7, 2).n_patches
+    assert again.patches == pt.PatchGrid(IMAGE.shape, 7, 2).n_patches
     assert_same_bits(held(sink), whole)
 
 
@@ -235,7 +235,7 @@ def test_another_run_is_refused_with_what_differs(tmp_path, change):
     given, message = CHANGES[change]
     call = {"func": Counting(), "image": IMAGE, "patch": 7, "step": 2, **OPTIONS, **given}
     with pytest.raises(ValueError, match=message) as caught:
-        wr.plan(**call, out=sink, resume=True)
+        pt.plan(**call, out=sink, resume=True)
     assert "another run" in str(caught.value)
     assert len(left(sink)) == 2
 
@@ -265,7 +265,7 @@ def _failing(batch, at, strength):
 def test_resume_needs_a_path():
     for out in (None, np.zeros_like(IMAGE)):
         with pytest.raises(ValueError, match=r"resume=True needs a result on disk.*out= a path"):
-            wr.plan(bent, IMAGE, 7, out=out, resume=True)
+            pt.plan(bent, IMAGE, 7, out=out, resume=True)
 
 
 def test_several_results_go_on_together(tmp_path):
@@ -276,12 +276,12 @@ def test_several_results_go_on_together(tmp_path):
     sinks = tuple(NpySink(str(tmp_path / name)) for name in ("a.npy", "b.npy"))
     options = {**OPTIONS, "weights": None, "fill": 0}
     func = Counting()
-    expected = wr.map_patches(both, IMAGE, 7, 2, **options)
+    expected = pt.map_patches(both, IMAGE, 7, 2, **options)
     func = Counting(9)
     with pytest.raises(Stopped):
-        wr.map_patches(both, IMAGE, 7, 2, out=sinks, workers=1, **options)
+        pt.map_patches(both, IMAGE, 7, 2, out=sinks, workers=1, **options)
     func = Counting()
-    assert wr.map_patches(both, IMAGE, 7, 2, out=sinks, resume=True, **options) is sinks
+    assert pt.map_patches(both, IMAGE, 7, 2, out=sinks, resume=True, **options) is sinks
     for sink, values in zip(sinks, expected, strict=True):
         assert_same_bits(np.load(sink.path), values)
     assert sorted(os.listdir(tmp_path)) == ["a.npy", "b.npy"]
@@ -307,7 +307,7 @@ def rows(batch, counter):
 def test_finalize_and_results_on_the_grid_go_on(tmp_path, func, options):
     def mapped(limit, **more):
         counted = functools.partial(func, counter=Counting(limit))
-        return wr.map_patches(counted, IMAGE, 7, 2, batch_bytes=3000, **options, **more)
+        return pt.map_patches(counted, IMAGE, 7, 2, batch_bytes=3000, **options, **more)
 
     sink = NpySink(str(tmp_path / "result.npy"))
     expected = mapped(None)
@@ -337,7 +337,7 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_later(tmp_path, monkeypatc
 
     with monkeypatch.context() as patch:
         if victim == "journal":
-            patch.setattr("windrow.engine.journal.os.write", full(write))
+            patch.setattr("pantile.engine.journal.os.write", full(write))
         else:
             patch.setattr(writer, "__setitem__", full(put))
         with pytest.raises(OSError, match="No space left"):
@@ -374,13 +374,13 @@ def test_a_place_that_cannot_be_made_is_tried_once(tmp_path, monkeypatch):
 def test_the_image_is_not_replaced_by_its_result(tmp_path):
     np.save(tmp_path / "image.npy", IMAGE)
     with pytest.raises(ValueError, match="is the image itself"):
-        wr.plan(bent, tmp_path / "image.npy", 7, out=tmp_path / "image.npy")
+        pt.plan(bent, tmp_path / "image.npy", 7, out=tmp_path / "image.npy")
 
 
 def test_the_plan_of_a_resumed_run_says_what_is_done(tmp_path):
     sink = NpySink(str(tmp_path / "result.npy"))
     cut_short(sink)
-    plan = wr.plan(Counting(), IMAGE, 7, 2, out=sink, resume=True, **OPTIONS)
+    plan = pt.plan(Counting(), IMAGE, 7, 2, out=sink, resume=True, **OPTIONS)
     assert f"{plan.blocks_done} of them done before" in str(plan)
     assert plan.blocks_done == sum(map(len, read_journal(sink.path + ".journal").done)) > 0
     entry = json.loads(Path(sink.path + ".journal").read_bytes().splitlines()[0][9:])
@@ -400,8 +400,8 @@ def test_killed_and_resumed_in_earnest():
 def test_two_runs_do_not_write_one_result(tmp_path):
     sink = NpySink(str(tmp_path / "result.npy"))
     command = (
-        "import numpy, sys, windrow as wr\n"
-        "try: wr.map_patches(numpy.negative, numpy.ones((9, 9)), 3, out=sys.argv[1])\n"
+        "import numpy, sys, pantile as pt\n"
+        "try: pt.map_patches(numpy.negative, numpy.ones((9, 9)), 3, out=sys.argv[1])\n"
         "except BlockingIOError as error: print(error)"
     )
     said = []
@@ -417,7 +417,7 @@ def test_two_runs_do_not_write_one_result(tmp_path):
 
     run(meddling, sink)
     assert "another run is writing" in said[0].stdout
-    assert_same_bits(held(sink), wr.map_patches(bent, IMAGE, 7, 2, **OPTIONS))
+    assert_same_bits(held(sink), pt.map_patches(bent, IMAGE, 7, 2, **OPTIONS))
     assert left(sink) == []
 
 
@@ -431,13 +431,13 @@ def test_a_first_call_that_fails_leaves_an_earlier_run_to_go_on_with(sink, whole
     assert left(sink) == kept
     again = Counting()
     run(again, sink, resume=True)
-    assert again.patches < wr.PatchGrid(IMAGE.shape, 7, 2).n_patches
+    assert again.patches < pt.PatchGrid(IMAGE.shape, 7, 2).n_patches
     assert_same_bits(held(sink), whole)
 
 
 def test_a_plan_older_than_the_run_is_refused(tmp_path):
     sink = NpySink(str(tmp_path / "result.npy"))
-    old = wr.plan(Counting(), IMAGE, 7, 2, out=sink, resume=True, **OPTIONS)
+    old = pt.plan(Counting(), IMAGE, 7, 2, out=sink, resume=True, **OPTIONS)
     cut_short(sink, batch_bytes=5000)
     with pytest.raises(ValueError, match="draw it again"):
         old.run()
@@ -468,13 +468,13 @@ def test_whatever_is_bound_is_compared():
 
 def test_progress_of_a_run_that_is_done(tmp_path):
     sink = NpySink(str(tmp_path / "result.npy"))
-    n, seen = wr.PatchGrid(IMAGE.shape, 7, 2).n_patches, []
+    n, seen = pt.PatchGrid(IMAGE.shape, 7, 2).n_patches, []
 
     def killed(*_):
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("windrow.files.npy_sink.NpyWriter.commit", killed)
+        patch.setattr("pantile.files.npy_sink.NpyWriter.commit", killed)
         with pytest.raises(Stopped):
             run(bent, sink)
     run(bent, sink, resume=True, progress=lambda *now: seen.append(now))

@@ -21,11 +21,11 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pantile.files import NpySink, TiffSink, ZarrSink, open_image, sink_of
+from pantile.files.zarr_sink import default_chunks
+from pantile.testing.stores import Recorded, RecordingStore, assert_one_writer, writers
 from tests._files_made import DTYPES, SHAPES, everything, image, nobody, read_by_library
 from tests._files_written import FLOAT, SHAPE, SINKS, Killed, blocks, limit, names, result, write
-from windrow.files import NpySink, TiffSink, ZarrSink, open_image, sink_of
-from windrow.files.zarr_sink import default_chunks
-from windrow.testing.stores import Recorded, RecordingStore, assert_one_writer, writers
 
 
 @pytest.mark.parametrize("name", SINKS)
@@ -262,12 +262,12 @@ def test_a_kill_while_directories_swap_leaves_a_usable_result(
 
     with monkeypatch.context() as patch:
         patch.setattr(
-            f"windrow.files.staging.{'os' if moment == 'replace' else 'shutil'}.{moment}", die
+            f"pantile.files.staging.{'os' if moment == 'replace' else 'shutil'}.{moment}", die
         )
         with pytest.raises(Killed):
             writer.commit()
     if moment == "replace":  # the old one stands aside, the new one is staged
-        assert names(tmp_path) == ["a.zarr.partial", "a.zarr.windrow-previous"]
+        assert names(tmp_path) == ["a.zarr.partial", "a.zarr.pantile-previous"]
         again = sink.reopen(SHAPE, FLOAT)
         np.testing.assert_array_equal(read_by_library(path), old)
         again.commit()
@@ -482,7 +482,7 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     code = """if True:
         import resource, sys, numpy as np
-        from windrow.files import open_image, sink_of
+        from pantile.files import open_image, sink_of
         sink = sink_of(sys.argv[1])
         def pass_through(rows):
             writer = sink.create((rows, 5000), np.dtype("float32"))

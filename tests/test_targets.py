@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import windrow as wr
+import pantile as pt
 
 IMAGE = np.random.default_rng(1).normal(size=(40, 50))
 
@@ -16,7 +16,7 @@ def never(_batch):
 def test_out_must_not_overlap_the_image(out):
     before = IMAGE.copy()
     with pytest.raises(ValueError, match="out shares memory"):
-        wr.map_patches(never, IMAGE, 3, out=out)
+        pt.map_patches(never, IMAGE, 3, out=out)
     np.testing.assert_array_equal(IMAGE, before)
 
 
@@ -24,38 +24,38 @@ def test_out_must_be_writeable():
     out = np.empty_like(IMAGE)
     out.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
-        wr.map_patches(never, IMAGE, 3, out=out)
+        pt.map_patches(never, IMAGE, 3, out=out)
 
 
 def test_two_results_need_two_arrays():
     out = np.empty_like(IMAGE)
     with pytest.raises(ValueError, match="same memory"):
-        wr.map_patches(never, IMAGE, 3, out=(out, out))
+        pt.map_patches(never, IMAGE, 3, out=(out, out))
 
 
 def test_complex_results_on_the_grid_are_not_cut_down():
     with pytest.raises(TypeError, match="complex"):
-        wr.map_patches(lambda b: b.max((1, 2)) * 1j, IMAGE, 3, merge=None, dtype="f8")
+        pt.map_patches(lambda b: b.max((1, 2)) * 1j, IMAGE, 3, merge=None, dtype="f8")
 
 
 @pytest.mark.parametrize("fill", [np.nan, 1.5, 300, -1])
 def test_fill_on_the_grid_must_fit(fill):
     with pytest.raises(ValueError, match="fill"):
-        wr.map_patches(
+        pt.map_patches(
             lambda b: np.ones(len(b), np.uint8), IMAGE, 3, merge=None, where=IMAGE > 2, fill=fill
         )
 
 
 def test_results_must_be_numbers():
     with pytest.raises(TypeError, match="array of numbers"):
-        wr.map_patches(lambda b: np.full(b.shape, None), IMAGE, 3)
+        pt.map_patches(lambda b: np.full(b.shape, None), IMAGE, 3)
 
 
 def test_a_long_axis_is_planned_at_once():
     # counts of touching patches must not cost patch x count
     line = np.broadcast_to(np.float32(0), (10**7,))
-    assert wr.plan(never, line, 1000).n_patches == 10**7 - 999
-    grid = wr.PatchGrid(50, 7, 3, dilation=2, pad=4)
+    assert pt.plan(never, line, 1000).n_patches == 10**7 - 999
+    grid = pt.PatchGrid(50, 7, 3, dilation=2, pad=4)
     brute = np.zeros(50, np.int64)
     for start in grid.starts[0]:
         for a in range(7):
@@ -66,10 +66,10 @@ def test_a_long_axis_is_planned_at_once():
 
 def test_a_zarr_array_is_written_to():
     zarr = pytest.importorskip("zarr")
-    expected = wr.map_patches(np.negative, IMAGE, 3)
+    expected = pt.map_patches(np.negative, IMAGE, 3)
     for shards in (None, (8, 10)):
         out = zarr.create_array({}, shape=(40, 50), dtype="f8", chunks=(4, 5), shards=shards)
-        assert wr.map_patches(np.negative, IMAGE, 3, out=out, workers=2) is out
+        assert pt.map_patches(np.negative, IMAGE, 3, out=out, workers=2) is out
         np.testing.assert_array_equal(out[:], expected)
 
 
@@ -95,18 +95,18 @@ def _dataset(path):
 def test_what_is_read_is_not_written_to(tmp_path, make, name):
     image, out = make(tmp_path / name)
     with pytest.raises(ValueError, match="is the image itself"):
-        wr.map_patches(never, image, 3, out=out)
+        pt.map_patches(never, image, 3, out=out)
     with pytest.raises(ValueError, match="same path"):
-        wr.map_patches(never, IMAGE, 3, out=(out, out) if name != "a.npy" else (image, image))
+        pt.map_patches(never, IMAGE, 3, out=(out, out) if name != "a.npy" else (image, image))
     np.testing.assert_array_equal(out[:], IMAGE)
 
 
 def test_halves_of_one_file_are_apart(tmp_path):
     np.save(tmp_path / "a.npy", np.stack([IMAGE, IMAGE]))
     both = np.load(tmp_path / "a.npy", mmap_mode="r+")
-    wr.map_patches(np.negative, both[0], 3, out=both[1])
+    pt.map_patches(np.negative, both[0], 3, out=both[1])
     np.testing.assert_array_equal(
-        np.load(tmp_path / "a.npy"), [IMAGE, wr.map_patches(np.negative, IMAGE, 3)]
+        np.load(tmp_path / "a.npy"), [IMAGE, pt.map_patches(np.negative, IMAGE, 3)]
     )
 
 
@@ -115,20 +115,20 @@ def test_an_image_inside_the_result_would_go_with_it(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", shape=(4,), dtype="f8")
     np.save(tmp_path / "a.zarr" / "image.npy", IMAGE)
     with pytest.raises(ValueError, match="lie in each other"):
-        wr.map_patches(never, tmp_path / "a.zarr" / "image.npy", 3, out=tmp_path / "a.zarr")
+        pt.map_patches(never, tmp_path / "a.zarr" / "image.npy", 3, out=tmp_path / "a.zarr")
 
 
 def test_fill_on_the_grid_is_a_value_of_the_result_not_of_the_image():
     image = np.arange(30, dtype=np.uint8).reshape(5, 6)
     where = np.zeros((3, 4), bool)
     where[1, 2] = True
-    found = wr.map_patches(lambda b: b.mean((1, 2)), image, 3, merge=None, where=where, fill=-1)
+    found = pt.map_patches(lambda b: b.mean((1, 2)), image, 3, merge=None, where=where, fill=-1)
     np.testing.assert_array_equal(found, np.where(where, 15.0, -1.0))
 
 
 def test_the_callers_context_holds_in_threads():
     image = np.zeros((200, 200))
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
-        wr.map_patches(np.log, image, 9, workers=2)
+        pt.map_patches(np.log, image, 9, workers=2)
     with np.errstate(divide="ignore"):  # else a warning is an error
-        assert np.isneginf(wr.map_patches(np.log, image, 9, workers=2, merge="max")).all()
+        assert np.isneginf(pt.map_patches(np.log, image, 9, workers=2, merge="max")).all()

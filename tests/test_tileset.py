@@ -8,9 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-import windrow as wr
-from windrow.tileset import Manifest, merge_tiles, read_manifest, write_tiles
-from windrow.tileset.manifest import MANIFEST
+import pantile as pt
+from pantile.tileset import Manifest, merge_tiles, read_manifest, write_tiles
+from pantile.tileset.manifest import MANIFEST
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def cut(image, folder, *arguments, **options):
 
 
 def test_a_folder_holds_every_patch_under_its_number(image, tmp_path):
-    grid = wr.PatchGrid(image.shape, 8, 5)
+    grid = pt.PatchGrid(image.shape, 8, 5)
     names = cut(image, tmp_path / "tiles", grid)
     assert names == [*(f"tile-{k:02d}.png" for k in range(len(grid))), MANIFEST]
     for k in range(len(grid)):
@@ -53,30 +53,30 @@ def test_what_was_cut_merges_back(shape, options, suffix, tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "uint16", "complex64", "bool"])
 def test_arrays_of_tiles(dtype, tmp_path):
     image = np.random.default_rng(2).normal(scale=9, size=(19, 22)).astype(dtype)
-    grid = wr.PatchGrid(image.shape, 7, 3, pad="same", pad_mode="reflect")
+    grid = pt.PatchGrid(image.shape, 7, 3, pad="same", pad_mode="reflect")
     write_tiles(image, tmp_path / "tiles.npy", grid)
     patches = np.load(tmp_path / "tiles.npy")
-    np.testing.assert_array_equal(patches.reshape(-1, 7, 7), wr.extract(image, grid))
+    np.testing.assert_array_equal(patches.reshape(-1, 7, 7), pt.extract(image, grid))
     merged = merge_tiles(tmp_path / "tiles.npy", merge="mean" if dtype == "complex64" else "max")
     np.testing.assert_allclose(merged, image, rtol=1e-6)
 
 
 def test_png_of_16_bits_and_pads(tmp_path):
     image = np.random.default_rng(3).integers(0, 65535, (20, 21), np.uint16)
-    grid = wr.PatchGrid(image.shape, 8, 8, tail="pad", pad_mode="edge")
+    grid = pt.PatchGrid(image.shape, 8, 8, tail="pad", pad_mode="edge")
     write_tiles(image, tmp_path / "tiles", grid)
     np.testing.assert_array_equal(merge_tiles(tmp_path / "tiles", dtype=np.uint16), image)
 
 
 def test_tiles_that_were_worked_on(image, tmp_path):
     """Another kind of file, another dtype, smaller: as map_patches would have merged them."""
-    grid = wr.PatchGrid(image.shape, 9, 4)
+    grid = pt.PatchGrid(image.shape, 9, 4)
     write_tiles(image, tmp_path / "tiles", grid)
     for path in sorted((tmp_path / "tiles").glob("*.png")):
         tile = np.asarray(Image.open(path)).astype(np.float32)[2:-2, 2:-2] / 2
         tifffile.imwrite(path.with_suffix(".tif"), tile)
         path.unlink()
-    expected = wr.map_patches(
+    expected = pt.map_patches(
         lambda b: b[:, 2:-2, 2:-2].astype(np.float32) / 2, image, grid, weights="hann", fill=-1
     )
     merged = merge_tiles(tmp_path / "tiles", weights="hann", fill=-1)
@@ -146,7 +146,7 @@ def test_spoiled_tiles_are_refused_before_any_work(spoil, image, tmp_path):
         ({"shape": [0, 4]}, "shape"),
         ({"shape": [99, 99]}, "grid"),
         ({"channel_axis": 7}, "channel_axis"),
-        ({"windrow-tiles": 2}, "windrow-tiles"),
+        ({"pantile-tiles": 2}, "pantile-tiles"),
         ({"grid": {"shape": [4]}}, "keys"),
         ({"more": 1}, "keys"),
     ],
@@ -171,7 +171,7 @@ def test_refusals_before_anything_is_written(image, tmp_path):
         write_tiles(image, tmp_path / "tiles", 8, suffix=".gif")
     with pytest.raises(FileNotFoundError, match="no folder"):
         write_tiles(image, tmp_path / "a" / "tiles", 8)
-    with pytest.raises(FileNotFoundError, match="windrow extract"):
+    with pytest.raises(FileNotFoundError, match="pantile extract"):
         merge_tiles(tmp_path)
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError, match="there"):
@@ -187,7 +187,7 @@ def test_a_folder_appears_only_when_it_is_whole(image, tmp_path, monkeypatch):
         if len(written) == 3:
             raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("windrow.tileset.write.write_tile", fail)
+    monkeypatch.setattr("pantile.tileset.write.write_tile", fail)
     with pytest.raises(OSError, match="No space"):
         write_tiles(image, tmp_path / "tiles", 8, 5)
     assert not list(tmp_path.iterdir())

@@ -2,11 +2,11 @@
 
 import matplotlib.pyplot as plt
 
-import windrow as wr
+import pantile as pt
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 2.6))
 for ax, step in zip(axes, (1, 2), strict=True):
-    grid = wr.PatchGrid(7, 3, step, pad="same")
+    grid = pt.PatchGrid(7, 3, step, pad="same")
     ax.add_patch(plt.Rectangle((0, -1.3), 7, 0.8, ec="0.4", fc="white"))
     for k, start in enumerate(grid.starts[0]):
         ax.add_patch(plt.Rectangle((start, k + 0.15), 3, 0.7, color=f"C{k}"))

@@ -2,14 +2,14 @@
 
 import matplotlib.pyplot as plt
 
-import windrow as wr
+import pantile as pt
 
 SIZE, PATCH, STEP = 14, 4, 3
 TAILS = ("shift", "respace", "pad", "drop")
 
 figure, axes = plt.subplots(2, 2, figsize=(8, 4.4), sharey=True)
 for ax, tail in zip(axes.flat, TAILS, strict=True):
-    grid = wr.PatchGrid(SIZE, PATCH, STEP, tail=tail)
+    grid = pt.PatchGrid(SIZE, PATCH, STEP, tail=tail)
     for k, start in enumerate(grid.starts[0]):
         ax.add_patch(plt.Rectangle((start, k + 0.15), PATCH, 0.7, color=f"C{k}"))
     covered = grid.coverage()

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 from sklearn.datasets import load_sample_image
 
-import windrow as wr
+import pantile as pt
 
 clean = load_sample_image("flower.jpg")[60:316, 140:524].mean(axis=2)
 sigma = 25
@@ -26,7 +26,7 @@ def shrink(batch):
     return scipy.fft.idctn(coefficients * kept, axes=(1, 2), norm="ortho")
 
 
-denoised = wr.map_patches(shrink, noisy, 8)
+denoised = pt.map_patches(shrink, noisy, 8)
 
 
 def psnr(image):
@@ -37,7 +37,7 @@ def psnr(image):
 # Without overlaps the borders of the blocks show, and the gain is smaller: the average over many
 # alignments is half of the method.
 
-blocks = wr.map_patches(shrink, noisy, 8, step=8)
+blocks = pt.map_patches(shrink, noisy, 8, step=8)
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 3), layout="constrained")
 for ax, image, name in zip(

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.ndimage
 from sklearn.datasets import load_sample_image
 
-import windrow as wr
+import pantile as pt
 
 clean = load_sample_image("china.jpg")[300:420, 330:480].mean(axis=2)
 hole = np.zeros(clean.shape, bool)
@@ -22,10 +22,10 @@ P = 9
 # %%
 # Candidates are the patches that touch no hole: `where` takes a mask over the grid's counts.
 
-grid = wr.PatchGrid(clean.shape, P)
-complete = ~wr.map_patches(lambda b: b.any(axis=(1, 2)), hole, grid, merge=None)
-X = wr.PatchMatrix(clean, grid, where=complete)
-squares = wr.PatchMatrix(clean**2, grid, where=complete)
+grid = pt.PatchGrid(clean.shape, P)
+complete = ~pt.map_patches(lambda b: b.any(axis=(1, 2)), hole, grid, merge=None)
+X = pt.PatchMatrix(clean, grid, where=complete)
+squares = pt.PatchMatrix(clean**2, grid, where=complete)
 assert len(X) == complete.sum()
 
 filled, unknown = np.where(hole, 0, clean), hole.copy()

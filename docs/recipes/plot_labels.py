@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import scipy.ndimage
 
-import windrow as wr
+import pantile as pt
 
 rng = np.random.default_rng(0)
 field = scipy.ndimage.gaussian_filter(rng.normal(size=(160, 220)), 9)
@@ -26,9 +26,9 @@ def segment(tiles):
 
 
 results = {
-    "tiles side by side": wr.map_patches(segment, truth, 40, step=40, merge="first"),
-    "merge='center'": wr.map_patches(segment, truth, 40, step=10, merge="center"),
-    "merge='vote'": wr.map_patches(segment, truth, 40, step=10, merge="vote"),
+    "tiles side by side": pt.map_patches(segment, truth, 40, step=40, merge="first"),
+    "merge='center'": pt.map_patches(segment, truth, 40, step=10, merge="center"),
+    "merge='vote'": pt.map_patches(segment, truth, 40, step=10, merge="vote"),
 }
 
 figure, axes = plt.subplots(1, 4, figsize=(14, 2.8), layout="constrained")

@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_sample_image
 
-import windrow as wr
+import pantile as pt
 
 image = load_sample_image("china.jpg")[:300, 100:500].mean(axis=2).astype(np.float32)
-grid = wr.PatchGrid(image.shape, 9, step=2, pad="same", pad_mode="reflect")
+grid = pt.PatchGrid(image.shape, 9, step=2, pad="same", pad_mode="reflect")
 
 
 def statistics(batch):
@@ -32,7 +32,7 @@ def statistics(batch):
 # %%
 # One vector per patch gives an image with one channel per number.
 
-maps = wr.map_patches(statistics, image, grid, merge=None)
+maps = pt.map_patches(statistics, image, grid, merge=None)
 assert maps.shape == (*grid.counts, 3)
 
 figure, axes = plt.subplots(1, 4, figsize=(14, 2.8), layout="constrained")

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.ndimage
 from sklearn.datasets import load_sample_image
 
-import windrow as wr
+import pantile as pt
 
 image = load_sample_image("china.jpg")
 COLOURS = np.array([[185, 200, 215], [70, 75, 55], [140, 90, 70]], np.float32)  # sky, trees, walls
@@ -33,8 +33,8 @@ def network(tiles):
 # for the whole image.
 
 options = {"channel_axis": -1, "finalize": lambda scores: scores.argmax(axis=-1).astype(np.uint8)}
-side_by_side = wr.map_patches(network, image, (64, 64), 64, **options)
-merged = wr.map_patches(network, image, (64, 64), 32, weights=("gaussian", 10), **options)
+side_by_side = pt.map_patches(network, image, (64, 64), 64, **options)
+merged = pt.map_patches(network, image, (64, 64), 32, weights=("gaussian", 10), **options)
 assert merged.shape == image.shape[:2]
 assert merged.dtype == np.uint8
 

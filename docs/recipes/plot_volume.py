@@ -9,7 +9,7 @@ patch, unfolded; the patches are 3 apart and a Hann window hides where they begi
 import matplotlib.pyplot as plt
 import numpy as np
 
-import windrow as wr
+import pantile as pt
 
 z, y, x = np.mgrid[-1:1:48j, -1:1:60j, -1:1:60j]
 clean = (np.abs(np.hypot(np.hypot(x, y), z) - 0.7) < 0.15).astype(np.float32) + 0.5 * (x + y > 0.6)
@@ -23,7 +23,7 @@ def shrink(batch):
     return ((u * s[:, None]) @ vt).reshape(batch.shape)
 
 
-denoised = wr.map_patches(shrink, noisy, n, step=3, weights="hann")
+denoised = pt.map_patches(shrink, noisy, n, step=3, weights="hann")
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
 for ax, volume, name in zip(

@@ -1,0 +1,157 @@
+"""The commands for one picture: read the arguments, call what does the work, print what it says."""
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pantile.cli.oneline import OneLineErrors
+from pantile.cli.options import (
+    DilationOption,
+    PadOption,
+    PatchOption,
+    StepOption,
+    Tail,
+    TailOption,
+    WorkersOption,
+    sizes,
+)
+from pantile.cli.streaming import add_commands
+
+__all__ = ["app", "run"]
+
+# What a command needs is imported when it runs: --help is not to wait for numba and matplotlib.
+
+app = typer.Typer(
+    name="pantile",
+    cls=OneLineErrors,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Overlapping patches of images: cut without copying, work on them, merge them back.",
+)
+
+
+class Photograph(StrEnum):
+    """Which of scikit-learn's photographs to show."""
+
+    CHINA = "china"
+    FLOWER = "flower"
+    BOTH = "both"
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """The exit code of the command line `argv`."""
+    try:
+        app(argv)
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0
+
+
+def _noise_level(sigma: float) -> float:
+    if not (math.isfinite(sigma) and sigma > 0):
+        raise typer.BadParameter(f"{sigma:g} is not a positive number")
+    return sigma
+
+
+SIGMA = "Standard deviation of the noise, in the picture's own values (8-bit: 0 to 255)."
+Sigma = Annotated[float, typer.Option(callback=_noise_level, metavar="S", help=SIGMA)]
+Patch = Annotated[int, typer.Option(min=2, metavar="N", help="Side of the first pass's patches.")]
+Input = Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)]
+
+
+@app.callback(invoke_without_command=True)
+def pantile(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Overlapping patches of images: cut without copying, work on them, merge them back."""
+    if version:
+        import pantile as pt
+
+        typer.echo(f"pantile {pt.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def demo(
+    image: Annotated[Photograph, typer.Option(help="The photograph.")] = Photograph.CHINA,
+    sigma: Sigma = 25.0,
+    patch: Patch = 8,
+    workers: WorkersOption = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="PATH", help="Where the picture goes; its extension names the format."
+        ),
+    ] = Path("pantile-demo.png"),
+) -> None:
+    """Add noise to a photograph, denoise it through all of its patches, and say what that took."""
+    from pantile.cli import demonstration, figure, report
+
+    figure.check_figure(out)
+    names = demonstration.PHOTOGRAPHS if image is Photograph.BOTH else (image.value,)
+    shown = [
+        demonstration.demonstrate(name, sigma, patch, workers, report.watched) for name in names
+    ]
+    report.print_demonstrations(shown)
+    figure.save(out, shown)
+    report.print_written(out)
+
+
+@app.command()
+def denoise(
+    source: Input,
+    out: Annotated[Path, typer.Argument(metavar="OUT")],
+    sigma: Sigma,
+    patch: Patch = 8,
+    workers: WorkersOption = None,
+) -> None:
+    """Take white Gaussian noise out of a PNG, JPEG or TIFF picture.
+
+    OUT keeps the value type and the alpha channel of IN. Its extension names the format.
+    """
+    from pantile.cli import files, report
+    from pantile.cli.denoising import denoise_picture
+
+    files.check_output(out, source, files.read_header(source))
+    picture = files.read(source)
+    report.print_sigma(picture, sigma)
+    files.write(out, denoise_picture(picture, sigma, patch, workers, report.watched))
+    report.print_written(out)
+
+
+@app.command()
+def info(
+    image: Input,
+    patch: PatchOption,
+    step: StepOption = "1",
+    tail: TailOption = Tail.SHIFT,
+    pad: PadOption = "0",
+    dilation: DilationOption = "1",
+) -> None:
+    """Print a picture's patch grid, what the expanded matrix would take, and the plan without it.
+
+    Reads the header of the picture only.
+    """
+    import pantile as pt
+    from pantile.cli import files, report
+
+    header = files.read_header(image)
+    grid = pt.PatchGrid(
+        header.shape,
+        sizes("--patch", patch),
+        sizes("--step", step),
+        dilation=sizes("--dilation", dilation),
+        tail=tail.value,
+        pad="same" if pad == "same" else sizes("--pad", pad),
+    )
+    report.print_info(header, grid)
+
+
+add_commands(app)

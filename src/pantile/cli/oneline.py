@@ -1,0 +1,86 @@
+"""Errors as one line: what the user did wrong on stderr and exit code 2, never a traceback."""
+
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn, cast
+
+import typer
+from typer.core import TyperGroup
+
+__all__ = ["OneLineErrors"]
+
+# Newer typer brings its own copy of click, older typer imports click: in both the base of
+# BadParameter is the usage error, which options that do not exist are as well.
+USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
+BAD_INPUT = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, OSError)
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class OneLineErrors(TyperGroup):
+    """Commands whose bad input ends in one line and exit code 2, and Ctrl-C in exit code 130."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        *_rest: Any,
+        **_extra: Any,
+    ) -> NoReturn:
+        """Run and exit, as `typer` calls it."""
+        arguments = sys.argv[1:] if args is None else list(args)
+        sys.exit(self._code(arguments, prog_name or "pantile"))
+
+    def _code(self, arguments: list[str], prog_name: str) -> int:
+        try:
+            with self.make_context(prog_name, arguments) as context:
+                self.invoke(context)
+        except typer.Exit as request:
+            return request.exit_code
+        except (KeyboardInterrupt, typer.Abort) as error:
+            return _say(f"interrupted{_kept(error)}", INTERRUPTED)
+        except USAGE_ERROR as error:
+            return _say(cast(Any, error).format_message())
+        except Exception as error:
+            if _from_func(error):
+                traceback.print_exception(error)
+                return 1
+            if not isinstance(error, BAD_INPUT):
+                raise
+            _hush()
+            return _say(_described(error) + _kept(error))
+        return 0
+
+
+def _hush() -> None:
+    """Keep Python from complaining, after our line, of tasks that zarr leaves behind."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+
+
+def _from_func(error: Exception) -> bool:
+    """Whether it was raised in the user's function: the way to it is what helps then."""
+    return any(note.startswith("pantile: in func") for note in getattr(error, "__notes__", ()))
+
+
+def _kept(error: BaseException) -> str:
+    """What is left of a run that was cut short, as the engine notes it, in the words of the command line."""
+    notes = [n for n in getattr(error, "__notes__", ()) if "resume=True" in n]
+    said = "; ".join(note.removeprefix("pantile: ") for note in notes)
+    call = ("the same call with resume=True", "the same command with --resume")
+    return f": {said.replace(*call)}" if said else ""
+
+
+def _described(error: BaseException) -> str:
+    """The message of `error`, with the file where the operating system names one."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _say(message: str, code: int = 2) -> int:
+    """`code`, after `message` as one line on stderr."""
+    print("pantile:", " ".join(message.split()), file=sys.stderr)
+    return code

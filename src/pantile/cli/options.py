@@ -1,0 +1,174 @@
+"""Options that several commands share, and how their words become values."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = [
+    "AxesOption",
+    "ChannelOption",
+    "DilationOption",
+    "DtypeOption",
+    "FillOption",
+    "JsonOption",
+    "MemoryOption",
+    "MergeOption",
+    "PadModeOption",
+    "PadOption",
+    "PatchOption",
+    "ResumeOption",
+    "StepOption",
+    "Tail",
+    "TailOption",
+    "WeightsOption",
+    "WorkersOption",
+    "function_named",
+    "grid_of",
+    "number",
+    "sizes",
+    "weights_named",
+]
+
+
+class Tail(StrEnum):
+    """What happens where the step does not divide."""
+
+    SHIFT = "shift"
+    RESPACE = "respace"
+    PAD = "pad"
+    DROP = "drop"
+    ERROR = "error"
+
+
+def _option(help_text: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=help_text, metavar=metavar)
+
+
+PatchOption = Annotated[str, _option("Shape of a patch, as in 39 or 39x17.", "N|NxM")]
+StepOption = Annotated[str, _option("Elements between neighbouring patches.", "N|NxM")]
+DilationOption = Annotated[str, _option("Elements between samples of a patch.", "N|NxM")]
+TailOption = Annotated[Tail, _option("What happens where the step does not divide.")]
+PadOption = Annotated[str, _option('Elements around the image, or "same".', "N|NxM|same")]
+PadModeOption = Annotated[str, _option("What lies outside, by NumPy's names.", "MODE")]
+AxesOption = Annotated[str | None, _option("The patched axes; by default the last ones.", "A,B")]
+ChannelOption = Annotated[int | None, _option("An axis that travels inside each patch.", "A")]
+MergeOption = Annotated[
+    str, _option("How overlaps combine: mean, sum, max, min, median, vote, first, last, center.")
+]
+WeightsOption = Annotated[
+    str | None, _option("Taper of a patch: hann, or with a parameter as in gaussian,4.", "NAME")
+]
+DtypeOption = Annotated[str | None, _option("Of the result; integers are rounded.", "DTYPE")]
+FillOption = Annotated[float | None, _option("What elements hold that no patch touches.")]
+MemoryOption = Annotated[str | None, _option("A budget, as in 2GB.", "SIZE")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Threads; as many as there are cores.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where a run was cut short.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+
+
+def sizes(option: str, text: str) -> int | tuple[int, ...]:
+    """39 for "39", (39, 17) for "39x17"."""
+    try:
+        found = tuple(int(part) for part in text.replace(",", "x").split("x"))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a whole number, or one per axis as in 39x17", param_hint=option
+        ) from None
+    return found if len(found) > 1 else found[0]
+
+
+def grid_of(
+    shape: tuple[int, ...], patch: str, step: str, dilation: str, tail: Tail, pad: str, pad_mode: str,
+    axes: str | None, channel_axis: int | None,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """The grid of an image of this shape, and the axes as keyword arguments."""
+    import pantile as pt
+    from pantile.verbs.frame import patch_ndim, patched_axes
+
+    size = sizes("--patch", patch)
+    named = None if axes is None else sizes("--axes", axes)
+    channel = None if channel_axis is None else channel_axis % len(shape)
+    n = patch_ndim(size, len(shape), named, channel)
+    places = patched_axes(len(shape), n, named, channel)
+    grid = pt.PatchGrid(
+        [shape[a] for a in places],
+        size,
+        sizes("--step", step),
+        dilation=sizes("--dilation", dilation),
+        tail=tail.value,
+        pad="same" if pad == "same" else sizes("--pad", pad),
+        pad_mode=pad_mode,  # type: ignore[arg-type]
+    )
+    return grid, {"axes": places, "channel_axis": channel_axis}
+
+
+def weights_named(text: str | None) -> Any:
+    """A taper by name, with its parameters behind commas."""
+    if text is None:
+        return None
+    name, *numbers = text.split(",")
+    return (name, *(number("--weights", n) for n in numbers)) if numbers else name
+
+
+def number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number", param_hint=option) from None
+
+
+def function_named(text: str) -> Callable[..., Any]:
+    """The function that ``module:name`` or ``file.py:name`` means."""
+    module, _, name = text.rpartition(":")
+    if not module or not name:
+        raise typer.BadParameter(
+            f"{text!r} is not module:name, as in filters:denoise", param_hint="--func"
+        )
+    found = _module(module)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise typer.BadParameter(f"{module} has no {part!r}", param_hint="--func")
+        found = getattr(found, part)
+    if not callable(found):
+        raise typer.BadParameter(f"{text} is not a function", param_hint="--func")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _module(name: str) -> Any:
+    path = Path(name)
+    if path.suffix == ".py":
+        return _module_in(path)
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0] and error.name != name:
+            raise ImportError(
+                f"--func: {name} needs {error.name}, which is not installed"
+            ) from None
+        raise typer.BadParameter(
+            f"there is no module {name!r} here or installed", param_hint="--func"
+        ) from None
+
+
+def _module_in(path: Path) -> Any:
+    """The module that a file is, even where another one has its name; its neighbours can be imported."""
+    if not path.is_file():
+        raise typer.BadParameter(f"there is no file {path}", param_hint="--func")
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,249 @@
+"""The commands for images of any size: map, plan, extract, merge."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pantile.cli.options import (
+    AxesOption,
+    ChannelOption,
+    DilationOption,
+    DtypeOption,
+    FillOption,
+    JsonOption,
+    MemoryOption,
+    MergeOption,
+    PadModeOption,
+    PadOption,
+    PatchOption,
+    ResumeOption,
+    StepOption,
+    Tail,
+    TailOption,
+    WeightsOption,
+    WorkersOption,
+    function_named,
+    grid_of,
+    weights_named,
+)
+
+__all__ = ["add_commands"]
+
+Image = Annotated[
+    Path, typer.Argument(metavar="IN", exists=True, help="npy, zarr, TIFF, HDF5, PNG, JPEG.")
+]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help=".npy, .zarr or .tif.")]
+Dataset = Annotated[str | None, typer.Option(help="Which array of an HDF5 file or Zarr group.")]
+Level = Annotated[
+    int | None, typer.Option(help="Which resolution of a pyramid; 0 is the full one.")
+]
+Func = Annotated[
+    str,
+    typer.Option(
+        metavar="MODULE:NAME", help="The function of a batch: module:name or file.py:name."
+    ),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the four to the command line."""
+    for command in (map_, plan, extract, merge):
+        app.command(name=command.__name__.rstrip("_"))(command)
+
+
+def map_(
+    source: Image,
+    out: Out,
+    func: Func,
+    patch: PatchOption,
+    step: StepOption = "1",
+    dilation: DilationOption = "1",
+    tail: TailOption = Tail.SHIFT,
+    pad: PadOption = "0",
+    pad_mode: PadModeOption = "constant",
+    axes: AxesOption = None,
+    channel_axis: ChannelOption = None,
+    merge: MergeOption = "mean",
+    weights: WeightsOption = None,
+    dtype: DtypeOption = None,
+    fill: FillOption = None,
+    memory: MemoryOption = None,
+    workers: WorkersOption = None,
+    resume: ResumeOption = False,
+    dataset: Dataset = None,
+    level: Level = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a function over every patch of an image of any size, and merge what it returns.
+
+    --merge none puts one result per patch on the grid.
+    """
+    import pantile as pt
+    from pantile.files import open_image
+
+    image = open_image(source, dataset=dataset, level=level)
+    grid, where = grid_of(
+        image.shape, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis
+    )
+    drawn = pt.plan(
+        function_named(func), image, grid, **where, merge=_merge(merge), weights=weights_named(weights),
+        dtype=dtype, fill=fill, memory=memory, workers=workers, out=out, resume=resume,
+    )  # fmt: skip
+    _timed(drawn.n_patches, out, json, lambda report: _run(drawn, report))
+
+
+def _run(drawn: Any, report: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(drawn, progress=report).run()
+
+
+def plan(
+    source: Image,
+    patch: PatchOption,
+    step: StepOption = "1",
+    dilation: DilationOption = "1",
+    tail: TailOption = Tail.SHIFT,
+    pad: PadOption = "0",
+    pad_mode: PadModeOption = "constant",
+    axes: AxesOption = None,
+    channel_axis: ChannelOption = None,
+    merge: MergeOption = "mean",
+    weights: WeightsOption = None,
+    dtype: DtypeOption = None,
+    memory: MemoryOption = None,
+    workers: WorkersOption = None,
+    out: Annotated[Path | None, typer.Option(help="As OUT of map.")] = None,
+    dataset: Dataset = None,
+    level: Level = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what `map` would hold, read and write, without doing it."""
+    import pantile as pt
+    from pantile.cli import report
+    from pantile.files import open_image
+
+    image = open_image(source, dataset=dataset, level=level)
+    grid, where = grid_of(
+        image.shape, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis
+    )
+    drawn = pt.plan(
+        _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype,
+        fill=0, memory=memory, workers=workers, out=out,
+    )  # fmt: skip
+    if not json:
+        report.print_plain(f"image     {image.shape} {image.dtype}\n{drawn}")
+        return
+    report.print_json(
+        {
+            "shape": list(image.shape),
+            "dtype": str(image.dtype),
+            "grid": grid.to_dict(),
+            "patches": drawn.n_patches,
+            "tasks": drawn.tasks,
+            "workers": drawn.workers,
+            "held_bytes": drawn.projected_bytes,
+            "read_bytes": drawn.read_bytes,
+            "written_bytes": drawn.written_bytes,
+            "expanded_bytes": drawn.expanded_bytes,
+        }
+    )
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+def extract(
+    source: Image,
+    out: Annotated[
+        Path, typer.Argument(metavar="DIR|OUT", help="A new folder of tiles, or .npy, or .zarr.")
+    ],
+    patch: PatchOption,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|NxM", help="Elements between tiles; by default they lie side by side."
+        ),
+    ] = None,
+    dilation: DilationOption = "1",
+    tail: TailOption = Tail.SHIFT,
+    pad: PadOption = "0",
+    pad_mode: PadModeOption = "constant",
+    axes: AxesOption = None,
+    channel_axis: ChannelOption = None,
+    format: Annotated[str, typer.Option(help="Kind of file in a folder: png, tif or npy.")] = "png",
+    memory: MemoryOption = None,
+    workers: WorkersOption = None,
+    dataset: Dataset = None,
+    level: Level = None,
+    json: JsonOption = False,
+) -> None:
+    """Cut an image into tiles: a folder of files, or one array; with a manifest for `merge`."""
+    from pantile.files import open_image
+    from pantile.tileset import write_tiles
+
+    image = open_image(source, dataset=dataset, level=level)
+    grid, where = grid_of(
+        image.shape, patch, step or patch, dilation, tail, pad, pad_mode, axes, channel_axis
+    )
+    options = {**where, "suffix": f".{format.lstrip('.')}", "memory": memory, "workers": workers}
+    _timed(
+        None, out, json, lambda report: write_tiles(image, out, grid, **options, progress=report)
+    )
+
+
+def merge(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", exists=True, help="What `extract` made, worked on or not."),
+    ],
+    out: Out,
+    merge: MergeOption = "mean",
+    weights: WeightsOption = None,
+    dtype: DtypeOption = None,
+    fill: FillOption = None,
+    memory: MemoryOption = None,
+    workers: WorkersOption = None,
+    resume: ResumeOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Merge tiles into an image again, by the manifest beside them."""
+    from pantile.tileset import merge_tiles
+
+    options = {
+        "merge": _merge(merge), "weights": weights_named(weights), "dtype": dtype, "fill": fill,
+        "memory": memory, "workers": workers, "resume": resume,
+    }  # fmt: skip
+    _timed(None, out, json, lambda report: merge_tiles(source, out, **options, progress=report))
+
+
+def _merge(name: str) -> Any:
+    return None if name == "none" else name
+
+
+def _timed(
+    n_patches: int | None, out: Path, json: bool, work: Callable[[Callable[[int, int], None]], Any]
+) -> None:
+    """Do the work with a progress bar on a terminal, and say what it took."""
+    from pantile.cli import report
+
+    begin, count = time.perf_counter(), n_patches or 0
+    with report.watching(quiet=json) as bar:
+
+        def tell(done: int, total: int) -> None:
+            nonlocal count
+            count = total
+            bar(done, total)
+
+        work(tell)
+    seconds = time.perf_counter() - begin
+    facts = {"out": str(out), "patches": count, "seconds": seconds}
+    if json:
+        report.print_json({**facts, "patches_per_second": count / seconds})
+    else:
+        rate = f"{count:,} patches in {seconds:.1f} s, {count / seconds:,.0f} a second"
+        report.print_plain(f"{rate}\nWritten: {out}")

@@ -1,0 +1,139 @@
+"""Readers: images that are opened when needed and pickle as their place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .faults import reading
+
+__all__ = ["FileReader", "Handle", "Place", "checked_facts", "marks_of"]
+
+
+class Handle(Protocol):
+    """Something open that gives blocks."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    @property
+    def chunks(self) -> tuple[int, ...] | None: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+class Place(Protocol):
+    """Where an image is: a small value that can be opened again anywhere."""
+
+    @property
+    def path(self) -> str: ...
+
+    def open(self) -> Handle:
+        """The image, ready to be read from several threads."""
+
+    def inside(self) -> dict[str, Any]:
+        """What in the file is meant, as plain JSON values."""
+
+
+class FileReader:
+    """An image in a file, read by slices: a `pantile.files.Reader`.
+
+    It pickles as its place and is opened again, when first read, in another process.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._forget()
+        handle = self._opened()
+        self.shape, self.dtype = checked_facts(place.path, handle)
+        self.chunks = None if handle.chunks is None else tuple(int(n) for n in handle.chunks)
+
+    def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
+        handle = self._opened()
+        with reading(self.place.path):
+            return np.asarray(handle[key]).astype(self.dtype, copy=False)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """All of it, in memory."""
+        if copy is False:
+            raise ValueError(
+                f"{self.place.path} has to be read, which makes a copy: leave out copy="
+            )
+        whole = self[tuple(slice(0, n) for n in self.shape)]
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Place, size, time, shape and dtype, as plain JSON values."""
+        return {
+            "path": self.place.path,
+            **self.place.inside(),
+            **marks_of(self.place.path),
+            "shape": list(self.shape),
+            "dtype": str(self.dtype),
+        }
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.place!r}, shape={self.shape}, dtype={self.dtype})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("place", "shape", "dtype", "chunks")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._handle: Handle | None = None
+        self._owner = os.getpid()
+        self._opening = threading.Lock()
+
+    def _opened(self) -> Handle:
+        if self._owner != os.getpid():  # a fork shares file positions with its parent
+            self._forget()
+        handle = self._handle
+        if handle is None:
+            with self._opening:
+                handle = self._handle = self._handle or self._reopened()
+        return handle
+
+    def _reopened(self) -> Handle:
+        with reading(self.place.path):
+            handle = self.place.open()
+        known = self.__dict__.get("shape")
+        if known is not None and (known, self.dtype) != checked_facts(self.place.path, handle):
+            raise ValueError(
+                f"{self.place.path} changed while it was in use: it was {known} {self.dtype}, "
+                f"it is {tuple(handle.shape)} {handle.dtype}"
+            )
+        return handle
+
+
+def checked_facts(name: str, handle: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and native dtype, or a ValueError where these are no numbers to cut."""
+    shape, dtype = tuple(int(n) for n in handle.shape), np.dtype(handle.dtype)
+    if not shape or 0 in shape:
+        raise ValueError(f"{name} must have at least one axis and one element, got shape {shape}")
+    if dtype.kind not in "biufc":
+        raise ValueError(f"{name} must hold numbers, got dtype {dtype}")
+    return shape, dtype.newbyteorder("=")
+
+
+def marks_of(path: str) -> dict[str, Any]:
+    """Size and time of a file; of a directory, a digest of the sizes and times inside."""
+    found = os.stat(path)
+    if not os.path.isdir(path):
+        return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
+    marks, size = [], 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            each = os.stat(os.path.join(folder, name))
+            size += each.st_size
+            place = os.path.relpath(os.path.join(folder, name), path)
+            marks.append(f"{place}\0{each.st_size}\0{each.st_mtime_ns}")
+    digest = hashlib.sha256("\n".join(sorted(marks)).encode()).hexdigest()
+    return {"size": size, "files": len(marks), "digest": digest}

@@ -1,0 +1,119 @@
+"""Denoising in a basis of principal components: every patch projected, shrunk, and merged.
+
+Two passes. In the first one the codes of each patch that noise alone would hardly reach are kept
+and the others are 0; patches merge with one over the number of codes kept as their weight, the
+inverse of the variance of the noise that stays. In the second one each code is multiplied by its
+Wiener gain, ``s^2 / (s^2 + sigma^2)``, where ``s`` is the code of the same patch of the first
+result. Components that vary far more than the noise are always kept: zeros would be patches drawn
+to the mean patch.
+
+Sources: C.-A. Deledalle, J. Salmon and A. Dalalyan, "Image denoising with patch based PCA: local
+versus global", BMVC 2011 (hard thresholds in a basis of all patches); N. Pierazzo, J.-M. Morel and
+G. Facciolo, "Multi-scale DCT denoising", IPOL 2017 (weights, guided second pass). That components
+are kept by their variance is pantile's own: 0.05 to 0.1 dB on two photographs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.map import map_patches
+from ..geometry import PatchGrid
+
+if TYPE_CHECKING:
+    from .pca import PatchPCA
+
+__all__ = ["denoised"]
+
+Array = NDArray[Any]
+
+_THRESHOLD = 2.7  # in units of sigma; 2.5 and 3 were 0.1 to 0.4 dB worse or no better
+_STRONG = 30.0  # signal over noise, as variances, from which on a component is always kept
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """Orthonormal rows over patches with their channels last, the codes of the mean, and the noise."""
+
+    rows: Array
+    mean: Array  # (features, 1)
+    strong: NDArray[np.bool_]  # (k,)
+    sigma: float
+    patch: tuple[int, ...]
+
+    def codes(self, patches: Array) -> Array:
+        """``(k, n)`` from ``(n, *patch, channels)``: in feature layout without a copy."""
+        columns = np.moveaxis(patches, 0, -1).reshape(-1, len(patches))
+        return np.asarray(self.rows @ (columns - self.mean))
+
+    def weighted(self, codes: Array, weight: Array) -> Array:
+        """Patches of these codes times ``weight``, with the weight as one more channel."""
+        values = self.rows.T @ codes
+        values += self.mean
+        values *= weight
+        shaped = values.reshape(*self.patch, -1, len(weight))
+        last = np.broadcast_to(weight, (*self.patch, 1, len(weight)))
+        return np.moveaxis(np.concatenate([shaped, last], axis=-2), -1, 0)
+
+    def thresholded(self, batch: Array) -> Array:
+        """The first pass, from ``(n, *patch, channels)``."""
+        codes = self.codes(batch)
+        keep = np.abs(codes) > _THRESHOLD * self.sigma
+        keep |= self.strong[:, None]
+        codes *= keep
+        kept = np.maximum(keep.sum(axis=0, dtype=codes.dtype), 1)
+        return self.weighted(codes, 1 / kept)
+
+    def guided(self, batch: Array) -> Array:
+        """The second pass; the second half of the channels is the first one's result."""
+        noisy, guide = np.split(batch, 2, axis=-1)
+        gain = np.square(self.codes(guide))
+        gain /= gain + gain.dtype.type(self.sigma) ** 2
+        gain[self.strong] = 1
+        weight = 1 / np.maximum(np.einsum("ij,ij->j", gain, gain), 1e-3)
+        return self.weighted(self.codes(noisy) * gain, weight)
+
+
+def denoised(model: PatchPCA, image: Array, variances: Array, sigma: float) -> Array:
+    """The image without noise of deviation ``sigma``; ``variances`` are those of its codes."""
+    noisy = image.astype(np.result_type(image.dtype, np.float32))
+    grid = model.grid(image.shape)
+    channel = model.channel_axis
+    last = noisy[..., None] if channel is None else np.moveaxis(noisy, channel, -1)
+    basis = _basis(model, variances, sigma, grid.patch, image.ndim, last.dtype)
+    guide = _pass(basis.thresholded, last, grid)
+    found = _pass(basis.guided, np.concatenate([last, guide], axis=-1), grid)
+    return np.ascontiguousarray(
+        found[..., 0] if channel is None else np.moveaxis(found, -1, channel)
+    )
+
+
+def _basis(
+    model: PatchPCA, variances: Array, sigma: float, patch: tuple[int, ...], ndim: int, dtype: Any
+) -> _Basis:
+    strong = variances - sigma**2 > _STRONG * sigma**2
+    rows = np.vstack([model.components_, model.mean_]).reshape(-1, *model.patch_shape_)
+    if model.channel_axis is not None:
+        rows = np.moveaxis(rows, 1 + model._channel_place(ndim), -1)
+    rows = rows.reshape(len(rows), -1).astype(dtype)
+    return _Basis(rows[:-1], rows[-1][:, None], strong, sigma, patch)
+
+
+def _pass(func: Any, image: Array, grid: PatchGrid) -> Array:
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    # the threads are pantile's: BLAS with threads of its own would fight them for the cores
+    with threadpool_limits(limits=1, user_api="blas"):
+        found: Array = map_patches(
+            func, image, grid, channel_axis=-1, merge="sum", finalize=_divided, dtype=image.dtype,
+            layout="feature",
+        )  # fmt: skip
+    return found
+
+
+def _divided(slab: Array) -> Array:
+    return np.asarray(slab[..., :-1] / slab[..., -1:])

@@ -1,0 +1,337 @@
+"""The lazy matrix whose rows are all patches."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import math
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..geometry import PatchGrid
+from ..geometry.arguments import as_count
+from ..verbs.chunked import holds_dask
+from ..verbs.selection import selected
+from .cost import gram_ways, product_ways
+from .export import operator_of, write_memmap
+from .guard import check_fits, readable_bytes
+from .indexing import INSTEAD, chosen
+from .moments import moments_of
+from .operands import times, transposed_times
+from .parts import Array, Part, Rows, Stack, parts_of
+from .protocol import LAZY, advice
+from .statistics import as_ddof, mean_of, row_norms_of, sum_of, var_of
+from .table import BLOCK, Table
+from .transposed import Transposed
+
+__all__ = ["PatchMatrix"]
+
+
+class PatchMatrix:
+    """A lazy matrix: one row per patch, one column per feature, nothing copied.
+
+    Row ``r`` is the ``r``-th patch of `extract`, flattened: ``PatchMatrix(image, grid)`` is
+    ``extract(image, grid).reshape(-1, features)`` without its memory. Sums and products run in
+    float64 (complex128 for complex images), whatever the image's dtype.
+
+    Parameters
+    ----------
+    image : array_like, or list of arrays
+        Any N-D array of numbers, however strided; it is not copied (only reversed axes are). The
+        rows of several images, of any sizes, follow each other. Of a dask array every result is a
+        dask array, see `pantile.matrix.dasked`.
+    patch, step
+        The shape of a patch and the elements between patches, or a `PatchGrid`; for a list of images
+        one grid each.
+    axes, channel_axis
+        As in `extract`. Batch axes become more rows, a channel axis more features.
+    where : array of bool, optional
+        Which rows: a mask of the image's shape (patches that touch a True) or of the grid's counts
+        (exactly those); for a list of images a list of them.
+    center, scale : bool
+        Take the mean out of each row; divide each row by its norm (after centring). Rows of norm 0
+        stay 0. Integers become float64.
+
+    Raises
+    ------
+    MemoryError
+        By whatever would give an array larger than half of the free memory. The message says how
+        much it is and what to use instead.
+
+    Notes
+    -----
+    ``X @ V`` is a valid correlation of the image with the columns of ``V``, and ``X.T @ U`` its
+    adjoint: both go by FFT in blocks (overlap-save, Stockham 1966) where vectors are few and patches
+    large, by BLAS on blocks of rows otherwise; `explain` says which and why. An FFT's rounding is
+    relative to the largest elements of a block; NaN and infinity make it use blocks of rows.
+    `gram`, `cov` and `mean` take time and memory that grow with the image.
+
+    Examples
+    --------
+    >>> import pantile as pt
+    >>> image = np.arange(20.0).reshape(4, 5)
+    >>> X = pt.PatchMatrix(image, (2, 2))
+    >>> X.shape
+    (12, 4)
+    >>> X[0]
+    array([0., 1., 5., 6.])
+    >>> X.mean(axis=0)
+    array([ 6.5,  7.5, 11.5, 12.5])
+    >>> bool(np.allclose(X.T @ (X @ np.ones(4)), X.gram() @ np.ones(4)))
+    True
+    """
+
+    _lazy_patches = True
+    _table: Table
+
+    def __new__(cls, image: Any = None, *_: Any, **__: Any) -> PatchMatrix:
+        if cls is PatchMatrix and holds_dask(image):
+            from .dasked import DaskPatchMatrix
+
+            cls = DaskPatchMatrix  # its results are dask arrays
+        return object.__new__(cls)
+
+    def __init__(
+        self,
+        image: ArrayLike | Sequence[ArrayLike],
+        patch: int | Sequence[int] | PatchGrid | Sequence[PatchGrid],
+        step: int | Sequence[int] = 1,
+        *,
+        axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        where: ArrayLike | Sequence[ArrayLike] | None = None,
+        center: bool = False,
+        scale: bool = False,
+    ) -> None:
+        parts, listed = parts_of(image, patch, step, axes, channel_axis)
+        stack = Stack(parts)
+        rows: Rows = range(stack.n_rows)
+        if where is not None:
+            rows = _selected_rows(stack, where if listed else [where])
+        self._table = Table(stack, rows, bool(center), bool(scale))
+
+    @classmethod
+    def _of(cls, table: Table) -> PatchMatrix:
+        matrix = cls.__new__(cls)
+        matrix._table = table
+        return matrix
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        table = self._table
+        return _rebuilt, (table.stack.parts, table.rows, table.center, table.scale)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features."""
+        return self._table.n_rows, self._table.features
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The image's dtype; float64 for integers whose rows are centred or scaled."""
+        return self._table.dtype
+
+    @property
+    def ndim(self) -> int:
+        return 2
+
+    @property
+    def size(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the expanded matrix would take."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def T(self) -> Transposed:
+        """The transpose, for ``X.T @ U``."""
+        return Transposed(self)
+
+    @property
+    def grids(self) -> tuple[PatchGrid, ...]:
+        """The grid of each image."""
+        return tuple(part.frame.grid for part in self._table.stack.parts)
+
+    @property
+    def patch_shape(self) -> tuple[int, ...]:
+        """The shape of a patch, its channel axis included: ``X[i].reshape(X.patch_shape)``."""
+        return self._table.stack.parts[0].frame.patch_shape
+
+    def __len__(self) -> int:
+        return self._table.n_rows
+
+    def __repr__(self) -> str:
+        parts, table = self._table.stack.parts, self._table
+        grids = f"{len(parts)} images" if len(parts) > 1 else repr(parts[0].frame.grid)
+        options = [name for name in ("center", "scale") if getattr(table, name)]
+        if table.n_rows != table.stack.n_rows:
+            options.append(f"of {table.stack.n_rows} rows")
+        head = f"{table.n_rows} x {table.features} {self.dtype}, {readable_bytes(self.nbytes)} if expanded"
+        return f"<PatchMatrix {'; '.join([head, grids, *options])}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
+
+    def __iter__(self) -> Iterator[Array]:
+        # numpy.vstack(X), tuple(X) and the like would gather every row
+        raise TypeError(
+            "a PatchMatrix is not iterated row by row: use X.blocks(), or X[i] for one row"
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        """Slices of rows give a smaller lazy matrix; rows, features and elements give arrays.
+
+        ``X[rows]`` (whole numbers or a mask), ``X[i]``, ``X[:, features]`` and ``X[rows,
+        features]`` mean what they mean in NumPy; none makes more than what it gives.
+        """
+        found = chosen(self._table, key)
+        return PatchMatrix._of(found) if isinstance(found, Table) else found
+
+    def __matmul__(self, right: Any) -> Array:
+        return times(self._table, right)
+
+    def __rmatmul__(self, left: Any) -> Array:
+        return transposed_times(self._table, np.asarray(left).T, "V @ X").T
+
+    def gram(self) -> Array:
+        """``conj(X).T @ X``, ``(features, features)``, exact in float64 (complex128).
+
+        By lags: one correlation of the image with itself by FFT, and the patches at its faces (see
+        `pantile.matrix.lags`); a constant is taken out before and added back after, so large means
+        cost no digits. With ``where`` the rectangles that it holds go by lags, what is left over and
+        everything with ``center`` or ``scale`` in blocks of rows.
+
+        >>> X = PatchMatrix(np.arange(4), 2)
+        >>> X.gram()
+        array([[ 5.,  8.],
+               [ 8., 14.]])
+        """
+        return moments_of(self._table).gram()
+
+    def cov(self, ddof: int = 1) -> Array:
+        """Covariance of the features, as ``numpy.cov(X, rowvar=False, ddof=ddof)``."""
+        return moments_of(self._table).cov(as_ddof(ddof))
+
+    def sum(self, axis: int | None = None) -> Any:
+        """Sum over rows (0), features (1), or everything (None)."""
+        return sum_of(self._table, axis)
+
+    def mean(self, axis: int | None = None) -> Any:
+        """Mean over rows (0), features (1), or everything (None)."""
+        return mean_of(self._table, axis)
+
+    def var(self, axis: int | None = None, ddof: int = 0) -> Any:
+        """Variance over rows (0), features (1), or everything (None)."""
+        return var_of(self._table, axis, ddof)
+
+    def std(self, axis: int | None = None, ddof: int = 0) -> Any:
+        """Standard deviation over rows (0), features (1), or everything (None)."""
+        return np.sqrt(var_of(self._table, axis, ddof))
+
+    def row_norms(self) -> NDArray[np.float64]:
+        """Euclidean norm of each row."""
+        return row_norms_of(self._table)
+
+    def blocks(self, nbytes: int = BLOCK) -> Iterator[tuple[slice, Array]]:
+        """Consecutive rows as ``(rows, block)``, in a buffer that is used again: copy what you keep.
+
+        ``block`` is ``(n, features)`` in feature layout, the transpose of a contiguous array, which
+        is what BLAS takes as well; it has at most about ``nbytes`` bytes.
+
+        >>> X = PatchMatrix(np.arange(6), 2)
+        >>> [(rows, block.shape) for rows, block in X.blocks(nbytes=48)]
+        [(slice(0, 3, None), (3, 2)), (slice(3, 5, None), (2, 2))]
+        """
+        for rows, columns in self._table.blocks(nbytes):
+            yield rows, columns.T
+
+    def sample(self, n: int, rng: Any = None) -> tuple[Array, NDArray[np.int64]]:
+        """``n`` different rows at random, and their indices: ``(X[indices], indices)``.
+
+        ``rng`` is a `numpy.random.Generator` or a seed.
+        """
+        n = as_count(n, "n", least=0)
+        if n > len(self):
+            raise ValueError(f"n must be between 0 and the {len(self)} rows, got {n}")
+        indices = np.random.default_rng(rng).choice(len(self), n, replace=False)
+        return self[indices], indices
+
+    def explain(self, columns: int | ArrayLike = 1) -> str:
+        """How products with so many columns (or with that array) and `gram` would go, with estimates.
+
+        >>> print(PatchMatrix(np.zeros((2000, 2000)), 39).explain())
+        X @ V, 1 column: boxes
+        ...
+        """
+        array = np.asarray(columns)
+        k = as_count(array[()], "columns") if array.ndim == 0 else math.prod(array.shape[1:])
+        table = self._table
+        ways = product_ways(table, k), product_ways(table, k, adjoint=True), gram_ways(table)
+        return "\n".join(map(str, ways))
+
+    def aslinearoperator(self) -> Any:
+        """A `scipy.sparse.linalg.LinearOperator`, for ``svds``, ``lsqr``, ``lobpcg`` and the like."""
+        return operator_of(self._table)
+
+    def to_memmap(self, path: str | os.PathLike[str]) -> Array:
+        """Write the expanded matrix to a ``.npy`` file and return it as a read-only memory map.
+
+        It is streamed in blocks under a temporary name and renamed when it is complete.
+        """
+        return write_memmap(self._table, path)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError("a PatchMatrix cannot become an array without a copy")
+        itemsize = max(self.dtype.itemsize, np.dtype(dtype or self.dtype).itemsize)
+        check_fits(self.size * itemsize, f"the expanded matrix, {self.shape}", INSTEAD)
+        found = np.empty(self.shape, dtype or self.dtype)
+        for rows, columns in self._table.blocks():
+            found[rows] = columns.T
+        return found
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if ufunc is np.matmul and method == "__call__" and not options:
+            left, right = inputs
+            return self.__matmul__(right) if left is self else self.__rmatmul__(left)
+        raise advice(ufunc.__name__)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        if function not in LAZY:
+            raise advice(function.__name__)
+        return LAZY[function](*args, **options)
+
+
+# what `help` shows: `__new__` only looks whether the image is a dask array
+_signature = inspect.signature(PatchMatrix.__init__)
+PatchMatrix.__signature__ = _signature.replace(  # type: ignore[attr-defined]
+    parameters=list(_signature.parameters.values())[1:]
+)
+
+
+def _rebuilt(parts: tuple[Part, ...], rows: Rows, center: bool, scale: bool) -> PatchMatrix:
+    return PatchMatrix._of(Table(Stack(parts), rows, center, scale))
+
+
+def _selected_rows(stack: Stack, where: Any) -> Rows:
+    """Rows that masks select, one mask per part."""
+    masks = list(where)
+    if len(masks) != len(stack.parts):
+        raise ValueError(
+            f"where has {len(masks)} masks for {len(stack.parts)} images: give one for each"
+        )
+    found = [
+        np.flatnonzero(selected(mask, part.frame, empty=True)) + stack.begin(k)
+        for k, (mask, part) in enumerate(zip(masks, stack.parts, strict=True))
+    ]
+    rows = np.concatenate(found)
+    if not len(rows):
+        raise ValueError("where selects no patch")
+    small = stack.n_rows <= np.iinfo(np.int32).max
+    chosen: NDArray[Any] = rows.astype(np.int32) if small else rows
+    return range(stack.n_rows) if len(rows) == stack.n_rows else chosen

@@ -1,0 +1,149 @@
+"""Cut an image into tiles on disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine import map_patches
+from ..engine.numbered import Numbered
+from ..files import open_image
+from ..geometry import PatchGrid
+from ..verbs.frame import Frame, frame_of
+from .formats import check_format, write_tile
+from .manifest import MANIFEST, Manifest, manifest_path
+
+__all__ = ["write_tiles"]
+
+Array = NDArray[Any]
+
+
+def write_tiles(
+    image: Any,
+    place: str | os.PathLike[str],
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    suffix: str = ".png",
+    **options: Any,
+) -> Manifest:
+    """Every patch of an image as a file in a folder, or all in one array; with a manifest beside.
+
+    Parameters
+    ----------
+    image : array_like or path
+        Anything `map_patches` takes.
+    place : path
+        A new folder; or one array, ``.npy`` or ``.zarr``, of shape ``(*batch, *counts, *patch)``.
+    patch, step, axes, channel_axis
+        As in `map_patches`.
+    suffix : {".png", ".tif", ".npy"}
+        The kind of file, for a folder.
+    **options
+        ``memory``, ``workers``, ``progress`` of `map_patches`.
+
+    Returns
+    -------
+    Manifest
+        What was written; `read_manifest` reads it back.
+
+    Raises
+    ------
+    FileExistsError
+        The folder exists already. It appears under its name only when all tiles are in it.
+    ValueError, TypeError
+        Tiles do not fit the kind of file; the grid does not fit the image.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from pantile.tileset import merge_tiles, write_tiles
+    >>> image = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = write_tiles(image, folder + "/tiles", 4, 2)
+    ...     back = merge_tiles(folder + "/tiles", dtype=np.uint8)
+    >>> found.n_tiles, bool((back == image).all())
+    (6, True)
+    """
+    reader = open_image(image)
+    frame = frame_of(tuple(reader.shape), patch, step, axes=axes, channel_axis=channel_axis)
+    dtype = np.dtype(reader.dtype)
+    manifest = Manifest(
+        tuple(reader.shape), dtype.str, frame.grid, *_axes_of(frame),
+        digits=len(str(frame.n_patches - 1)),
+    )  # fmt: skip
+    path = Path(place)
+    if path.suffix in (".npy", ".zarr"):
+        _write_array(manifest, image, path, options)
+    else:
+        check_format(suffix, frame.patch_shape, dtype)
+        _write_folder(manifest, image, path, suffix, options)
+    return manifest
+
+
+def _axes_of(frame: Frame) -> tuple[tuple[int, ...], int | None]:
+    """The patched axes and the channel axis, as positions in the image."""
+    inner = range(frame.n_batch, len(frame.order))
+    axes = tuple(frame.order[k] for k in inner if k != frame.channel)
+    return axes, None if frame.channel is None else frame.order[frame.channel]
+
+
+def _map(manifest: Manifest, func: Any, image: Any, options: dict[str, Any]) -> Any:
+    axes, channel_axis = manifest.axes, manifest.channel_axis
+    return map_patches(
+        func, image, manifest.grid, axes=axes, channel_axis=channel_axis, merge=None, **options
+    )
+
+
+def _write_array(manifest: Manifest, image: Any, path: Path, options: dict[str, Any]) -> None:
+    _map(manifest, _same, image, {**options, "out": path})
+    _write_text(manifest_path(path), manifest.to_json())
+
+
+def _same(batch: Array) -> Array:
+    return batch
+
+
+def _write_folder(
+    manifest: Manifest, image: Any, folder: Path, suffix: str, options: dict[str, Any]
+) -> None:
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already: name a new folder for the tiles")
+    if not folder.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no folder {folder.absolute().parent}")
+    staging = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        _map(manifest, Numbered(_Writer(manifest, staging, suffix)), image, options)
+        _write_text(staging / MANIFEST, manifest.to_json())
+        staging.rename(folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+class _Writer:
+    """Writes the patches of a batch under their numbers."""
+
+    def __init__(self, manifest: Manifest, folder: Path, suffix: str) -> None:
+        self.manifest, self.folder, self.suffix = manifest, folder, suffix
+
+    def __call__(self, batch: Array, numbers: NDArray[np.int64]) -> Array:
+        for tile, number in zip(batch, numbers.tolist(), strict=True):
+            write_tile(self.folder / (self.manifest.stem(number) + self.suffix), tile)
+        return np.zeros(len(batch), bool)
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
