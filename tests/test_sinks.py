@@ -267,7 +267,7 @@ def test_a_kill_while_directories_swap_leaves_a_usable_result(
         with pytest.raises(Killed):
             writer.commit()
     if moment == "replace":  # the old one stands aside, the new one is staged
-        assert names(tmp_path) == ["a.zarr.partial", "a.zarr.pantile-previous"]
+        assert names(tmp_path) == ["a.zarr.pantile-previous", "a.zarr.partial"]
         again = sink.reopen(SHAPE, FLOAT)
         np.testing.assert_array_equal(read_by_library(path), old)
         again.commit()
