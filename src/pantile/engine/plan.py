@@ -123,7 +123,10 @@ class Plan:
     def blocks(self) -> Blocks:
         """Where the result is cut, if results have the image's shape and dtype."""
         ratio = [b // a for a, b in zip(self.job.frame.shape, self._scaled, strict=True)]
-        unit = self.unit and tuple(-(-u // r) for u, r in zip(self.unit, ratio, strict=True))
+        unit = [-(-u // r) for u, r in zip(self.unit or (1,) * len(ratio), ratio, strict=True)]
+        channel = self.job.frame.channel
+        if self.finalize is not None and channel is not None:
+            unit[channel] = self.job.frame.axes[channel].size  # it sees all channels together
         return self.tiling.blocks(self.job.frame.axes, unit, BLOCK)
 
     @property

@@ -52,14 +52,21 @@ class Result:
         return None if self.frame.channel is None else self.frame.order[self.frame.channel]
 
     def unit(self, unit: Sequence[int] | None) -> tuple[int, ...] | None:
-        """The unit of the place written to, per canonical axis."""
-        if unit is None:
+        """What must not be cut, per canonical axis: units of the place, and channels that ``finalize`` sees together."""
+        reduced = self.finalize is not None and self.channel is not None
+        if unit is None and not reduced:
             return None
-        sizes = list(unit)
-        if len(sizes) < len(self.frame.order):  # finalize drops the channel axis
+        n = len(self.frame.order)
+        sizes = [1] * n if unit is None else list(unit)
+        if reduced:
             assert self.channel is not None
-            sizes.insert(self.channel, 1)
+            sizes[self.channel : self.channel + 1 - (n - len(sizes))] = [self._channels]
         return tuple(sizes[a] for a in self.frame.order)
+
+    @property
+    def _channels(self) -> int:
+        assert self.frame.channel is not None
+        return self.frame.axes[self.frame.channel].size
 
     def blocks(self, tiling: Tiling, unit: Sequence[int] | None) -> Blocks:
         """Where the result is cut; every unit of the place written to lies in one block."""
