@@ -131,6 +131,7 @@ def _block(
 class ClusterRun(Run):
     """Hands tiles and blocks to a client, a bounded number at a time, and forgets them as soon as they are done."""
 
+    patience = 0.0  # tasks under way are kept from writing instead
     client: Any
 
     @contextmanager

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-__all__ = ["Inline", "SupportsSubmit", "Threads"]
+__all__ = ["PATIENCE", "Inline", "SupportsSubmit", "Threads"]
+
+PATIENCE = 10.0  # seconds that an error, or the end of the program, waits for func to return
 
 
 class SupportsSubmit(Protocol):
@@ -28,14 +32,35 @@ class Inline:
             future.set_exception(error)
         return future
 
-    def close(self) -> None:
+    def close(self, patience: float = 0) -> None:
         """Nothing to end."""
 
 
-class Threads:
-    """A few daemon threads: unlike a `ThreadPoolExecutor`'s, they never keep an interrupted program alive."""
+_left: list[threading.Thread] = []  # still in a func that did not return in time
 
-    def __init__(self, workers: int) -> None:
+
+@atexit.register
+def _wait_for_left() -> None:
+    """Let calls of func return before Python ends: a thread that it ends inside C++ takes the program with it."""
+    _join(_left, PATIENCE)
+
+
+def _join(threads: list[threading.Thread], patience: float) -> list[threading.Thread]:
+    """Wait for threads to end; returns those that have not."""
+    end = time.monotonic() + patience
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return [thread for thread in threads if thread.is_alive()]
+
+
+class Threads:
+    """A few daemon threads: unlike a `ThreadPoolExecutor`'s, they never keep an interrupted program alive.
+
+    Each calls ``prepare`` before its first task.
+    """
+
+    def __init__(self, workers: int, prepare: Callable[[], None]) -> None:
+        self._prepare = prepare
         self._tasks: queue.SimpleQueue[
             tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None
         ]
@@ -52,12 +77,15 @@ class Threads:
         self._tasks.put((future, function, args))
         return future
 
-    def close(self) -> None:
-        """Let the threads end once they have done what they are at."""
+    def close(self, patience: float = PATIENCE) -> None:
+        """Have the threads end; those that are still in ``func`` after ``patience`` seconds are left to it."""
         for _ in self._threads:
             self._tasks.put(None)
+        left = _join(self._threads, patience)
+        _left[:] = [thread for thread in _left if thread.is_alive()] + left
 
     def _work(self) -> None:
+        self._prepare()
         while (task := self._tasks.get()) is not None:
             future, function, args = task
             if not future.set_running_or_notify_cancel():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import pickle
+import signal
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.tiles import Index, Tile
+from ..kernels.libraries import limit_process, share_of
 from .plan import Plan
 from .run import Run
 from .scratch import scratch_folder
@@ -70,7 +73,34 @@ def _unpacked(job: str | bytes) -> Plan:
             f"worker processes cannot find func, or what belongs to it ({error}): define it in a module"
             " that they can import, not in an interactive session, or leave executor= out to work in threads"
         ) from error
+    if _share is not None:
+        limit_process(_share)  # of what func has brought with it, too
     return kit
+
+
+_share: int | None = (
+    None  # threads that a library may have in this worker; None where it is not ours
+)
+
+
+def _begin(share: int) -> None:
+    """What a worker of ours does first. Ctrl-C is for the process that waits for it."""
+    global _share
+    _share = share
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Spawn(SpawnContext):
+    """Knows the processes it started: a fork would copy locks that threads hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[BaseProcess] = []
+
+    def Process(self, *args: Any, **options: Any) -> BaseProcess:  # type: ignore[override]
+        process = SpawnContext.Process(*args, **options)
+        self.started.append(process)
+        return process
 
 
 def work(job: str | bytes, index: Index) -> TileResult:
@@ -114,11 +144,15 @@ class ProcessRun(Run):
         if self.plan.executor != "processes":
             yield self.plan.executor
             return
-        context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
-        pool = ProcessPoolExecutor(self.plan.workers, context)
+        context = _Spawn()
+        at_once = min(self.plan.workers, self.plan.tasks)
+        pool = ProcessPoolExecutor(at_once, context, _begin, (share_of(at_once),))
         try:
             yield pool
         finally:
+            if self.at_work:  # they did not come to rest
+                for process in context.started:
+                    process.terminate()
             pool.shutdown(cancel_futures=True)
 
     def submit(self, tile: Tile, mask: NDArray[np.bool_] | None) -> Any:

@@ -52,7 +52,7 @@ class Result:
         return None if self.frame.channel is None else self.frame.order[self.frame.channel]
 
     def unit(self, unit: Sequence[int] | None) -> tuple[int, ...] | None:
-        """What must not be cut, per canonical axis: units of the place, and channels that ``finalize`` sees together."""
+        """What must not be cut, per canonical axis: units of the place; all channels where there is ``finalize``."""
         reduced = self.finalize is not None and self.channel is not None
         if unit is None and not reduced:
             return None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import copy_context
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.tiles import Tile
-from .executors import Inline, Threads
+from ..kernels.libraries import limit_libraries, limit_thread, share_of
+from .executors import PATIENCE, Inline, Threads
 from .outputs import Kind
 from .plan import Plan
 from .progress import Report
@@ -30,6 +33,8 @@ POLL = 0.1  # seconds between looks at the progress
 
 class Run(ABC):
     """Hands out the tiles of a plan and brings together what they give."""
+
+    patience: ClassVar[float] = PATIENCE
 
     def __init__(self, plan: Plan, report: Report | None) -> None:
         self.plan, self.job, self.report = plan, plan.job, report
@@ -91,11 +96,24 @@ class Run(ABC):
                 if self.busy:
                     self._take()
                 self._tell()
-        except BaseException:
-            self.cancelled.set()
-            for future in self.at_work.values():
-                future.cancel()
+        except BaseException as error:
+            self._stop(error)
             raise
+
+    def _stop(self, error: BaseException) -> None:
+        """Have what is at work come to rest, so that nothing of it works on when ``error`` is raised."""
+        self.cancelled.set()
+        for future in self.at_work.values():
+            future.cancel()
+        end = time.monotonic() + self.patience
+        while self.at_work and time.monotonic() < end:
+            with suppress(queue.Empty):
+                self.at_work.pop(self.finished.get(timeout=POLL)[0], None)
+        if self.at_work and self.patience:
+            error.add_note(
+                f"pantile: {len(self.at_work)} calls of func had not returned {self.patience:.0f} s"
+                " after that; nothing is done with what they return"
+            )
 
     def _waiting(self) -> Iterator[tuple[int, Tile]]:
         """The tiles that a block still needs; the others count as done."""
@@ -227,15 +245,19 @@ class LocalRun(Run):
 
     @contextmanager
     def workers(self) -> Iterator[None]:
-        own: Inline | Threads | None = None
-        if self.plan.executor is None or self.plan.executor == "threads":
-            own = Inline() if self.plan.workers == 1 else Threads(self.plan.workers)
-        self.executor: Any = own or self.plan.executor
-        try:
-            yield
-        finally:
-            if own is not None:
-                own.close()
+        at_once = min(self.plan.workers, self.plan.tasks)
+        with limit_libraries(at_once):
+            if not (self.plan.executor is None or self.plan.executor == "threads"):
+                self.executor: Any = self.plan.executor
+                yield
+                return
+            prepare = partial(limit_thread, share_of(at_once))
+            own = Inline() if at_once == 1 else Threads(at_once, prepare)
+            self.executor = own
+            try:
+                yield
+            finally:
+                own.close(0 if self.at_work else PATIENCE)
 
     def submit(self, tile: Tile, mask: NDArray[np.bool_] | None) -> Any:
         # in a copy of the caller's context, so that numpy.errstate holds in every thread

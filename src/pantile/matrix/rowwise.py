@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..kernels.libraries import limit_libraries, limit_thread, share_of
 from .guard import check_fits
 from .parts import Array
 from .table import BLOCK
@@ -78,7 +79,11 @@ def _each(func: Callable[[int], None], numbers: range, workers: int) -> None:
         for number in numbers:
             func(number)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    share = share_of(workers)
+    with (
+        limit_libraries(workers),
+        ThreadPoolExecutor(workers, initializer=limit_thread, initargs=(share,)) as pool,
+    ):
         for _ in pool.map(func, numbers):  # an exception cancels what has not begun
             pass
 
