@@ -264,10 +264,11 @@ class LocalRun(Run):
         return self.executor.submit(copy_context().run, self._work, tile, mask)
 
     def take(self, number: int, future: Any) -> None:
-        future.result()
+        if not isinstance(future.exception(), Cancelled):  # else another's error is on its way
+            future.result()
 
     def _work(self, tile: Tile, mask: NDArray[np.bool_] | None) -> None:
-        if self.cancelled.is_set():
+        if self.failed or self.cancelled.is_set():
             raise Cancelled
         told = self.prepare if self.plan.finalize is None else None
         try:
