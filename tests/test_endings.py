@@ -116,6 +116,7 @@ def test_a_func_that_never_returns_does_not_hold_up_the_error(
     monkeypatch: pytest.MonkeyPatch, tiles_of: Any
 ) -> None:
     monkeypatch.setattr(run.Run, "patience", 0.2)
+    monkeypatch.setattr(run, "PATIENCE", 0.2)
     release, both = threading.Event(), threading.Barrier(2, timeout=30)
 
     def func(batch: Array) -> Array:
@@ -291,9 +292,6 @@ PROCESSES = """
 
     if __name__ == "__main__":
         import pantile as pt
-        from pantile.engine.run import Run
-
-        Run.patience = 0.5
         image = np.arange(400.0 * 400).reshape(400, 400)
         pt.map_patches(one_fails, image, 10, batch_bytes="8kB", executor="processes", workers=2)
 """

@@ -1,4 +1,4 @@
-"""Labels from class scores: ``finalize`` sees every channel of an element together, wherever the channel axis stands."""
+"""Labels from class scores: ``finalize`` sees all channels of an element, wherever the channel axis stands."""
 
 from __future__ import annotations
 

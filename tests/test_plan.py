@@ -330,3 +330,49 @@ def test_weight_sums_are_made_once_however_many_tiles(tiles_of, monkeypatch):
         counts[len(drawn.tiling)] = len(made)
     assert max(counts) > 5 * min(counts)
     assert len(set(counts.values())) == 1
+
+
+# What func gets
+
+
+@given(st.data())
+def test_the_plan_says_which_batches_func_gets(tiles_of, data):
+    """Not how many patches a batch could hold."""
+    shape = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
+    patch = tuple(data.draw(st.integers(1, min(n, 9))) for n in shape)
+    step = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    tail = data.draw(st.sampled_from(["drop", "shift", "respace"]))
+    grid = pt.PatchGrid(shape, patch, step, tail=tail)
+    where = None
+    if data.draw(st.booleans()):
+        rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+        where = rng.random(grid.counts) < data.draw(st.sampled_from([0.05, 0.6]))
+    got = []
+
+    def func(batch):
+        got.append(len(batch))
+        return batch[:, 0, 0]
+
+    with tiles_of(data.draw(st.integers(20, 2000))):
+        drawn = pt.plan(
+            func, np.zeros(shape), grid, merge=None, where=where, fill=0, workers=1,
+            batch_bytes=data.draw(st.integers(8, 9000)),
+        )  # fmt: skip
+        drawn.run()
+    assert drawn.batches == {n: got.count(n) for n in sorted(set(got), reverse=True)}
+    assert f"{len(got):,} of " in str(drawn)
+
+
+@pytest.mark.parametrize("side", [512, 1024])
+def test_batches_of_large_tiles_are_those_that_are_printed(side):
+    got = []
+
+    def func(batch):
+        got.append(len(batch))
+        return batch
+
+    drawn = pt.plan(func, np.zeros((2100, 2100), np.float32), side, side // 2, fill=0, workers=1)
+    drawn.run()
+    line = next(line for line in str(drawn).splitlines() if line.startswith("batches"))
+    size = str(max(got)) if min(got) == max(got) else f"{min(got)} to {max(got)}"
+    assert f" {len(got)} of {size} patches" in line

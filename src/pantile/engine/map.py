@@ -115,7 +115,9 @@ def map_patches(
         that cannot fit is refused before it starts.
     workers : int, optional
         How many threads, or tiles that an executor works on at a time; by default one per core. The
-        result does not depend on it.
+        result does not depend on it. While several are at work, BLAS, OpenMP and torch are held to
+        cores / workers threads each, so that theirs do not multiply with these; then they have back
+        what they had. ``workers=1`` leaves all cores to the library that ``func`` calls.
     executor : "threads", "processes", or an object with ``submit``, optional
         Threads by default. A process pool gets tasks that carry places, not elements (an array in
         memory goes to a temporary file once; what a killed run leaves of it goes with the next one),
@@ -142,7 +144,8 @@ def map_patches(
     ------
     ValueError, TypeError, MemoryError, OSError
         Before any work where it can be known then. An exception of ``func`` stops the run and is
-        raised with the region in its notes.
+        raised with the region in its notes, once the other threads have returned from ``func``; so
+        is a KeyboardInterrupt (Ctrl-C). A call that does not return is waited for 10 seconds.
 
     Notes
     -----

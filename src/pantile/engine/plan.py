@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +18,7 @@ from ..geometry.tiles import Blocks, Tile, Tiling, span_size
 from .executors import SupportsSubmit
 from .progress import reporting
 from .sources import in_canonical, read_tile, units_of
-from .tile import Job
+from .tile import Job, batch_sizes
 
 __all__ = ["BLOCK", "STRIP", "Plan", "readable"]
 
@@ -73,6 +75,37 @@ class Plan:
     @property
     def batch_bytes(self) -> int:
         return self.job.batch * self.job.frame.features * self.job.dtype.itemsize
+
+    @cached_property
+    def batches(self) -> dict[int, int]:
+        """How many calls of ``func`` get how many patches: ``{patches: calls}``, largest first."""
+        calls: Counter[int] = Counter()
+        for tile, times in self._kinds_of_tiles():
+            mask = self.selection(tile)
+            if mask is None or mask.any():
+                for n in batch_sizes(self.job, tile, mask):
+                    calls[n] += times
+        return dict(sorted(calls.items(), reverse=True))
+
+    def _kinds_of_tiles(self) -> Iterable[tuple[Tile, int]]:
+        """Tiles that are not alike, and how often they come; with a mask no two are taken to be alike."""
+        if self.mask is not None:
+            return ((tile, 1) for tile in self.tiling)
+        frame, rows = self.job.frame, []
+        for k, n in enumerate(self.tiling.shape):
+            first: dict[Any, int] = {}
+            times: Counter[int] = Counter()
+            for i in range(n):
+                begin, end = self.tiling.tile(
+                    (0,) * k + (i,) + (0,) * (len(self.tiling.shape) - k - 1)
+                ).ranges[k]
+                breaks = tuple(frame.breaks(begin, end)) if k == frame.along else ()
+                times[first.setdefault((end - begin, breaks), i)] += 1
+            rows.append(times.items())
+        return (
+            (self.tiling.tile(tuple(i for i, _ in row)), math.prod(times for _, times in row))
+            for row in itertools.product(*rows)
+        )
 
     @property
     def staged(self) -> bool:
@@ -227,9 +260,6 @@ class Plan:
 
     def __str__(self) -> str:
         counts = " x ".join(f"{n:,}" for n in self.grid.counts)
-        batch = (
-            f"{self.job.batch:,} patches, {readable(self.batch_bytes)}, {self.job.layout} layout"
-        )
         lines = {
             "patches": f"{counts} = {self.n_patches:,} of {'x'.join(map(str, self.job.frame.patch_shape))}",
             "expanded": f"{readable(self.expanded_bytes)} that are never held",
@@ -239,10 +269,19 @@ class Plan:
             "written": f"{readable(self.written_bytes)} in {len(self.blocks):,} blocks"
             f" of up to {self._shown(self.blocks.largest)}" + self._done(),
             "tiles": f"{len(self.tiling):,} of {self._shown(self.tiling.lengths)} patches",
-            "batches": batch,
+            "batches": self._calls,
             "workers": f"{self.workers} {self._who}",
         }
         return "\n".join(f"{name:<9} {value}" for name, value in lines.items())
+
+    @property
+    def _calls(self) -> str:
+        """What ``func`` gets."""
+        most, least = max(self.batches, default=0), min(self.batches, default=0)
+        size = f"{most:,}" if most == least else f"{least:,} to {most:,}"
+        times = sum(self.batches.values())
+        nbytes = readable(most * self.job.frame.features * self.job.dtype.itemsize)
+        return f"{times:,} of {size} patches, up to {nbytes}, {self.job.layout} layout"
 
     @property
     def _input(self) -> str:

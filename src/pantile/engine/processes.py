@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..geometry.tiles import Index, Tile
 from ..kernels.libraries import limit_process, share_of
 from .plan import Plan
+from .progress import Report
 from .run import Run
 from .scratch import scratch_folder
 from .sources import placed_in
@@ -116,6 +117,11 @@ def work_on(kit: Plan, index: Index) -> TileResult:
 
 class ProcessRun(Run):
     """Tiles in a pool of processes, or anything alike; blocks are made and written here."""
+
+    def __init__(self, plan: Plan, report: Report | None) -> None:
+        super().__init__(plan, report)
+        if plan.executor == "processes":  # they write nothing, and can be ended
+            self.patience = 1.0
 
     @contextmanager
     def workers(self) -> Iterator[None]:

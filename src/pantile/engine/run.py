@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ POLL = 0.1  # seconds between looks at the progress
 class Run(ABC):
     """Hands out the tiles of a plan and brings together what they give."""
 
-    patience: ClassVar[float] = PATIENCE
+    patience = PATIENCE
 
     def __init__(self, plan: Plan, report: Report | None) -> None:
         self.plan, self.job, self.report = plan, plan.job, report
@@ -109,10 +109,10 @@ class Run(ABC):
         while self.at_work and time.monotonic() < end:
             with suppress(queue.Empty):
                 self.at_work.pop(self.finished.get(timeout=POLL)[0], None)
-        if self.at_work and self.patience:
+        if self.at_work and self.patience >= PATIENCE:
             error.add_note(
-                f"pantile: {len(self.at_work)} calls of func had not returned {self.patience:.0f} s"
-                " after that; nothing is done with what they return"
+                f"pantile: func had not returned in {len(self.at_work)} places {self.patience:.0f} s"
+                " after that; nothing is done with what it returns"
             )
 
     def _waiting(self) -> Iterator[tuple[int, Tile]]:

@@ -31,7 +31,7 @@ from ..verbs.reductions import State, region_of
 from .numbered import called
 from .outputs import Kind, Output, as_results, kind_of, output_of
 
-__all__ = ["Cancelled", "Job", "TileResult", "run_tile"]
+__all__ = ["Cancelled", "Job", "TileResult", "batch_sizes", "run_tile"]
 
 
 class Cancelled(Exception):
@@ -120,6 +120,11 @@ def _runs(frame: Frame, tile: Tile, mask: NDArray[np.bool_] | None) -> Runs:
     if mask is None:
         return full_runs(tile.counts, breaks, frame.along)
     return runs_of(np.flatnonzero(mask), tile.counts, breaks, frame.along)
+
+
+def batch_sizes(job: Job, tile: Tile, mask: NDArray[np.bool_] | None = None) -> list[int]:
+    """How many patches each call of ``func`` gets, for one tile."""
+    return [part.n for part in _runs(job.frame, tile, mask).split(job.batch)]
 
 
 def _batches(
