@@ -200,6 +200,30 @@ def test_func_may_start_threads(tiles_of: Any) -> None:
     np.testing.assert_allclose(found, IMAGE[0, :40, :40] + 1, rtol=1e-6)
 
 
+def test_ctrl_c_in_a_call_that_works_on_all_cores_leaves_nothing_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is cut by several threads into one array is not written to once the interrupt is raised."""
+    from pantile.kernels import parallel
+
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    begun, ended = [], []
+
+    def task(number: int) -> None:
+        begun.append(number)
+        if number == 0:
+            signal.raise_signal(signal.SIGINT)  # the main thread, which waits, gets it
+        time.sleep(0.2)
+        ended.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        parallel.each_in_parallel(task, range(50))
+    assert sorted(begun) == sorted(ended)
+    assert len(begun) < 50
+    time.sleep(0.3)
+    assert sorted(begun) == sorted(ended)
+
+
 # Programs
 
 TORCH = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any
 
@@ -26,12 +26,43 @@ def each_in_parallel(task: Callable[[Any], None], items: Sequence[Any]) -> None:
         for item in items:
             task(item)
         return
-    # each in a copy of the caller's context, so that numpy.errstate holds in every thread
-    futures = [_pool().submit(copy_context().run, task, item) for item in items]
-    for future in futures:
-        future.exception()
+    gate = _Gate(task)
+    try:
+        # each in a copy of the caller's context, so that numpy.errstate holds in every thread
+        futures = [_pool().submit(copy_context().run, gate.run, item) for item in items]
+        wait(futures)
+    except BaseException:  # Ctrl-C, wherever it came in
+        gate.close()
+        raise
     for future in futures:
         future.result()
+
+
+class _Gate:
+    """Lets a task run until it is closed; then what has not begun does nothing, and what has is waited for."""
+
+    def __init__(self, task: Callable[[Any], None]) -> None:
+        self.task = task
+        self.at_work, self.closed = 0, False
+        self.changed = threading.Condition()
+
+    def run(self, item: Any) -> None:
+        with self.changed:
+            if self.closed:
+                return
+            self.at_work += 1
+        try:
+            self.task(item)
+        finally:
+            with self.changed:
+                self.at_work -= 1
+                self.changed.notify_all()
+
+    def close(self) -> None:
+        with self.changed:
+            self.closed = True
+            while self.at_work:
+                self.changed.wait()
 
 
 def _pool() -> ThreadPoolExecutor:
