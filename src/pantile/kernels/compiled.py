@@ -27,22 +27,22 @@ class compiled:
     lies there cannot be read, the function is compiled without a cache. ``options`` are numba's.
     """
 
-    def __init__(self, function: Callable[..., None], **options: Any) -> None:
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.options = {"nogil": True, "error_model": "numpy", **options}
-        self._dispatcher: Callable[..., None] | None = None
+        self._dispatcher: Callable[..., Any] | None = None
 
-    def __call__(self, *args: Any) -> None:
+    def __call__(self, *args: Any) -> Any:
         dispatcher = self._dispatcher or self._compile(cache=True)
         try:
-            dispatcher(*args)
+            return dispatcher(*args)
         except _CACHE_TROUBLE:
             # the loops raise none of these: they come from reading or writing the cache, before any
             # loop has run
-            self._compile(cache=False)(*args)
+            return self._compile(cache=False)(*args)
 
-    def _compile(self, cache: bool) -> Callable[..., None]:
+    def _compile(self, cache: bool) -> Callable[..., Any]:
         import numba
 
         try:

@@ -28,6 +28,7 @@ __all__ = [
     "claim",
     "copy_by_feature",
     "copy_by_patch",
+    "count",
     "keep",
     "maximum",
     "minimum",
@@ -250,11 +251,116 @@ def _add_by_patch_strided(
 
 
 @compiled
-def add_exactly(
+def count(dst, dst_runs, lengths, dst_along, dst_lines, length, dst_step, change):
+    """Add ``change`` to every element of every patch; returns the largest number that is there then."""
+    most = 0
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            for m in range(dst_lines.size):
+                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
+                if dst_step == 1:
+                    for j in range(length):
+                        d[j] += change
+                        most = max(most, d[j])
+                else:
+                    for j in range(length):
+                        d[j * dst_step] += change
+                        most = max(most, d[j * dst_step])
+    return most
+
+
+def add_exactly(high: Any, low: Any, src: Any, *args: Any) -> None:
+    """Add patches, keeping in ``low`` what rounding takes from ``high`` (Knuth's two-sum).
+
+    Weighted by ``taper`` (per sample) and ``votes`` (per patch), or neither.
+    """
+    *tables, dst_step, src_step, taper, votes, first = args
+    if dst_step == 1 and src_step == 0 and taper is not None:
+        _add_constant_exactly(high, low, src, *tables, taper, votes, first)
+    elif dst_step != 1 or src_step != 1:
+        _add_exactly_strided(high, low, src, *tables, dst_step, src_step, taper, votes, first)
+    elif taper is None:
+        _add_exactly(high, low, src, *tables)
+    else:
+        _add_exactly_weighted(high, low, src, *tables, taper, votes, first)
+
+
+@compiled
+def _add_exactly(
+    high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length
+):
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            for m in range(dst_lines.size):
+                h = high[at + dst_lines[m] :][:length]
+                e = low[at + dst_lines[m] :][:length]
+                s = src[of + src_lines[m] :][:length]
+                for j in range(length):
+                    x = s[j] * 1.0
+                    a = h[j]
+                    total = a + x
+                    part = total - a
+                    e[j] += (a - (total - part)) + (x - part)
+                    h[j] = total
+
+
+@compiled
+def _add_exactly_weighted(
+    high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
+    length, taper, votes, first,
+):  # fmt: skip
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            vote = votes[first[r] + k]
+            for m in range(dst_lines.size):
+                h = high[at + dst_lines[m] :][:length]
+                e = low[at + dst_lines[m] :][:length]
+                s = src[of + src_lines[m] :][:length]
+                w = taper[m * length :][:length]
+                for j in range(length):
+                    x = s[j] * (vote * w[j])
+                    a = h[j]
+                    total = a + x
+                    part = total - a
+                    e[j] += (a - (total - part)) + (x - part)
+                    h[j] = total
+
+
+@compiled
+def _add_constant_exactly(
+    high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
+    length, taper, votes, first,
+):  # fmt: skip
+    """Where every sample of a line is the same, as where weights are summed."""
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            at = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            vote = votes[first[r] + k]
+            for m in range(dst_lines.size):
+                h = high[at + dst_lines[m] :][:length]
+                e = low[at + dst_lines[m] :][:length]
+                s = src[of + src_lines[m]]
+                w = taper[m * length :][:length]
+                for j in range(length):
+                    x = s * (vote * w[j])
+                    a = h[j]
+                    total = a + x
+                    part = total - a
+                    e[j] += (a - (total - part)) + (x - part)
+                    h[j] = total
+
+
+@compiled
+def _add_exactly_strided(
     high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
     length, dst_step, src_step, taper, votes, first,
 ):  # fmt: skip
-    """Add patches, keeping in ``low`` what rounding takes from ``high`` (Knuth's two-sum)."""
     for r in range(lengths.size):
         for k in range(lengths[r]):
             at = dst_runs[r] + k * dst_along
@@ -264,7 +370,9 @@ def add_exactly(
                 e = low[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
                 s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
                 for j in range(length):
-                    x = s[j * src_step] * (votes[first[r] + k] * taper[m * length + j])
+                    x = s[j * src_step] * 1.0
+                    if taper is not None:
+                        x *= votes[first[r] + k] * taper[m * length + j]
                     a = h[j * dst_step]
                     total = a + x
                     part = total - a

@@ -28,6 +28,7 @@ __all__ = [
     "full_runs",
     "gridded",
     "line_tables",
+    "lines_of",
     "listed",
     "placed",
     "runs_of",
@@ -136,13 +137,11 @@ def full_runs(counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
 def runs_of(rows: Vector, counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
     """Flat indices in the caller's order, grouped where they follow each other evenly."""
     at = np.unravel_index(rows, tuple(counts))
-    here = at[along]
+    here = at[along][1:]
     new = np.ones(len(rows), dtype=bool)
-    new[1:] = (
-        (np.diff(rows) != 1)
-        | (here[1:] == 0)
-        | np.isin(here[1:], np.asarray(breaks, dtype=np.int64))
-    )
+    new[1:] = (rows[1:] != rows[:-1] + 1) | (here == 0)
+    if len(breaks):
+        new[1:] |= np.isin(here, np.asarray(breaks, dtype=np.int64))
     begins = np.flatnonzero(new)
     lengths = np.diff(np.append(begins, len(rows)))
     return _sequenced(tuple(a[begins].astype(np.int64) for a in at), lengths, along)
@@ -153,7 +152,7 @@ def _sequenced(at: tuple[Vector, ...], lengths: Vector, along: int) -> Runs:
 
 
 class RunTable:
-    """Where runs begin in an operand; for the parts of one whole, worked out once."""
+    """Where runs begin in an operand; for the same runs, or the parts of one whole, worked out once."""
 
     __slots__ = ("_known", "place")
 
@@ -162,12 +161,10 @@ class RunTable:
         self._known: tuple[Runs, Vector] | None = None
 
     def __call__(self, runs: Runs) -> Vector:
-        if runs.whole is None:
-            return self.place(runs)
-        known = self._known
-        if known is None or known[0] is not runs.whole:
-            self._known = known = runs.whole, self.place(runs.whole)
-        return known[1][runs.part]
+        whole, known = runs.whole or runs, self._known
+        if known is None or known[0] is not whole:
+            self._known = known = whole, self.place(whole)
+        return known[1] if runs.whole is None else known[1][runs.part]
 
 
 class Operand(NamedTuple):
@@ -283,6 +280,15 @@ def line_tables(operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...])
     length, steps, sizes, strides = _lines(patch, (a.strides, b.strides))
     lines = (sample_table(sizes, row, False) for row in strides)
     return (a.table(runs), b.table(runs), runs.lengths, a.along, b.along, *lines, length, *steps)
+
+
+def lines_of(
+    operand: Operand, runs: Runs, patch: tuple[int, ...]
+) -> tuple[Vector, Vector, int, Vector, int, int]:
+    """Of `line_tables` what concerns one operand alone: runs, lengths, along, lines, length, step."""
+    length, (step,), sizes, (strides,) = _lines(patch, (operand.strides,))
+    lines = sample_table(sizes, strides, False)
+    return operand.table(runs), runs.lengths, operand.along, lines, length, step
 
 
 @lru_cache(maxsize=64)

@@ -78,6 +78,7 @@ class Custom(Reduction):
 
     merge: Merge
     taper: NDArray[np.float64] | None = None
+    undone: bool = False  # put the state back as it was where ``accumulate`` raises
 
     def init(self, shape: tuple[int, ...]) -> State:
         return tuple(self.merge.init(shape, self.dtype))
@@ -88,6 +89,7 @@ class Custom(Reduction):
         taper, votes, _ = deposit.all_weights(self.taper)
         weighted = self.taper is not None or deposit.patch_weights is not None
         each = deposit.runs.each()
+        before: list[tuple[NDArray[Any], NDArray[Any]]] = []
         for k, at in enumerate(zip(*each.at, strict=True)):
             rows = zip(region.axes, at, region.ranges, region.origin, strict=True)
             starts = [axis.start(int(i) + r[0]) - o for axis, i, r, o in rows]
@@ -99,7 +101,15 @@ class Custom(Reduction):
                 if weighted
                 else None
             )
-            self.merge.accumulate(tuple(a[place] for a in state), patches[k], weights)
+            parts = tuple(a[place] for a in state)
+            if self.undone:
+                before.extend((part, part.copy()) for part in parts)
+            try:
+                self.merge.accumulate(parts, patches[k], weights)
+            except BaseException:
+                for part, values in reversed(before):
+                    part[...] = values
+                raise
 
     def combine(self, states: Sequence[State]) -> State:
         total = tuple(a.copy() for a in states[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,15 @@ class Region:
     known: dict[int, tuple[NDArray[Any], Operand]] = field(default_factory=dict)
 
     def operand(self, array: NDArray[Any], bits: str | None = None) -> Operand:
-        """Accumulators of the region's shape as a target of the loops; the same ones are asked for again and again."""
+        """Accumulators of the region's shape as a target of the loops; the same few are asked for again and again,
+        and live as long as the region does."""
         kept = self.known.get(id(array))
         if kept is None or kept[0] is not array:
             memory = flat(array, bits)
             made = placed(memory, self.axes, self.origin, self.ranges, self.gap, self.along)
+            for other, alike in self.known.values():
+                if (other.strides, other.itemsize) == (array.strides, array.itemsize):
+                    made = made._replace(table=alike.table)  # worked out once for all
             self.known[id(array)] = kept = array, made
         return kept[1]
 
@@ -80,7 +85,7 @@ class Deposit:
         """``taper, votes, first`` with ones for what weighs nothing, in patch order."""
         first, votes = self.runs.sequence - self.first, self.patch_weights
         if taper is None:
-            taper = np.ones(math.prod(self.patch))
+            taper = ones(math.prod(self.patch))
         if votes is None:
             votes = np.ones(int((first + self.runs.lengths).max()))
         return taper, votes, first
@@ -94,6 +99,12 @@ class Deposit:
         copy_by_patch(goal.memory, self.source.memory, *self.line_tables(goal))
         patches: NDArray[Any] = whole[0]
         return patches
+
+
+@lru_cache(maxsize=16)
+def ones(n: int) -> NDArray[np.float64]:
+    """So many ones; shared, so not to be written to."""
+    return np.ones(n)
 
 
 def constant_operand(value: NDArray[Any], patch: Sequence[int]) -> Operand:

@@ -143,9 +143,12 @@ def whole_runs(frame: Frame) -> Runs:
 
 def selected_runs(frame: Frame, rows: NDArray[np.int64]) -> Runs:
     """The same patches of every image of the batch, in the order of ``rows``."""
-    images = np.arange(math.prod(frame.batch_shape), dtype=np.int64) * frame.grid.n_patches
-    every = (images[:, None] + rows).ravel()
-    return runs_of(every, frame.counts, frame.breaks(0, frame.counts[frame.along]), frame.along)
+    images = math.prod(frame.batch_shape)
+    every = rows
+    if images != 1:
+        firsts = np.arange(images, dtype=np.int64) * frame.grid.n_patches
+        every = (firsts[:, None] + rows).ravel()
+    return runs_of(every, frame.counts, frame.all_breaks, frame.along)
 
 
 def _new_array(

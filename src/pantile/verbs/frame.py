@@ -107,6 +107,10 @@ class Frame:
         return [int(i) + 1 for i in np.flatnonzero(gaps != self.gap)]
 
     @cached_property
+    def all_breaks(self) -> list[int]:
+        return self.breaks(0, self.counts[self.along])
+
+    @cached_property
     def gap(self) -> int:
         """Distance between neighbouring patches of a run, in elements of the run axis."""
         return self.axes[self.along].gap

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ..geometry import PatchGrid
 from ..geometry.tiles import Bounds
 from ..kernels.flat import strided_by_items
-from ..kernels.walk import stacked
-from .custom import Merge
-from .deposit import Deposit, Region, constant_operand
+from ..kernels.walk import Runs, lines_of, stacked
+from .custom import Custom, Merge
+from .deposit import Deposit, Region
 from .extract import selected_runs
 from .forms import recognise_some
 from .frame import Frame, as_array, frame_of
 from .merges import MergeName, apply_fill, cast, check_sums, resolve_rule
-from .reductions import Reduction, State, Sum, region_of
+from .reductions import Mean, Reduction, region_of
 from .sorted_reductions import Slots, grown
 
 __all__ = ["Merger"]
@@ -75,9 +76,9 @@ class Merger:
         self._lock = threading.Lock()
         self._target: _Target | None = None
         self._counting = frame_of(grid.shape, grid)
-        self._counter = Sum(self._counting.axes, self._counting.patch, np.dtype(np.int64))
         region, shape = _whole_region(self._counting)
-        self._count_region, self._counts = region, self._counter.init(shape)
+        self._count_region, self._counts = region, np.zeros(shape, dtype=np.int64)
+        self._added = 0  # patches
 
     def add(
         self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None = None
@@ -91,17 +92,24 @@ class Merger:
         if not len(rows):
             return
         array = as_array(patches, "patches")
-        stack, frame = recognise_some(array, self.grid, len(rows), *self._places)
         votes = None if patch_weights is None else _checked(patch_weights, len(rows))
         with self._lock:
-            target = self._target or self._first(frame, array.dtype, votes is not None)
-            target.check(frame, array.dtype, votes is not None)
-            counts = tuple(a.copy() for a in self._counts)
-            self._count(counts, rows)
-            most = int(counts[0].max())
-            check_sums(target.reduction, array, most)
-            target.add(stack, rows, votes, most)
-            self._target, self._counts = target, counts
+            target = self._target
+            if target is None or not target.fits(array, len(rows)):
+                stack, frame = recognise_some(array, self.grid, len(rows), *self._places)
+                target = target or self._first(frame, array.dtype, votes is not None)
+                target.check_frame(frame)
+            else:
+                stack = array.reshape(-1, len(rows), *target.frame.patch_shape)
+            target.check(array.dtype, votes is not None)
+            runs = selected_runs(self._counting, rows)
+            most = self._count(runs, 1)
+            try:
+                target.add(stack, rows, runs, votes, most)
+            except BaseException:
+                self._count(runs, -1)
+                raise
+            self._target, self._added = target, self._added + len(rows)
 
     def _first(self, frame: Frame, dtype: np.dtype[Any], weighted: bool) -> _Target:
         rule = resolve_rule(
@@ -109,18 +117,38 @@ class Merger:
         )
         rule.check(frame, dtype)
         reduction = rule.reduction(frame, dtype, whole=False, exact=True)
-        return _Target(frame, dtype, reduction, rule.result_dtype(dtype), weighted)
+        if isinstance(reduction, Mean) and reduction.taper is None and not weighted:
+            reduction = replace(reduction, counted=True)
+        elif isinstance(reduction, Custom):
+            reduction = replace(reduction, undone=True)
+        alike = frame.axes == self._counting.axes
+        region = self._count_region if alike else _whole_region(frame)[0]
+        return _Target(frame, dtype, reduction, rule.result_dtype(dtype), weighted, alike, region)
 
-    def _count(self, counts: State, rows: NDArray[np.int64]) -> None:
-        frame = self._counting
-        one = constant_operand(np.ones(1, dtype=np.int64), frame.patch)
-        runs = selected_runs(frame, rows)
-        self._counter.add(counts, Deposit(self._count_region, one, runs, frame.patch, False))
+    def _count(self, runs: Runs, change: int) -> int:
+        """Count patches in, or out again; returns the largest number of patches in one of their elements."""
+        from ..kernels.loops import count
+
+        target = self._count_region.operand(self._counts)
+        return int(count(target.memory, *lines_of(target, runs, self._counting.patch), change))
+
+    def __repr__(self) -> str:
+        with self._lock:
+            dtype = "" if self._target is None else f" of {self._target.dtype}"
+            added = self._added
+        merge = self._rule.merge if isinstance(self._rule.merge, str) else "custom"
+        return (
+            f"<Merger {self.grid!r}; merge={merge!r}; {added:,} patches{dtype} added,"
+            f" the grid has {self.grid.n_patches:,}>"
+        )
 
     def coverage(self) -> NDArray[np.int64]:
         """How many patches have been added to each element: an int64 array of the grid's shape."""
         with self._lock:
-            return self._counts[0][_inside(self._counting, self._count_region)].copy()
+            return self._covered().copy()
+
+    def _covered(self) -> NDArray[np.int64]:
+        return self._counts[_inside(self._counting, self._count_region)]
 
     def result(self) -> NDArray[Any]:
         """The image merged so far; more patches can be added afterwards.
@@ -130,9 +158,8 @@ class Merger:
         """
         if self._target is None:
             raise ValueError("nothing was merged: add() patches before asking for the result()")
-        covered = self.coverage() > 0
         with self._lock:
-            return self._target.result(covered, self._rule.fill)
+            return self._target.result(self._covered(), self._rule.fill)
 
 
 class _Target:
@@ -145,19 +172,29 @@ class _Target:
         reduction: Reduction,
         result: np.dtype[Any],
         weighted: bool,
+        alike: bool,
+        region: Region,
     ) -> None:
         self.frame, self.dtype, self.reduction = frame, dtype, reduction
         self.result_dtype, self.weighted = result, weighted
-        self.region, shape = _whole_region(frame)
+        self.alike = alike  # no axes beside the grid's: runs of patches are those of the grid
+        self.region, shape = region, _whole_region(frame)[1]
+        self.largest = 0  # whole number that was added, where sums of them might wrap
         self.state = (
             reduction.init_deep(shape, 1) if isinstance(reduction, Slots) else reduction.init(shape)
         )
 
-    def check(self, frame: Frame, dtype: np.dtype[Any], weighted: bool) -> None:
+    def fits(self, patches: NDArray[Any], n: int) -> bool:
+        """Whether ``n`` patches come in the same form as the first ones."""
+        return patches.shape == (*self.frame.batch_shape, n, *self.frame.patch_shape)
+
+    def check_frame(self, frame: Frame) -> None:
         if (frame.shape, frame.order) != (self.frame.shape, self.frame.order):
             raise ValueError(
                 f"these patches belong to an image of shape {frame.shape}, the first ones to {self.frame.shape}"
             )
+
+    def check(self, dtype: np.dtype[Any], weighted: bool) -> None:
         if dtype != self.dtype:
             raise TypeError(
                 f"these patches have dtype {dtype}, the first ones {self.dtype}: convert them"
@@ -169,28 +206,34 @@ class _Target:
         self,
         stack: NDArray[Any],
         rows: NDArray[np.int64],
+        runs: Runs,
         votes: NDArray[np.float64] | None,
         most: int,
     ) -> None:
-        if isinstance(self.reduction, Slots):
-            self.state = grown(self.state, most)
-        readable = strided_by_items(self.reduction.readable(stack))
-        source = stacked(self.reduction.memory(readable), len(rows), self.frame.n_batch)
-        runs = selected_runs(self.frame, rows)
-        every = None if votes is None else np.tile(votes, stack.shape[0])
-        self.reduction.add(
-            self.state, Deposit(self.region, source, runs, self.frame.patch, False, every)
-        )
+        """Merge patches; ``most`` of them meet in one element, with those that came before."""
+        reduction, frame = self.reduction, self.frame
+        largest = check_sums(reduction, stack, most, self.largest)
+        if isinstance(reduction, Slots):
+            self.state = grown(self.state, most, reduction.depth)
+        readable = strided_by_items(reduction.readable(stack))
+        source = stacked(reduction.memory(readable), len(rows), frame.n_batch)
+        runs = runs if self.alike else selected_runs(frame, rows)
+        every = votes if votes is None or len(stack) == 1 else np.tile(votes, len(stack))
+        reduction.add(self.state, Deposit(self.region, source, runs, frame.patch, False, every))
+        self.largest = largest
 
-    def result(self, covered: NDArray[np.bool_], fill: Any) -> NDArray[Any]:
+    def result(self, counts: NDArray[np.int64], fill: Any) -> NDArray[Any]:
         frame, place = self.frame, _inside(self.frame, self.region)
         state = tuple(a[place] for a in self.state)
         bounds: Bounds = tuple((0, n) for n in frame.shape)
-        values = self.reduction.finalize(state, bounds, self.result_dtype)
         grid_axes = [
             n if k >= frame.n_batch and k != frame.channel else 1 for k, n in enumerate(frame.shape)
         ]
-        holes = np.broadcast_to(~covered.reshape(grid_axes), frame.shape)
+        counts = counts.reshape(grid_axes)
+        if isinstance(self.reduction, Mean) and self.reduction.counted:
+            state = (*state, counts)
+        values = self.reduction.finalize(state, bounds, self.result_dtype)
+        holes = np.broadcast_to(counts == 0, frame.shape)
         empty = self.reduction.empty(state)
         holes = holes if empty is None else holes | empty
         if holes.any() and fill is not None:

@@ -201,19 +201,25 @@ def _within(value: NDArray[Any], dtype: np.dtype[Any]) -> bool:
     return int(low) <= int(number) <= int(high)
 
 
-def check_sums(reduction: Reduction, patches: NDArray[Any], times: int | None = None) -> None:
-    """Refuse 64-bit integers whose sums might wrap when ``times`` of them (by default, what the grid allows) meet."""
-    if patches.dtype.kind not in "iu" or patches.dtype.itemsize < 8:
-        return
+def check_sums(
+    reduction: Reduction, patches: NDArray[Any], times: int | None = None, known: int = 0
+) -> int:
+    """Refuse 64-bit integers whose sums might wrap when ``times`` of them (by default, what the grid allows) meet.
+
+    ``known`` is the largest that came before; returns the largest that has come now.
+    """
+    if patches.dtype.kind not in "iu" or patches.dtype.itemsize < 8 or not patches.size:
+        return known
     if not isinstance(reduction, Sum) or reduction.accumulator.kind not in "iu":
-        return
+        return known
     times = reduction.depth if times is None else times
-    largest = max(int(patches.max()), -int(patches.min()))
+    largest = max(known, int(patches.max()), -int(patches.min()))
     if largest * times > int(np.iinfo(reduction.accumulator).max):
         raise OverflowError(
             f"values up to {largest} that meet {times} times may not fit 64-bit sums:"
             " merge patches.astype(float) instead, or scale them down"
         )
+    return largest
 
 
 def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

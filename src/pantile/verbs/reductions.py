@@ -117,7 +117,7 @@ class Sum(Reduction):
         memories = [t.memory for t in targets] + [(source or deposit.source).memory]
         if len(arrays) == 2:
             tables = deposit.line_tables(targets[0], source)
-            add_exactly(*memories, *tables, *deposit.all_weights(self.taper))
+            add_exactly(*memories, *tables, *deposit.weights(self.taper))
         elif deposit.feature:
             tables = deposit.feature_tables(targets[0], source)
             add_by_feature(*memories, *tables, *deposit.weights(self.taper))
@@ -145,9 +145,11 @@ class Sum(Reduction):
 @dataclass(frozen=True)
 class Mean(Sum):
     """Weighted means. Where every patch of the grid takes part, the weight sum is a product of one
-    vector per axis (``profiles``); otherwise (``profiles`` None) it is accumulated beside the sum."""
+    vector per axis (``profiles``); otherwise (``profiles`` None) it is accumulated beside the sum,
+    or, where patches are ``counted`` elsewhere, comes with the state when that is finalized."""
 
     profiles: tuple[NDArray[np.float64], ...] | None = None
+    counted: bool = False
 
     @property
     def _parts(self) -> int:
@@ -155,13 +157,13 @@ class Mean(Sum):
 
     def init(self, shape: tuple[int, ...]) -> State:
         sums = super().init(shape)
-        if self.profiles is not None:
+        if self.profiles is not None or self.counted:
             return sums
         return sums + tuple(np.zeros(shape) for _ in range(1 + self.exact))
 
     def add(self, state: State, deposit: Deposit) -> None:
         self._add(state[: self._parts], deposit)
-        if self.profiles is None:
+        if self.profiles is None and not self.counted:
             one = constant_operand(np.ones(1), self.patch)
             self._add(state[self._parts :], deposit, one)
 

@@ -89,11 +89,13 @@ class Slots(Reduction):
         return np.asarray(state[2].sum(axis=-1) == 0)
 
 
-def grown(state: State, depth: int) -> State:
-    """A state of `Slots` with room for ``depth`` values per element."""
-    extra = depth - state[0].shape[-1]
-    if extra <= 0:
+def grown(state: State, depth: int, spare: int = 0) -> State:
+    """A state of `Slots` with room for ``depth`` values per element; where it must grow, for twice as
+    many as there was, up to ``spare``, so that growing again and again costs little."""
+    here = state[0].shape[-1]
+    if depth <= here:
         return state
+    extra = max(depth, min(2 * here, spare)) - here
     width = [(0, 0)] * state[1].ndim + [(0, extra)]
     values, used, *weights = state
     return np.pad(values, width), used, *(np.pad(w, width) for w in weights)

@@ -1,0 +1,195 @@
+"""`Merger` fed many times: an add costs what its patches cost, keeps nothing, and is done whole or not at all."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import sys
+import tracemalloc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import pantile as pt
+from pantile.kernels import loops
+from pantile.verbs.merges import MERGES
+
+Array = NDArray[Any]
+RNG = np.random.default_rng(4)
+
+
+def total() -> pt.Merge:
+    """A user's own merge: the sum."""
+
+    def accumulate(state: Any, values: Array, weights: Array | None) -> None:
+        state[0][...] += values if weights is None else values * weights
+
+    return pt.Merge(
+        init=lambda shape, _: (np.zeros(shape),),
+        accumulate=accumulate,
+        combine=lambda state, other: state[0].__iadd__(other[0]),
+        finalize=lambda state: state[0],
+    )
+
+
+EVERY: dict[str, Any] = {name: name for name in MERGES} | {"a user's": total()}
+
+
+def peak_of(call: Callable[[], Any]) -> int:
+    """Bytes that a call holds at once, at most."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("merge", EVERY)
+def test_an_add_takes_no_more_memory_on_a_large_image(merge: str) -> None:
+    """It copied the count image every time."""
+    peaks = []
+    for side in (100, 1600):
+        merger = pt.Merger(pt.PatchGrid((side, side), 16, 4), merge=EVERY[merge], fill=0)
+        patches = RNG.integers(0, 100, (8, 16, 16))
+        for _ in range(3):  # median and vote make room for three values per element
+            merger.add(patches, np.arange(8))
+        peaks.append(peak_of(lambda: merger.add(patches, np.arange(100, 108))))  # noqa: B023
+    assert peaks[1] < 1.5 * peaks[0] + 4000
+
+
+def test_adding_again_and_again_keeps_nothing() -> None:
+    """60 adds on 4000x4000 grew the process by 7 GB."""
+    merger = pt.Merger(pt.PatchGrid((400, 400), 16, 4), merge="var")
+    seen: list[weakref.ref[Any]] = []
+
+    def add() -> None:
+        patches, rows = RNG.random((8, 16, 16)), RNG.integers(0, 9000, 8)
+        merger.add(patches, rows)
+        seen.extend([weakref.ref(patches), weakref.ref(rows)])
+
+    for _ in range(20):
+        add()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(300):
+            add()
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before - sys.getsizeof(seen)
+    finally:
+        tracemalloc.stop()
+    assert not any(ref() is not None for ref in seen)
+    assert grown < 150_000  # a count image is 1.3 MB; weak references are some
+
+
+@pytest.mark.parametrize("merge", EVERY)
+@pytest.mark.parametrize("wrong", ["dtype", "shape", "index", "weights", "in the middle"])
+def test_an_add_that_fails_adds_nothing(
+    merge: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = pt.PatchGrid((20, 23), 5, 2)
+    merger = pt.Merger(grid, merge=EVERY[merge])
+    patches = RNG.integers(0, 9, (len(grid), 5, 5)).astype(float)
+    merger.add(patches, np.arange(len(grid)))
+    before, counted = merger.result(), merger.coverage()
+    some = patches[:3] + 1
+    arguments: dict[str, tuple[Any, ...]] = {
+        "dtype": (some.astype(np.float32), [0, 1, 2]),
+        "shape": (some[:, :4], [0, 1, 2]),
+        "index": (some, [0, 1, len(grid)]),
+        "weights": (some, [0, 1, 2], [1, 1, 1]),
+        "in the middle": (some, [0, 1, 2]),
+    }
+    with monkeypatch.context() as patch:
+        if wrong == "in the middle" and merge == "a user's":
+            calls = itertools.count()
+
+            def accumulate(state: Any, values: Array, _: Any) -> None:
+                state[0][:2] += values[:2]
+                if next(calls) == 2:
+                    raise ValueError("the third patch is not to its liking")
+
+            object.__setattr__(EVERY[merge], "accumulate", accumulate)
+        elif wrong == "in the middle":
+            for kernel in (
+                "add_exactly",
+                "add_by_patch",
+                "maximum",
+                "minimum",
+                "claim",
+                "keep",
+                "moments",
+            ):
+                patch.setattr(loops, kernel, _fail)
+        with pytest.raises((TypeError, ValueError, IndexError)):
+            merger.add(*arguments[wrong])
+    EVERY["a user's"] = total()
+    np.testing.assert_array_equal(merger.result(), before)
+    np.testing.assert_array_equal(merger.coverage(), counted)
+
+
+def _fail(*_: Any) -> None:
+    raise ValueError("no")
+
+
+def test_sums_of_64_bit_integers_do_not_wrap_over_several_adds() -> None:
+    """Only the values of the last add were looked at: smaller ones on top of large ones wrapped."""
+    merger = pt.Merger(pt.PatchGrid(4, 4), merge="sum")
+    sums = 2**60
+    merger.add(np.full((1, 4), 2**60), [0])
+    for _ in range(40):
+        try:
+            merger.add(np.full((1, 4), 2**59), [0])
+        except OverflowError:
+            break
+        sums += 2**59
+    assert 2**61 < sums < 2**63
+    np.testing.assert_array_equal(merger.result(), sums)
+
+
+@given(st.data())
+def test_many_small_adds_are_one_large_one(data: st.DataObject) -> None:
+    merge = data.draw(st.sampled_from(sorted(MERGES)))
+    taper = data.draw(st.sampled_from([None, "hann"])) if merge in ("mean", "sum", "vote") else None
+    channel = data.draw(st.sampled_from([None, 0, 1, 2]))
+    batch = data.draw(st.booleans()) and channel is None
+    tail = data.draw(st.sampled_from(["shift", "respace", "drop"]))
+    grid = pt.PatchGrid((11, 14), (4, 3), (3, 2), tail=tail)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    shape = [2] * batch + [11, 14]
+    if channel is not None:
+        shape.insert(channel, 3)
+    dtype = data.draw(st.sampled_from([np.uint8, np.float32, np.float64, np.int64]))
+    image = rng.integers(0, 7, shape).astype(dtype)
+    if dtype in (np.float32, np.float64):
+        image = image + np.asarray(rng.random(shape) - 0.5, dtype)
+    axes = {"axes": (1, 2)} if batch else {"channel_axis": channel}
+    patches = pt.extract(image, grid, **axes)
+    n_axis = 1 if batch else 0
+    options = dict(merge=merge, weights=taper, fill=0, **axes)
+    whole, some = pt.Merger(grid, **options), pt.Merger(grid, **options)
+    rows = rng.permutation(np.r_[np.arange(len(grid)), rng.integers(0, len(grid), 9)])
+    whole.add(patches.take(rows, axis=n_axis), rows)
+    for part in np.array_split(rows, data.draw(st.integers(1, 20))):
+        some.add(patches.take(part, axis=n_axis), part)
+    np.testing.assert_array_equal(whole.coverage(), some.coverage())
+    if dtype in (np.float32, np.float64) and merge in ("mean", "sum", "var"):
+        np.testing.assert_allclose(whole.result(), some.result(), rtol=1e-13, atol=1e-15)
+    else:
+        np.testing.assert_array_equal(whole.result(), some.result())
+
+
+def test_a_merger_shows_itself_in_a_line() -> None:
+    merger = pt.Merger(pt.PatchGrid((40, 50), 8, 4), weights=np.ones((8, 8)))
+    assert "0 patches added" in repr(merger)
+    merger.add(np.zeros((3, 8, 8), np.float32), [0, 1, 2])
+    assert "3 patches of float32 added" in repr(merger)
+    assert "\n" not in repr(merger)
+    assert len(repr(merger)) < 200
