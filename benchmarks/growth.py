@@ -135,6 +135,35 @@ def matrix(size: float) -> Iterator[Point]:
             yield Point(f"{name}, {side}x{side}", len(X), X.size, task)
 
 
+def merger(size: float) -> Iterator[Point]:
+    """`Merger.add` into images of two sizes, float64, and the same loop in NumPy."""
+    import numpy as np
+
+    import pantile as pt
+
+    rng = np.random.default_rng(0)
+    for n, p in ((8, 64), (16, 8)):
+        for whole in (500, 4000):
+            side = _side(whole, size)
+            grid = pt.PatchGrid((side, side), p)
+            patches, rows = rng.normal(size=(n, p, p)), rng.integers(0, len(grid), n)
+            total, weight, filled = np.zeros((side, side)), np.zeros((side, side)), pt.Merger(grid)
+
+            def loop(
+                patches: Array = patches, rows: Array = rows, grid: Any = grid,
+                total: Array = total, weight: Array = weight,
+            ) -> None:  # fmt: skip
+                for patch, row in zip(patches, rows, strict=True):
+                    place = grid[int(row)]
+                    total[place] += patch
+                    weight[place] += 1
+
+            name = f"{n} of {p}x{p} into {side}x{side}"
+            add = partial(filled.add, patches, rows)
+            yield Point(f"add {name}", n, n * p * p, add)
+            yield Point(f"loop, {name}", n, n * p * p, loop)
+
+
 def _side(whole: int, size: float) -> int:
     """A side so that the image has ``size`` times as many elements, but room for patches."""
     return max(100, round(whole * math.sqrt(size)))
@@ -166,6 +195,7 @@ SERIES: dict[str, Series] = {
     "workers": workers,
     "merge": merge,
     "matrix": matrix,
+    "merger": merger,
 }
 
 

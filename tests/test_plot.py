@@ -219,7 +219,41 @@ def test_many_components_are_the_first_ones():
     assert "the first 9 of 49" in ax.texts[-1].get_text()
 
 
+def test_a_grid_is_drawn_without_an_image():
+    made = pt.PatchGrid((20, 30), 6, 5)
+    alone, beside = plot.grid(made, ax=axes()), plot.grid(None, made, ax=axes())
+    assert boxes(alone) == boxes(beside)
+    assert len(boxes(alone)) == made.n_patches
+    assert not alone.images
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_patches_in_colour_are_no_strips(dtype):
+    """What `extract` gives of a photo, ``(n, 39, 39, 3)``, one tile for each patch."""
+    photo = RNG.random((60, 60, 3)) * (255 if dtype is np.uint8 else 1)
+    patches = pt.extract(photo.astype(dtype), 39, 21, channel_axis=-1)
+    assert patches.shape == (4, 39, 39, 3)
+    picture = np.asarray(plot.montage(patches, columns=2, ax=axes()).images[0].get_array())
+    assert picture.shape == (80, 80, 4)
+    scaled = (patches - float(patches.min())) / float(np.ptp(patches))
+    np.testing.assert_allclose(picture[:39, 41:, :3], scaled[1], atol=1e-6)
+    on_grid = plot.montage(patches.reshape(2, 2, 39, 39, 3), ax=axes()).images[0].get_array()
+    np.testing.assert_array_equal(on_grid, picture)
+
+
+def test_what_holds_no_colours_is_drawn_in_grey():
+    def shape(patches, **options):
+        return plot.montage(patches, ax=axes(), **options).images[0].get_array().shape
+
+    assert shape(pt.patchify(IMAGE / 600, 3, 3)) == (6 * 4 - 1, 10 * 4 - 1)  # small patches
+    assert shape(RNG.standard_normal((2, 5, 9, 3))) == (2 * 10 - 1, 5 * 4 - 1)  # beyond 0..1
+    assert shape(RNG.random((2, 5, 9, 3)), channel_axis=None) == (2 * 10 - 1, 5 * 4 - 1)
+    assert shape(RNG.random((2, 5, 9, 3)), columns=2) == (5, 19, 4)
+
+
 MISTAKES = {
+    "a grid and a patch": (lambda: plot.grid(pt.PatchGrid(8, 2), 3), TypeError, "alone"),
+    "no patch": (lambda: plot.grid(IMAGE), TypeError, "patch is missing"),
     "3-D grid": (lambda: plot.grid(None, pt.PatchGrid((4, 4, 4), 2)), ValueError, "slice"),
     "3-D coverage": (lambda: plot.coverage(pt.PatchGrid((4, 4, 4), 2)), ValueError, "two of its axes"),
     "batch axes": (lambda: plot.grid(np.zeros((3, 8, 8)), (2, 2)), ValueError, "channel_axis"),

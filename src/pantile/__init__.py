@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .names import lazy_names
 
 if TYPE_CHECKING:
+    from . import (
+        compat as compat,
+    )
+    from . import (
+        files as files,
+    )
+    from . import (
+        integrations as integrations,
+    )
+    from . import (
+        learn as learn,
+    )
+    from . import (
+        plot as plot,
+    )
+    from . import (
+        testing as testing,
+    )
+    from . import (
+        tileset as tileset,
+    )
     from .engine.map import map_patches, plan
     from .engine.plan import Plan
     from .geometry import PatchGrid
@@ -31,7 +53,7 @@ __all__ = [
     "unpatchify",
 ]
 
-# Where each name lives; it is loaded when it is first used, so that importing pantile costs next to nothing.
+_PACKAGES = ["compat", "files", "integrations", "learn", "plot", "testing", "tileset"]
 _HOMES = {
     "Merge": "verbs.custom",
     "Merger": "verbs.merger",
@@ -46,13 +68,5 @@ _HOMES = {
     "unpatchify": "verbs.unpatchify",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pantile' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # a type checker reads the imports above, and sees a name that is misspelt
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, _PACKAGES)

@@ -7,18 +7,14 @@ data without a word, ours refuses or has a named option. ``docs/compat.md`` list
 
 from __future__ import annotations
 
-from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING
+
+from ..names import lazy_names
+
+if TYPE_CHECKING:
+    from . import matlab, numpy, patchify, skimage, sklearn, torch
 
 __all__ = ["matlab", "numpy", "patchify", "skimage", "sklearn", "torch"]
 
-
-def __getattr__(name: str) -> ModuleType:
-    # scikit-learn and torch are imported by nobody who does not ask for them
-    if name not in __all__:
-        raise AttributeError(f"module 'pantile.compat' has no attribute {name!r}")
-    return import_module(f".{name}", __name__)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # scikit-learn and torch are imported by nobody who does not ask for them
+    __getattr__, __dir__ = lazy_names(__name__, modules=__all__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import math
 from collections import Counter
@@ -258,9 +259,28 @@ class Plan:
     def _shown(self, per_axis: tuple[int, ...]) -> str:
         return "x".join(str(n) for k, n in enumerate(per_axis) if k != self.job.frame.channel)
 
+    def __repr__(self) -> str:
+        merge = None if self.job.rule is None else self.job.rule.merge
+        return (
+            f"<Plan {tuple(self.source.shape)} {self.job.dtype}; {self.grid!r}; merge={merge!r};"
+            f" {self.tasks:,} tiles, {readable(self.projected_bytes)} held, {self.workers} {self._who}>"
+        )
+
+    def _repr_html_(self) -> str:
+        style = "style='text-align:left;padding:2px 8px'"
+        rows = "".join(
+            f"<tr><th {style}>{name}</th><td {style}>{html.escape(value)}</td></tr>"
+            for name, value in self._lines().items()
+        )
+        return f"<div><code>{html.escape(repr(self))}</code><table style='margin-top:6px'>{rows}</table></div>"
+
     def __str__(self) -> str:
+        return "\n".join(f"{name:<9} {value}" for name, value in self._lines().items())
+
+    def _lines(self) -> dict[str, str]:
+        """What is printed, a row each."""
         counts = " x ".join(f"{n:,}" for n in self.grid.counts)
-        lines = {
+        return {
             "patches": f"{counts} = {self.n_patches:,} of {'x'.join(map(str, self.job.frame.patch_shape))}",
             "expanded": f"{readable(self.expanded_bytes)} that are never held",
             "held": f"{readable(self.projected_bytes)} beside the image"
@@ -272,7 +292,6 @@ class Plan:
             "batches": self._calls,
             "workers": f"{self.workers} {self._who}",
         }
-        return "\n".join(f"{name:<9} {value}" for name, value in lines.items())
 
     @property
     def _calls(self) -> str:

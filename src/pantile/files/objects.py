@@ -33,6 +33,9 @@ class ArrayReader:
         self.array.flags.writeable = False
         self.shape, self.dtype = checked_facts("image", array)
 
+    def __repr__(self) -> str:
+        return f"ArrayReader(shape={self.shape}, dtype={self.dtype})"
+
     def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
         return self.array[key].astype(self.dtype, copy=False)
 
@@ -55,6 +58,9 @@ class ObjectReader:
     def __init__(self, source: Any, chunks: tuple[int, ...] | None, name: str) -> None:
         self.source, self.chunks, self.name = source, chunks, name
         self.shape, self.dtype = checked_facts("image", source)
+
+    def __repr__(self) -> str:
+        return f"ObjectReader({self.name}, shape={self.shape}, dtype={self.dtype})"
 
     def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
         with reading(self.name):

@@ -67,6 +67,9 @@ class PatchSequence(lightgbm.Sequence):  # type: ignore[misc]
         row = matrix.dtype.itemsize * matrix.shape[1]
         self.batch_size = batch_size or max(1, (16 << 20) // row)
 
+    def __repr__(self) -> str:
+        return f"PatchSequence({self.matrix!r}, batch_size={self.batch_size})"
+
     def __len__(self) -> int:
         return len(self.matrix)
 

@@ -77,6 +77,10 @@ class PatchDataset:
         self.dtype = dtype
         self.transform = transform
 
+    def __repr__(self) -> str:
+        more = "" if self.targets is None else ", with targets"
+        return f"PatchDataset({self.matrix!r}{more})"
+
     def __len__(self) -> int:
         return len(self.matrix)
 
@@ -191,6 +195,12 @@ class BlockShuffleSampler:
         self.seed = seed
         self.drop_last = drop_last
         self.epoch = 0
+
+    def __repr__(self) -> str:
+        options = (
+            f"block={self.block}, pool={self.pool}, seed={self.seed}, drop_last={self.drop_last}"
+        )
+        return f"BlockShuffleSampler({self.n}, {self.batch_size}, {options})"
 
     def set_epoch(self, epoch: int) -> None:
         """Which order comes next. Without it every epoch that begins takes the next one."""

@@ -73,6 +73,9 @@ class PatchDataIter(xgboost.DataIter):  # type: ignore[misc]
         self._size = max(1, int(nbytes) // (4 * matrix.shape[1]))
         self._at = 0
 
+    def __repr__(self) -> str:
+        return f"PatchDataIter({self._matrix!r}, {len(self)} blocks)"
+
     def __len__(self) -> int:
         """How many blocks there are."""
         return -(-len(self._matrix) // self._size)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..names import lazy_names
 
 if TYPE_CHECKING:
     from .discriminant import PatchLDA
@@ -32,18 +33,14 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pantile.learn' has no attribute {name!r}")
+def _check() -> None:
     try:
         import sklearn  # noqa: F401
     except ImportError:
         raise ImportError(
             'pantile.learn needs scikit-learn: pip install "pantile[learn]"'
         ) from None
-    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    return value
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, check=_check)

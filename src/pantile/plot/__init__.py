@@ -4,8 +4,27 @@ Every function takes ``ax=None`` (then the current axes), draws on it, and retur
 figure or changes a setting of matplotlib.
 """
 
-from .layout import grid
-from .maps import coverage, weight_sum
-from .mosaic import components, montage
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..names import lazy_names
+
+if TYPE_CHECKING:
+    from .layout import grid
+    from .maps import coverage, weight_sum
+    from .mosaic import components, montage
 
 __all__ = ["components", "coverage", "grid", "montage", "weight_sum"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "components": "mosaic",
+            "coverage": "maps",
+            "grid": "layout",
+            "montage": "mosaic",
+            "weight_sum": "maps",
+        },
+    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "Array",
@@ -22,7 +25,7 @@ Array = npt.NDArray[Any]
 QUIET = "0.35"
 
 
-def axes_or_current(ax: Any) -> Any:
+def axes_or_current(ax: Axes | None) -> Axes:
     """``ax``, or the current axes of pyplot."""
     if ax is not None:
         if not hasattr(ax, "add_collection"):
@@ -32,7 +35,8 @@ def axes_or_current(ax: Any) -> Any:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError('pantile.plot needs matplotlib: pip install "pantile[plot]"') from error
-    return pyplot.gca()
+    current: Axes = pyplot.gca()
+    return current
 
 
 def require_planar(ndim: int, what: str, instead: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from .canvas import (
     show_signal,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 __all__ = ["grid"]
 
 LINE = "#c2410c"
@@ -32,15 +35,15 @@ INSTEAD = "draw a slice, plot.grid(image[k], patch[1:], step), or two axes of th
 
 
 def grid(
-    image: npt.ArrayLike | None,
-    patch: int | Sequence[int] | PatchGrid,
+    image: npt.ArrayLike | PatchGrid | None,
+    patch: int | Sequence[int] | PatchGrid | None = None,
     step: int | Sequence[int] = 1,
     *,
     channel_axis: int | None = None,
     indices: npt.ArrayLike | None = None,
-    ax: Any = None,
+    ax: Axes | None = None,
     cmap: Any = "gray",
-) -> Any:
+) -> Axes:
     """The patches of a grid as outlines over an image, or as bars below a signal; returns the axes.
 
     The first patch is filled, its neighbours dashed, padding dotted. Of more than 64 patches some
@@ -48,9 +51,10 @@ def grid(
 
     Parameters
     ----------
-    image : array_like or None
-        An image of 2 axes, a signal of 1, with a channel axis or without. None draws a bare grid.
-    patch, step
+    image : array_like or PatchGrid
+        An image of 2 axes, a signal of 1, with a channel axis or without; or a grid alone, which is
+        drawn bare (None and the grid as ``patch`` mean the same).
+    patch, step : optional
         The shape of a patch and the elements between patches, or a `PatchGrid`.
     channel_axis : int, optional
         An axis of 1, 3 or 4 colours.
@@ -74,7 +78,14 @@ def grid(
     >>> ax = grid(np.eye(9), pt.PatchGrid((9, 9), 4, 3), ax=Figure().subplots())
     >>> len(ax.patches)  # nine patches and the frame of the image
     10
+    >>> ax = grid(pt.PatchGrid((9, 9), 4, 3), ax=Figure().subplots())
     """
+    if isinstance(image, PatchGrid):
+        if patch is not None:
+            raise TypeError(
+                "patch goes with an image: give the grid alone, plot.grid(grid), or plot.grid(image, patch)"
+            )
+        image, patch = None, image
     array = None if image is None else as_array(image)
     made = _grid_of(array, patch, step, channel_axis)
     require_planar(made.ndim, "grids", INSTEAD)
@@ -92,11 +103,13 @@ def grid(
 
 
 def _grid_of(array: Array | None, patch: Any, step: Any, channel_axis: int | None) -> PatchGrid:
+    if patch is None:
+        raise TypeError("patch is missing: plot.grid(image, patch, step), or plot.grid(grid)")
     if array is not None:
         return frame_of(array.shape, patch, step, channel_axis=channel_axis).grid
     if not isinstance(patch, PatchGrid):
         raise TypeError(
-            "without an image the grid must be given: plot.grid(None, PatchGrid(shape, patch))"
+            "without an image the grid must be given: plot.grid(PatchGrid(shape, patch))"
         )
     return patch
 

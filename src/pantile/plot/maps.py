@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from ..geometry import AxisGrid, PatchGrid
 from ..kernels.tapers import resolve_weights
 from ..verbs.unpatchify import unpatchify
 from .canvas import Array, axes_or_current, noted, require_planar, show_frame, show_signal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["coverage", "weight_sum"]
 
@@ -21,8 +24,8 @@ INSTEAD = "draw two of its axes, PatchGrid(shape[-2:], patch[-2:], step[-2:])"
 
 
 def coverage(
-    grid: PatchGrid, *, ax: Any = None, cmap: Any = "viridis", colorbar: bool = True
-) -> Any:
+    grid: PatchGrid, *, ax: Axes | None = None, cmap: Any = "viridis", colorbar: bool = True
+) -> Axes:
     """A map of how many patches touch each element, holes in red; returns the axes.
 
     An axis of more than 1024 elements is drawn in cells that show their least covered element.
@@ -41,10 +44,10 @@ def weight_sum(
     grid: PatchGrid,
     weights: Any = None,
     *,
-    ax: Any = None,
+    ax: Axes | None = None,
     cmap: Any = "viridis",
     colorbar: bool = True,
-) -> Any:
+) -> Axes:
     """A map of the sum of the weights in each element, which a mean divides by; returns the axes.
 
     ``weights`` are those of `unpatchify`: a window's name, one vector per axis, or an array of the
@@ -96,10 +99,10 @@ def _draw(
     vectors: list[Array],
     whole: Array | None,
     label: str,
-    ax: Any,
+    ax: Axes | None,
     cmap: Any,
     colorbar: bool,
-) -> Any:
+) -> Axes:
     ax = axes_or_current(ax)
     if grid.ndim == 1:
         _draw_line(ax, grid.axis_grids[0], vectors[0] if whole is None else whole, label)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..geometry.arguments import as_count
 from .canvas import Array, axes_or_current, noted, show_signal, unit_range
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["components", "montage"]
 
@@ -23,14 +26,14 @@ READABLE = 4.0  # points
 def montage(
     patches: npt.ArrayLike,
     *,
-    channel_axis: int | None = None,
+    channel_axis: int | Literal["auto"] | None = "auto",
     columns: int | None = None,
     most: int = MOST,
-    scale: str = "all",
+    scale: Literal["all", "each"] = "all",
     titles: Sequence[str] | None = None,
     cmap: Any = "gray",
-    ax: Any = None,
-) -> Any:
+    ax: Axes | None = None,
+) -> Axes:
     """Patches side by side in one picture; returns the axes.
 
     Parameters
@@ -38,8 +41,11 @@ def montage(
     patches : array_like
         ``(n, rows, columns)`` as `extract` gives them, ``(n0, n1, rows, columns)`` as `patchify`
         does (then they lie as on the grid), or ``(n, size)`` of a signal, which become lines.
-    channel_axis : int, optional
-        The axis of 1, 3 or 4 colours.
+    channel_axis : int, "auto" or None
+        The axis of 1, 3 or 4 colours; None where there is none. With "auto" a last axis of 3 or 4
+        holds colours if the values can be colours (uint8, or floats in 0..1) and the axis before it
+        is longer than 4: ``(n, 39, 39, 3)`` are patches in colour, ``(n0, n1, 3, 3)`` small ones
+        on their grid.
     columns : int, optional
         Patches in a row; by default as many as suit the shape of the axes.
     most : int
@@ -79,12 +85,16 @@ def montage(
     return _draw_tiles(ax, array[kept], columns, scale, shown, cmap, note)
 
 
-def _stacked(patches: npt.ArrayLike, channel_axis: int | None) -> tuple[Array, int]:
+def _stacked(
+    patches: npt.ArrayLike, channel_axis: int | Literal["auto"] | None
+) -> tuple[Array, int]:
     """Patches as ``(n, ...)`` with channels last, and how many stood in a row of the grid (0: no grid)."""
     array = np.asarray(patches)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"patches must hold real numbers to be drawn, got dtype {array.dtype}")
     channels: tuple[int, ...] = ()
+    if channel_axis == "auto":
+        channel_axis = -1 if _coloured(array) else None
     if channel_axis is not None:
         array = np.moveaxis(array, channel_axis, -1)
         channels = array.shape[-1:]
@@ -103,6 +113,18 @@ def _stacked(patches: npt.ArrayLike, channel_axis: int | None) -> tuple[Array, i
     return array, 0
 
 
+def _coloured(array: Array) -> bool:
+    """Whether the last axis looks like red, green and blue (and opacity)."""
+    if array.ndim not in (4, 5) or array.shape[-1] not in (3, 4) or not array.size:
+        return False
+    if array.shape[-2] <= 4:  # 3 columns rather than 3 colours
+        return False
+    if array.dtype.kind != "f":
+        return array.dtype == np.uint8
+    least, most = np.fmin.reduce(array, axis=None), np.fmax.reduce(array, axis=None)
+    return bool(least >= 0 and most <= 1)  # NaN is skipped
+
+
 def _kept(n: int, most: int) -> tuple[Array, str]:
     if n <= most:
         return np.arange(n), ""
@@ -119,14 +141,14 @@ def _columns(ax: Any, n: int, columns: int | None, patch: tuple[int, ...]) -> in
 
 
 def _draw_tiles(
-    ax: Any,
+    ax: Axes,
     tiles: Array,
     columns: int,
     scale: str,
     titles: Sequence[str | None],
     cmap: Any,
     note: str,
-) -> Any:
+) -> Axes:
     coloured = tiles.ndim == 4 and tiles.shape[-1] > 1
     tiles = tiles if coloured else tiles.reshape(tiles.shape[:3])
     n, (high, wide) = len(tiles), tiles.shape[1:3]
@@ -141,7 +163,7 @@ def _draw_tiles(
         canvas[top : top + high, left : left + wide] = _opaque(tile) if coloured else tile
         if font:
             middle = left + wide / 2 - 0.5
-            ax.text(middle, top - 0.7, titles[k], ha="center", va="bottom", fontsize=font)
+            ax.text(middle, top - 0.7, titles[k] or "", ha="center", va="bottom", fontsize=font)
     ax.imshow(canvas, cmap=cmap, vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     noted(ax, note)
@@ -174,7 +196,9 @@ def _scaled(tiles: Array, scale: str) -> Array:
     return unit_range(tiles) if scale == "all" else np.stack([unit_range(tile) for tile in tiles])
 
 
-def _draw_lines(ax: Any, array: Array, most: int, scale: str, titles: Sequence[str] | None) -> Any:
+def _draw_lines(
+    ax: Axes, array: Array, most: int, scale: str, titles: Sequence[str] | None
+) -> Axes:
     """Patches of a signal as lines below each other."""
     kept, note = _kept(len(array), most)
     shown = _scaled(array[kept], scale)
@@ -198,8 +222,8 @@ def components(
     most: int = 36,
     columns: int | None = None,
     cmap: Any = "RdBu_r",
-    ax: Any = None,
-) -> Any:
+    ax: Axes | None = None,
+) -> Axes:
     """Components as patches, each in its own range around 0; returns the axes.
 
     Parameters

@@ -5,6 +5,16 @@ that arrays agree, `pantile.testing.strategies` draws grids, images and weights 
 `pantile[testing]`).
 """
 
-from . import compare, slow
+from __future__ import annotations
 
-__all__ = ["compare", "slow"]
+from typing import TYPE_CHECKING
+
+from ..names import lazy_names
+
+if TYPE_CHECKING:
+    from . import compare, fuzz, slow, strategies
+
+__all__ = ["compare", "fuzz", "slow", "strategies"]
+
+if not TYPE_CHECKING:  # Hypothesis is imported by nobody who does not ask for it
+    __getattr__, __dir__ = lazy_names(__name__, modules=__all__)

@@ -29,7 +29,7 @@ try:
     from hypothesis import strategies as st
 except ImportError as error:  # pragma: no cover
     raise ImportError(
-        "pantile.testing.strategies needs Hypothesis: pip install pantile[testing]"
+        'pantile.testing.strategies needs Hypothesis: pip install "pantile[testing]"'
     ) from error
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -66,10 +66,18 @@ class Merge:
             if not callable(getattr(self, name)):
                 raise TypeError(f"Merge needs a function for {name}, got {getattr(self, name)!r}")
 
+    def __repr__(self) -> str:
+        said = (f"{f.name}={_name(getattr(self, f.name))}" for f in fields(self))
+        return f"Merge({', '.join(said)})"
+
     def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """The dtype of the values, found by finalizing an empty state of one element."""
         with np.errstate(all="ignore"):
             return np.asarray(self.finalize(tuple(self.init((1,), dtype)))).dtype
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 @dataclass(frozen=True)
