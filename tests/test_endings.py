@@ -212,7 +212,9 @@ def test_ctrl_c_in_a_call_that_works_on_all_cores_leaves_nothing_at_work(
     def task(number: int) -> None:
         begun.append(number)
         if number == 0:
-            signal.raise_signal(signal.SIGINT)  # the main thread, which waits, gets it
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGINT)
         time.sleep(0.2)
         ended.append(number)
 

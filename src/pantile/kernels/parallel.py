@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
@@ -26,37 +26,52 @@ def each_in_parallel(task: Callable[[Any], None], items: Sequence[Any]) -> None:
         for item in items:
             task(item)
         return
-    gate = _Gate(task)
+    gate = _Gate(task, len(items))
     try:
-        # each in a copy of the caller's context, so that numpy.errstate holds in every thread
-        futures = [_pool().submit(copy_context().run, gate.run, item) for item in items]
-        wait(futures)
-    except BaseException:  # Ctrl-C, wherever it came in
+        for number, item in enumerate(items):
+            # each in a copy of the caller's context, so that numpy.errstate holds in every thread
+            _pool().submit(copy_context().run, gate.run, number, item)
+        gate.wait()
+    except BaseException:  # one of a task, or Ctrl-C, wherever it came in
         gate.close()
         raise
-    for future in futures:
-        future.result()
 
 
 class _Gate:
-    """Lets a task run until it is closed; then what has not begun does nothing, and what has is waited for."""
+    """Lets a task run until it is closed; then what has not begun does nothing, and what has is waited for.
 
-    def __init__(self, task: Callable[[Any], None]) -> None:
-        self.task = task
+    (`concurrent.futures.wait` may leave futures locked where Ctrl-C interrupts it.)
+    """
+
+    def __init__(self, task: Callable[[Any], None], n: int) -> None:
+        self.task, self.left = task, n
         self.at_work, self.closed = 0, False
+        self.errors: list[tuple[int, BaseException]] = []
         self.changed = threading.Condition()
 
-    def run(self, item: Any) -> None:
+    def run(self, number: int, item: Any) -> None:
         with self.changed:
             if self.closed:
                 return
             self.at_work += 1
         try:
             self.task(item)
+        except BaseException as error:
+            self.errors.append((number, error))
         finally:
             with self.changed:
                 self.at_work -= 1
+                self.left -= 1
                 self.changed.notify_all()
+
+    def wait(self) -> None:
+        """Until all have ended; raises the first exception."""
+        with self.changed:
+            while self.left:
+                self.changed.wait()
+        errors, self.errors = self.errors, []  # else they would keep each other alive
+        if errors:
+            raise min(errors, key=lambda found: found[0])[1]
 
     def close(self) -> None:
         with self.changed:
