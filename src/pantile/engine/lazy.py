@@ -24,7 +24,7 @@ from ..verbs.chunked import (
     new_array,
     reaching,
 )
-from ..verbs.frame import Frame, exchanged
+from ..verbs.frame import Frame, exchanged, to_array
 from ..verbs.merges import cast, check_fill
 from ..verbs.reductions import State
 from ..verbs.selection import touched
@@ -273,7 +273,7 @@ class _Finish:
         slab = self.frame.restored(values)
         if self.finalize is None:
             return slab
-        found = np.asarray(self.finalize(slab))
+        found = to_array(self.finalize(slab), "what finalize returned")
         expected = [slab.shape]
         channel = self.frame.channel
         if channel is not None:

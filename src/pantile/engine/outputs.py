@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..geometry.tiles import Bounds
 from ..verbs.deposit import Deposit
-from ..verbs.frame import Frame, single_axis, whole_axis
+from ..verbs.frame import Frame, single_axis, to_array, whole_axis
 from ..verbs.merges import Rule, check_holes
 from ..verbs.reductions import Reduction, State
 
@@ -39,8 +39,8 @@ def as_results(value: Any, n: int) -> list[NDArray[Any]]:
     """The results of one call as arrays of ``n`` patches each."""
     results = []
     for k, item in enumerate(value if isinstance(value, tuple) else (value,)):
-        array = np.asarray(item)
         which = f"result {k} of func" if isinstance(value, tuple) else "what func returned"
+        array = to_array(item, which)
         if item is None or array.dtype == object:
             found = type(item).__name__ if item is None else "objects"
             raise TypeError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..geometry.tiles import Blocks, Bounds, Index, Tile, Tiling
 from ..verbs.assembly import Joiner, Piece
-from ..verbs.frame import Frame, exchanged
+from ..verbs.frame import Frame, exchanged, to_array
 from ..verbs.merges import Rule, cast, check_fill
 from ..verbs.reductions import State
 from ..verbs.selection import touched
@@ -232,7 +232,7 @@ def finalized(
     """``finalize(slab)``, with ``place`` and ``shape`` changed where it drops or resizes the channel axis."""
     where = ", ".join(f"{s.start}:{s.stop}" for s in place)
     try:
-        result = np.asarray(finalize(slab))
+        result = to_array(finalize(slab), "what finalize returned")
     except Exception as error:
         error.add_note(f"pantile: in finalize, for image region [{where}]")
         raise

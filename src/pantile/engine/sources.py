@@ -29,8 +29,12 @@ class _Turned:
 
 
 def as_source(image: Any) -> Any:
-    """A reader of what can be read by slices (a path, a store, any such object), else an array."""
+    """A reader of what can be read by slices (a path, a store, any such object), else an array.
+
+    What shows its memory (arrays of other libraries, tensors) is seen as an array, without a copy.
+    """
     lazy = all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__"))
+    lazy = lazy and not (hasattr(image, "__dlpack__") or hasattr(image, "__array_interface__"))
     if isinstance(image, np.ndarray) or not (lazy or isinstance(image, str | os.PathLike)):
         return as_array(image)
     if hasattr(image, "fingerprint"):
