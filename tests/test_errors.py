@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -470,3 +472,69 @@ def test_results_whose_shape_changes_between_batches_are_refused():
 
     with pytest.raises(ValueError, match="func"):
         pt.map_patches(func, IMAGE, 3, batch_bytes=300, workers=1)
+
+
+# Messages that say what was meant
+
+
+def test_a_func_that_slices_the_wrong_axis_is_told_what_it_returned():
+    """`b[:, :, 0]` of patches in colour: it only said that 169 of 640 positions were uncovered."""
+    with pytest.raises(
+        ValueError, match=r"returned \(n, 16, 3\) for \(n, 16, 16, 3\).*smaller patches"
+    ):
+        pt.map_patches(lambda b: b[:, :, 0], np.zeros((64, 80, 3)), 16, channel_axis=-1)
+    with pytest.raises(ValueError, match=r"returned \(n, 3, 16, 16\) for \(n, 16, 16, 3\)"):
+        pt.map_patches(
+            lambda b: b.transpose(0, 3, 1, 2), np.zeros((64, 80, 3)), 16, channel_axis=-1
+        )
+
+
+VERBS = [pt.extract, pt.patchify, pt.PatchMatrix, lambda x, p: pt.map_patches(lambda b: b, x, p)]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("shape", "patch", "said"),
+    [
+        ((12, 5000), 720, r"patch=\(720,\).*channel_axis=0"),
+        ((2, 3, 64, 64), 16, r"patch=\(16, 16\).*channel_axis=1"),
+        ((64, 80, 3), 8, r"patch=\(8, 8\) with axes=\(0, 1\).*channel_axis=2"),
+    ],
+)
+def test_one_number_for_all_axes_where_some_are_thin(verb, shape, patch, said):
+    said = said.partition(".*")[0] if verb is pt.patchify else said  # it has no channel axis
+    with pytest.raises(ValueError, match=said):
+        verb(np.zeros(shape), patch)
+
+
+@pytest.mark.parametrize(("shape", "patch"), [((12, 5000), (720,)), ((2, 3, 64, 64), (16, 16))])
+def test_what_that_message_says_works(shape, patch):
+    assert pt.extract(np.zeros(shape), patch).shape[-len(patch) :] == patch
+    assert pt.extract(np.zeros(shape), patch, channel_axis=len(shape) - len(patch) - 1).size
+
+
+def test_an_image_in_colour_is_not_fitted_as_a_volume():
+    """Padding made it one, 3 elements thick."""
+    from pantile.learn import PatchKMeans
+
+    for model in (PatchPCA(8), PatchKMeans(patch=8)):
+        with pytest.raises(ValueError, match="channel_axis=2"):
+            model.fit(np.zeros((40, 50, 3)))
+
+
+def test_a_mask_is_not_lost_by_fit():
+    with pytest.raises(TypeError, match="masked array"):
+        PatchPCA(4).fit(np.ma.masked_less(np.arange(400.0).reshape(20, 20), 5))
+
+
+@pytest.mark.parametrize(("size", "patch", "step"), [(100, 39, 10), (101, 16, 7), (50, 7, 30)])
+def test_a_step_that_leaves_elements_over_is_told_what_divides(size, patch, step):
+    with pytest.raises(ValueError, match="choose step=") as caught:
+        pt.PatchGrid(size, patch, step, tail="error")
+    said = str(caught.value)
+    offered = re.search(r"choose step=(\d+)(?: or (\d+))?", said)
+    for other in filter(None, offered.groups()):
+        pt.PatchGrid(size, patch, int(other), tail="error")
+    other = re.search(r"or patch=(\d+) with step", said)
+    if other:
+        pt.PatchGrid(size, int(other[1]), step, tail="error")

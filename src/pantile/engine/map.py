@@ -77,8 +77,9 @@ def map_patches(
         smaller (it stands in the middle), of any dtype, with other channels, with none, or with a
         new last axis; or a tuple of such arrays, for several images. Called exactly once per patch.
     image : array_like or path
-        An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; or anything with ``shape``, ``dtype``
-        and slice access (Zarr arrays, HDF5 datasets), which is read a tile at a time.
+        An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; or
+        anything with ``shape``, ``dtype`` and slice access (Zarr arrays, HDF5 datasets), which is
+        read a tile at a time.
     patch, step
         The shape of a patch and the elements between patches, or a `PatchGrid`.
     axes, channel_axis : optional

@@ -65,10 +65,29 @@ def output_of(kind: Kind, frame: Frame, rule: Rule, scale: tuple[int, ...], whol
     result = _result_frame(kind, frame, scale)
     rule.check(result, kind.dtype)
     if whole:
-        check_holes(result, rule.fill)
+        _check_cover(kind, frame, result, scale, rule.fill)
     return Output(
         kind, result, rule.reduction(result, kind.dtype, whole), rule.result_dtype(kind.dtype)
     )
+
+
+def _check_cover(
+    kind: Kind, frame: Frame, result: Frame, scale: tuple[int, ...], fill: Any
+) -> None:
+    """Refuse holes, and say where they come from: patches that ``func`` has made smaller, maybe by mistake."""
+    try:
+        check_holes(result, fill)
+    except ValueError as error:
+        whole = tuple(p * s for p, s in zip(frame.grid.patch, scale, strict=True))
+        plain = [k >= result.n_batch and k != result.channel for k in range(len(result.axes))]
+        found = tuple(p for p, patched in zip(result.patch, plain, strict=True) if patched)
+        if found == whole:
+            raise
+        got, gave = (f"(n, {', '.join(map(str, p))})" for p in (frame.patch_shape, kind.shape))
+        raise ValueError(
+            f"func returned {gave} for {got}, which is taken for smaller patches, {found} of {whole},"
+            f" that stand in the middle; then {error}"
+        ) from None
 
 
 def _result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:

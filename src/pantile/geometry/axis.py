@@ -208,6 +208,18 @@ class AxisGrid:
 _CHANNELS = " (if that axis holds channels, name it: channel_axis=)"
 
 
+def _that_divide(room: int, step: int, dilation: int, patch: int) -> str:
+    """The nearest steps, and patches, with which nothing is left over."""
+    lower = next(s for s in range(min(step, room), 0, -1) if room % s == 0)
+    upper = next((s for s in range(step + 1, min(room, 4 * step) + 1) if room % s == 0), None)
+    steps = " or ".join(str(s) for s in (lower, upper) if s is not None)
+    near = (p for k in range(1, step + 1) for p in (patch + k, patch - k))
+    fits = (p for p in near if p >= 1 and (room - (p - patch) * dilation) % step == 0)
+    found = next((p for p in fits if room - (p - patch) * dilation >= 0), None)
+    patches = "" if found is None else f" (or patch={found} with step={step})"
+    return f"choose step={steps}{patches}"
+
+
 def resolve_axis(
     size: int,
     patch: int,
@@ -237,7 +249,8 @@ def resolve_axis(
     if tail == "error" and room % step:
         raise ValueError(
             f"step={step} does not divide the {room} elements a patch can move along axis {axis} (tail='error'):"
-            f" {room % step} are left over; choose another step, pad=, or another tail such as 'shift'"
+            f" {room % step} are left over; {_that_divide(room, step, dilation, patch)}, pad=, or another tail such as"
+            " 'shift'"
         )
     if tail != "pad":
         step = min(step, room + 1)

@@ -16,7 +16,7 @@ from ..geometry.arguments import as_axis, is_many
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.parts import images_in
-from ..verbs.frame import refuse_path
+from ..verbs.frame import as_array, fewer_axes
 from .labels import UNLABELLED
 
 __all__ = ["UNLABELLED", "PatchModel", "images_of", "is_number", "row_slabs"]
@@ -66,6 +66,9 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
                 f"patch={self.patch!r} has {n} axes, but an image of shape {tuple(shape)} with"
                 f" channel_axis={self.channel_axis} has {len(sizes)} to cut"
             )
+        hint = fewer_axes(shape, self.patch, range(len(shape))) if n == len(shape) > 2 else None
+        if hint is not None:  # padded, it would fit, as a volume a few elements thick
+            raise ValueError(hint)
         return PatchGrid(
             sizes[len(sizes) - n :], self.patch, self.step, pad=self.pad, pad_mode=self.pad_mode
         )
@@ -172,9 +175,7 @@ def images_of(images: Images) -> tuple[bool, list[Array]]:
         raise ValueError("image is an empty list: give an image or a list of one or more")
     listed = images_in(images)
     each = [images] if listed is None else listed
-    for image in each:
-        refuse_path(image)
-    return listed is not None, [np.asarray(image) for image in each]
+    return listed is not None, [as_array(image) for image in each]
 
 
 def row_slabs(matrix: PatchMatrix, columns: int) -> Iterator[tuple[slice, PatchMatrix]]:

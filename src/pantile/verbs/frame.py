@@ -20,6 +20,7 @@ __all__ = [
     "Frame",
     "as_array",
     "exchanged",
+    "fewer_axes",
     "frame_of",
     "patch_ndim",
     "patched_axes",
@@ -173,7 +174,13 @@ def frame_of(
         grid = patch
     else:
         places = patched_axes(ndim, patch_ndim(patch, ndim, axes, channel), axes, channel)
-        grid = PatchGrid([shape[a] for a in places], patch, step, **options)
+        try:
+            grid = PatchGrid([shape[a] for a in places], patch, step, **options)
+        except ValueError as error:
+            hint = fewer_axes(shape, patch, places) if axes is None else None
+            if hint is None:
+                raise
+            raise ValueError(hint) from error
     sizes = tuple(shape[a] for a in places)
     if sizes != grid.shape:
         raise ValueError(
@@ -195,6 +202,30 @@ def _arranged(
         position += len(batch)
     axes = [single_axis(shape[a]) for a in batch] + axes
     return Frame(grid, (*batch, *order), tuple(axes), len(batch), position)
+
+
+def fewer_axes(
+    shape: Sequence[int], patch: Any, places: Sequence[int], channels: bool = True
+) -> str | None:
+    """Advice where one number for all axes is too large for some of them; None where that is not what is wrong."""
+    if is_many(patch) or isinstance(patch, PatchGrid) or not isinstance(patch, int | np.integer):
+        return None
+    wide = tuple(a for a in places if shape[a] >= patch)
+    thin = [a for a in places if shape[a] < patch]
+    if not wide or not thin:
+        return None
+    short = f"patch=({', '.join([str(patch)] * len(wide))}{',' * (len(wide) == 1)})"
+    last = wide == tuple(range(len(shape)))[-len(wide) :]
+    cut = short if last else f"{short} with axes={wide}"
+    sizes = " and ".join(f"axis {a} has {shape[a]}" for a in thin)
+    inside = (
+        f", or {short} with channel_axis={thin[-1]} for patches that hold all of axis {thin[-1]}"
+    )
+    return (
+        f"patch={patch} asks for {patch} elements on every axis of an image of shape {tuple(shape)}, but {sizes}:"
+        f" say {cut} to cut each entry of axis {thin[0]} by itself{inside if channels else ''};"
+        " or use a smaller patch, or pad="
+    )
 
 
 def refuse_both(step: Any, options: dict[str, Any]) -> None:

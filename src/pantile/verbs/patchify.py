@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_per_axis
-from .frame import as_array, patch_ndim, patched_axes, refuse_both
+from .frame import as_array, fewer_axes, patch_ndim, patched_axes, refuse_both
 
 __all__ = ["patchify"]
 
@@ -127,8 +127,10 @@ def _dropped_rows(
     for axis, p, s, d in zip(places, sizes, steps, dilations, strict=True):
         room = array.shape[axis] - (p - 1) * d - 1
         if room < 0:
+            hint = fewer_axes(array.shape, patch, places, channels=False)
             raise ValueError(
-                f"patch spans {(p - 1) * d + 1} elements on axis {axis}, but the image has {array.shape[axis]}"
+                hint
+                or f"patch spans {(p - 1) * d + 1} elements on axis {axis}, but the image has {array.shape[axis]}"
                 " there: use a smaller patch or dilation, or name the patched axes with axes="
             )
         # where nothing is stepped over, a huge step must not overflow a stride
