@@ -134,7 +134,10 @@ class Plan:
         if not hasattr(sink, "unit"):
             return None
         shape = tuple(int(self._scaled[a]) for a in np.argsort(self.job.frame.order))
-        found: tuple[int, ...] | None = sink.unit(shape, self._result_dtype)
+        try:
+            found: tuple[int, ...] | None = sink.unit(shape, self._result_dtype)
+        except ValueError:  # its chunks are for other axes, which func or finalize may well give
+            return None
         return found
 
     @property

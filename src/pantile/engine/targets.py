@@ -28,8 +28,14 @@ class Target:
     def __init__(self, plan: Plan, k: int, staging: Staging, cancelled: threading.Event) -> None:
         self.plan, self.k, self.staging, self.cancelled = plan, k, staging, cancelled
         self.result = staging.results[k]
-        blocks = blocks_of(plan, self.result, staging.places[k])
-        self.assembly = Assembly(self.result.frame, blocks, self._finish, staging.done[k])
+        result, blocks = self.result, blocks_of(plan, self.result, staging.places[k])
+
+        def finish(block: Index, bounds: Bounds, pieces: Sequence[Piece]) -> None:
+            place, values = result.slab(bounds, pieces)
+            staging.put(k, block, place, values)
+
+        # not a method: a cycle would keep the image until the next collection of garbage
+        self.assembly = Assembly(self.result.frame, blocks, finish, staging.done[k])
 
     def awaits(self, tile: Tile) -> bool:
         """Whether a block that is not done yet needs a tile, or none could: its patches lie in padding."""
@@ -43,7 +49,3 @@ class Target:
         for block in self.assembly.deliver(mine, piece):
             if not self.cancelled.is_set():
                 self.assembly.flush(block)
-
-    def _finish(self, block: Index, bounds: Bounds, pieces: Sequence[Piece]) -> None:
-        place, values = self.result.slab(bounds, pieces)
-        self.staging.put(self.k, block, place, values)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pantile import PatchGrid
 from pantile.testing import slow, strategies
 
-from . import checks, hostile, matrix_checks, stored_checks
+from . import checks, hostile, law_checks, matrix_checks, stored_checks
 from .tiles import WAYS
 
 __all__ = ["TRIALS", "Arguments", "Trial", "is_clear", "trials"]
@@ -324,6 +324,7 @@ def trials(pool: Pool = strategies.DTYPES) -> dict[str, Trial]:
     ]
     if find_spec("zarr") is not None:
         pairs.append((stored_checks.check_stored, _stored(pool)))
+        pairs.append((law_checks.check_axes, law_checks.scenes()))
     if find_spec("dask") is not None:
         pairs.append((stored_checks.check_lazy, _leaving(pool)))
     found = [Trial(check, arguments) for check, arguments in pairs]

@@ -81,7 +81,7 @@ def check_stored(
         found = _run(functions, stop, given, grid, settings)
         results = found if isinstance(found, tuple) else (found,)
         for twin, result in zip(twins, results, strict=True):
-            assert_mapped(_held(result), twin, image, options)
+            assert_mapped(_held(result), twin, image, options, grid)
         left = sorted(path.name for path in folder.iterdir())
         made = {f"result{k}{target}" for k in range(len(outs))} if target.startswith(".") else set()
         assert set(left) - {f"image{source}"} == made, f"left behind: {left}"
@@ -111,7 +111,7 @@ def check_lazy(
         for twin, one in zip(twins, found if isinstance(found, tuple) else (found,), strict=True):
             assert one.shape == twin.shape, f"shape {one.shape}, expected {twin.shape}"
             assert one.dtype == twin.dtype, f"dtype {one.dtype}, expected {twin.dtype}"
-            assert_mapped(one.compute(scheduler="threads"), twin, image, options)
+            assert_mapped(one.compute(scheduler="threads"), twin, image, options, grid)
 
 
 def _twins(

@@ -14,6 +14,8 @@ __all__ = ["WAYS", "computed_by", "tiles_of"]
 # what keeps small arrays in one tile, one block, one thread: elements, bytes, batches
 _SIZES = {
     "pantile.engine.sizing": {"_STATE": 8, "_LEAST": 0},
+    "pantile.engine.plan": {"BLOCK": 1},
+    "pantile.engine.results": {"BLOCK": 1, "STRIP": 1},
     "pantile.verbs.extract": {"_LEAF": 1, "_BLOCK": 8},
     "pantile.verbs.unpatchify": {"_LEAF": 1, "_STATE": 8},
 }
