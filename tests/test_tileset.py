@@ -26,7 +26,7 @@ def cut(image, folder, *arguments, **options):
 def test_a_folder_holds_every_patch_under_its_number(image, tmp_path):
     grid = pt.PatchGrid(image.shape, 8, 5)
     names = cut(image, tmp_path / "tiles", grid)
-    assert names == [*(f"tile-{k:02d}.png" for k in range(len(grid))), MANIFEST]
+    assert names == [MANIFEST, *(f"tile-{k:02d}.png" for k in range(len(grid)))]
     for k in range(len(grid)):
         with Image.open(tmp_path / "tiles" / f"tile-{k:02d}.png") as tile:
             np.testing.assert_array_equal(np.asarray(tile), image[grid[k]])

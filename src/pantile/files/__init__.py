@@ -2,9 +2,20 @@
 
 from .npy_sink import NpySink
 from .opening import open_image
+from .picture_sink import PictureSink
 from .protocol import Reader, Sink, Writer
 from .sinks import sink_of
 from .tiff_sink import TiffSink
 from .zarr_sink import ZarrSink
 
-__all__ = ["NpySink", "Reader", "Sink", "TiffSink", "Writer", "ZarrSink", "open_image", "sink_of"]
+__all__ = [
+    "NpySink",
+    "PictureSink",
+    "Reader",
+    "Sink",
+    "TiffSink",
+    "Writer",
+    "ZarrSink",
+    "open_image",
+    "sink_of",
+]
