@@ -10,14 +10,20 @@ import typer
 
 from pantile.cli.oneline import OneLineErrors
 from pantile.cli.options import (
+    AxesOption,
+    ChannelOption,
+    DatasetOption,
     DilationOption,
+    JsonOption,
+    LevelOption,
     PadOption,
     PatchOption,
+    SeriesOption,
     StepOption,
     Tail,
     TailOption,
     WorkersOption,
-    sizes,
+    grid_of,
 )
 from pantile.cli.streaming import add_commands
 
@@ -60,6 +66,9 @@ def _noise_level(sigma: float) -> float:
 SIGMA = "Standard deviation of the noise, in the picture's own values (8-bit: 0 to 255)."
 Sigma = Annotated[float, typer.Option(callback=_noise_level, metavar="S", help=SIGMA)]
 Patch = Annotated[int, typer.Option(min=2, metavar="N", help="Side of the first pass's patches.")]
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IN...", exists=True, help="Anything that `map` reads.")
+]
 Input = Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)]
 
 
@@ -128,30 +137,41 @@ def denoise(
 
 @app.command()
 def info(
-    image: Input,
+    images: Images,
     patch: PatchOption,
     step: StepOption = "1",
     tail: TailOption = Tail.SHIFT,
     pad: PadOption = "0",
     dilation: DilationOption = "1",
+    axes: AxesOption = None,
+    channel_axis: ChannelOption = None,
+    dataset: DatasetOption = None,
+    level: LevelOption = None,
+    series: SeriesOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Print a picture's patch grid, what the expanded matrix would take, and the plan without it.
+    """Print an image's patch grid, what the expanded matrix would take, and the plan without it.
 
-    Reads the header of the picture only.
+    Reads the header of the image only. With --json, several images make a list.
     """
-    import pantile as pt
-    from pantile.cli import files, report
+    from pantile.cli import report
+    from pantile.cli.subject import subject_of
 
-    header = files.read_header(image)
-    grid = pt.PatchGrid(
-        header.shape,
-        sizes("--patch", patch),
-        sizes("--step", step),
-        dilation=sizes("--dilation", dilation),
-        tail=tail.value,
-        pad="same" if pad == "same" else sizes("--pad", pad),
-    )
-    report.print_info(header, grid)
+    found = []
+    for image in images:
+        subject = subject_of(image, dataset=dataset, level=level, series=series)
+        grid, where = grid_of(
+            subject.image, patch, step, dilation, tail, pad, "constant", axes, channel_axis
+        )
+        found.append((subject, report.plan_of(subject, grid, where)))
+    if json:
+        facts = [report.info_facts(*each) for each in found]
+        report.print_json(facts if len(facts) > 1 else facts[0])
+        return
+    for number, each in enumerate(found):
+        if len(found) > 1:
+            report.print_plain("\n" * (number > 0) + f"{each[0].path}")
+        report.print_info(*each)
 
 
 add_commands(app)

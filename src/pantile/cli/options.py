@@ -13,21 +13,26 @@ import typer
 __all__ = [
     "AxesOption",
     "ChannelOption",
+    "DatasetOption",
     "DilationOption",
     "DtypeOption",
     "FillOption",
     "JsonOption",
+    "LevelOption",
+    "MaxPixelsOption",
     "MemoryOption",
     "MergeOption",
     "PadModeOption",
     "PadOption",
     "PatchOption",
     "ResumeOption",
+    "SeriesOption",
     "StepOption",
     "Tail",
     "TailOption",
     "WeightsOption",
     "WorkersOption",
+    "channel_of",
     "function_named",
     "grid_of",
     "number",
@@ -57,9 +62,29 @@ TailOption = Annotated[Tail, _option("What happens where the step does not divid
 PadOption = Annotated[str, _option('Elements around the image, or "same".', "N|NxM|same")]
 PadModeOption = Annotated[str, _option("What lies outside, by NumPy's names.", "MODE")]
 AxesOption = Annotated[str | None, _option("The patched axes; by default the last ones.", "A,B")]
-ChannelOption = Annotated[int | None, _option("An axis that travels inside each patch.", "A")]
+ChannelOption = Annotated[
+    str | None,
+    _option(
+        'The axis of channels, which travels inside each patch, or "none"; by default what the file says:'
+        " the last one of a colour picture.",
+        "A|none",
+    ),
+]
+DatasetOption = Annotated[str | None, _option("Which array of an HDF5 file or Zarr group.", "NAME")]
+LevelOption = Annotated[
+    int | None, typer.Option(help="Which resolution of a pyramid; 0 is the full one.")
+]
+SeriesOption = Annotated[
+    int | None, typer.Option(help="Which image of a TIFF or OME-Zarr, or frame of an animation.")
+]
+MaxPixelsOption = Annotated[
+    int | None, typer.Option(min=1, help="How many pixels a PNG or JPEG may unpack to.")
+]
 MergeOption = Annotated[
-    str, _option("How overlaps combine: mean, sum, max, min, median, vote, first, last, center.")
+    str,
+    _option(
+        "How overlaps combine: mean, sum, max, min, median, var, vote, first, last, center; or none."
+    ),
 ]
 WeightsOption = Annotated[
     str | None, _option("Taper of a patch: hann, or with a parameter as in gaussian,4.", "NAME")
@@ -85,18 +110,47 @@ def sizes(option: str, text: str) -> int | tuple[int, ...]:
     return found if len(found) > 1 else found[0]
 
 
+def channel_of(image: Any, named: int | tuple[int, ...] | None, text: str | None) -> int | None:
+    """The axis of channels: what was said, else what the file says, unless that axis is to be patched."""
+    ndim = len(image.shape)
+    if text is not None:
+        return None if text.lower() == "none" else _axis("--channel-axis", text, ndim)
+    told: int | None = getattr(image, "channel_axis", None)
+    patched = (named,) if isinstance(named, int) else named or ()
+    return None if told in {a % ndim for a in patched} else told
+
+
+def _axis(option: str, text: str, ndim: int) -> int:
+    try:
+        axis = int(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a whole number or none", param_hint=option
+        ) from None
+    if not -ndim <= axis < ndim:
+        raise typer.BadParameter(f"{axis}: the image has {ndim} axes", param_hint=option)
+    return axis % ndim
+
+
 def grid_of(
-    shape: tuple[int, ...], patch: str, step: str, dilation: str, tail: Tail, pad: str, pad_mode: str,
-    axes: str | None, channel_axis: int | None,
+    image: Any, patch: str, step: str, dilation: str, tail: Tail, pad: str, pad_mode: str,
+    axes: str | None, channel_axis: str | None,
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-    """The grid of an image of this shape, and the axes as keyword arguments."""
+    """The grid of an image, and the axes as keyword arguments."""
     import pantile as pt
     from pantile.verbs.frame import patch_ndim, patched_axes
 
+    shape = tuple(image.shape)
     size = sizes("--patch", patch)
     named = None if axes is None else sizes("--axes", axes)
-    channel = None if channel_axis is None else channel_axis % len(shape)
+    channel = channel_of(image, named, channel_axis)
     n = patch_ndim(size, len(shape), named, channel)
+    if channel is not None and channel_axis is None and n == len(shape):
+        raise typer.BadParameter(
+            f"{patch!r} has {n} axes, and axis {channel} of the image, {shape}, holds its channels, which"
+            " are not cut: leave that one out, or say --channel-axis none",
+            param_hint="--patch",
+        )
     places = patched_axes(len(shape), n, named, channel)
     grid = pt.PatchGrid(
         [shape[a] for a in places],
@@ -107,7 +161,7 @@ def grid_of(
         pad="same" if pad == "same" else sizes("--pad", pad),
         pad_mode=pad_mode,  # type: ignore[arg-type]
     )
-    return grid, {"axes": places, "channel_axis": channel_axis}
+    return grid, {"axes": places, "channel_axis": channel}
 
 
 def weights_named(text: str | None) -> Any:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -15,11 +16,15 @@ import pantile as pt
 from pantile.cli.demonstration import Demonstration, PassRecord
 from pantile.cli.denoising import Pass
 from pantile.cli.denoising import Progress as Callback
-from pantile.cli.picture import Header, Picture
+from pantile.cli.picture import Picture
+from pantile.cli.subject import Subject
 from pantile.engine.plan import Plan, readable
 from pantile.engine.progress import bar
 
 __all__ = [
+    "facts_of",
+    "info_facts",
+    "plan_of",
     "print_demonstrations",
     "print_info",
     "print_json",
@@ -83,35 +88,70 @@ def print_written(path: Path) -> None:
     _say(f"Written: {path}")
 
 
-def print_info(header: Header, grid: pt.PatchGrid) -> None:
-    """Print the picture, its patch grid, the expanded matrix and the plan that does without."""
-    channels = header.channels + header.alpha
+def print_info(subject: Subject, drawn: Plan) -> None:
+    """Print the image, its patch grid, the expanded matrix and the plan that does without."""
+    frame = drawn.job.frame
     facts = {
-        "picture": str(header),
-        "covered": _coverage(grid),
-        "matrix": f"{grid.n_patches:,} x {grid.features * channels:,} {header.dtype}",
+        subject.noun: str(subject),
+        "covered": _coverage(*_touches(drawn.grid)),
+        "matrix": f"{frame.n_patches:,} x {frame.features:,} {subject.image.dtype}",
     }
     lines = [f"{name:<9} {fact}" for name, fact in facts.items()]
-    _say("\n".join([*lines, str(_plan(header, grid))]))
+    _say("\n".join([*lines, str(drawn)]))
 
 
-def _coverage(grid: pt.PatchGrid) -> str:
-    """How many patches touch a pixel, from one axis at a time: the product needs no image."""
+def plan_of(subject: Subject, grid: pt.PatchGrid, where: dict[str, Any]) -> Plan:
+    """The plan for an image of which nothing is decoded; holes are told beside it."""
+    image = subject.image if subject.header is None else np.asarray(subject.image)
+    return pt.plan(lambda batch: batch, image, grid, **where, fill=0)
+
+
+def info_facts(subject: Subject, drawn: Plan) -> dict[str, object]:
+    """What `print_info` says, for machines."""
+    frame, (fewest, most) = drawn.job.frame, _touches(drawn.grid)
+    return {
+        **subject.facts(),
+        "covered": {"least": fewest, "most": most},
+        "matrix": [frame.n_patches, frame.features],
+        **facts_of(drawn),
+    }
+
+
+def facts_of(drawn: Plan) -> dict[str, object]:
+    """What a plan says, for machines."""
+    frame = drawn.job.frame
+    return {
+        "grid": drawn.grid.to_dict(),
+        "counts": list(drawn.grid.counts),
+        "patch": list(frame.patch_shape),
+        "patches": drawn.n_patches,
+        "tasks": drawn.tasks,
+        "tile": list(drawn.tiling.lengths),
+        "blocks": len(drawn.blocks),
+        "largest_block": list(drawn.blocks.largest),
+        "batch": drawn.job.batch,
+        "batch_bytes": drawn.batch_bytes,
+        "layout": drawn.job.layout,
+        "workers": drawn.workers,
+        "held_bytes": drawn.projected_bytes,
+        "reads": drawn.reads,
+        "read_bytes": drawn.read_bytes,
+        "written_bytes": drawn.written_bytes,
+        "expanded_bytes": drawn.expanded_bytes,
+    }
+
+
+def _touches(grid: pt.PatchGrid) -> tuple[int, int]:
+    """The fewest and most patches that touch a pixel, from one axis at a time: the product needs no image."""
     touches = [axis.coverage() for axis in grid.axis_grids]
-    fewest = math.prod(int(axis.min()) for axis in touches)
-    most = math.prod(int(axis.max()) for axis in touches)
+    return (
+        math.prod(int(axis.min()) for axis in touches),
+        math.prod(int(axis.max()) for axis in touches),
+    )
+
+
+def _coverage(fewest: int, most: int) -> str:
     return f"each pixel by {fewest:,} to {most:,} patches" + ("" if fewest else ": there are holes")
-
-
-def _plan(header: Header, grid: pt.PatchGrid) -> Plan:
-    """The plan for a picture like `header`, for which one value stands: nothing is decoded."""
-    channels = header.channels + header.alpha
-    shape = (*header.shape, channels) if channels > 1 else header.shape
-    image = np.broadcast_to(np.zeros((), header.dtype), shape)
-    axis = -1 if channels > 1 else None
-    return pt.plan(
-        lambda batch: batch, image, grid, channel_axis=axis, fill=0
-    )  # holes are told above
 
 
 @contextmanager
@@ -136,8 +176,8 @@ def print_plain(text: str) -> None:
     _say(text)
 
 
-def print_json(facts: dict[str, object]) -> None:
-    """Print one JSON object, and nothing else."""
+def print_json(facts: object) -> None:
+    """Print one JSON value, and nothing else."""
     print(json.dumps(facts))
 
 

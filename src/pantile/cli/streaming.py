@@ -10,16 +10,20 @@ import typer
 from pantile.cli.options import (
     AxesOption,
     ChannelOption,
+    DatasetOption,
     DilationOption,
     DtypeOption,
     FillOption,
     JsonOption,
+    LevelOption,
+    MaxPixelsOption,
     MemoryOption,
     MergeOption,
     PadModeOption,
     PadOption,
     PatchOption,
     ResumeOption,
+    SeriesOption,
     StepOption,
     Tail,
     TailOption,
@@ -35,10 +39,8 @@ __all__ = ["add_commands"]
 Image = Annotated[
     Path, typer.Argument(metavar="IN", exists=True, help="npy, zarr, TIFF, HDF5, PNG, JPEG.")
 ]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help=".npy, .zarr or .tif.")]
-Dataset = Annotated[str | None, typer.Option(help="Which array of an HDF5 file or Zarr group.")]
-Level = Annotated[
-    int | None, typer.Option(help="Which resolution of a pyramid; 0 is the full one.")
+Out = Annotated[
+    Path, typer.Argument(metavar="OUT", help=".npy, .zarr, .tif; .png, .jpg, .webp where it fits.")
 ]
 Func = Annotated[
     str,
@@ -73,8 +75,10 @@ def map_(
     memory: MemoryOption = None,
     workers: WorkersOption = None,
     resume: ResumeOption = False,
-    dataset: Dataset = None,
-    level: Level = None,
+    dataset: DatasetOption = None,
+    level: LevelOption = None,
+    series: SeriesOption = None,
+    max_pixels: MaxPixelsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run a function over every patch of an image of any size, and merge what it returns.
@@ -84,10 +88,8 @@ def map_(
     import pantile as pt
     from pantile.files import open_image
 
-    image = open_image(source, dataset=dataset, level=level)
-    grid, where = grid_of(
-        image.shape, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis
-    )
+    image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
+    grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
     drawn = pt.plan(
         function_named(func), image, grid, **where, merge=_merge(merge), weights=weights_named(weights),
         dtype=dtype, fill=fill, memory=memory, workers=workers, out=out, resume=resume,
@@ -117,8 +119,10 @@ def plan(
     memory: MemoryOption = None,
     workers: WorkersOption = None,
     out: Annotated[Path | None, typer.Option(help="As OUT of map.")] = None,
-    dataset: Dataset = None,
-    level: Level = None,
+    dataset: DatasetOption = None,
+    level: LevelOption = None,
+    series: SeriesOption = None,
+    max_pixels: MaxPixelsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say what `map` would hold, read and write, without doing it."""
@@ -126,10 +130,8 @@ def plan(
     from pantile.cli import report
     from pantile.files import open_image
 
-    image = open_image(source, dataset=dataset, level=level)
-    grid, where = grid_of(
-        image.shape, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis
-    )
+    image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
+    grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
     drawn = pt.plan(
         _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype,
         fill=0, memory=memory, workers=workers, out=out,
@@ -137,20 +139,8 @@ def plan(
     if not json:
         report.print_plain(f"image     {image.shape} {image.dtype}\n{drawn}")
         return
-    report.print_json(
-        {
-            "shape": list(image.shape),
-            "dtype": str(image.dtype),
-            "grid": grid.to_dict(),
-            "patches": drawn.n_patches,
-            "tasks": drawn.tasks,
-            "workers": drawn.workers,
-            "held_bytes": drawn.projected_bytes,
-            "read_bytes": drawn.read_bytes,
-            "written_bytes": drawn.written_bytes,
-            "expanded_bytes": drawn.expanded_bytes,
-        }
-    )
+    said = {"shape": list(image.shape), "dtype": str(image.dtype), **where}
+    report.print_json({**said, **report.facts_of(drawn)})
 
 
 def _same(batch: Any) -> Any:
@@ -178,17 +168,19 @@ def extract(
     format: Annotated[str, typer.Option(help="Kind of file in a folder: png, tif or npy.")] = "png",
     memory: MemoryOption = None,
     workers: WorkersOption = None,
-    dataset: Dataset = None,
-    level: Level = None,
+    dataset: DatasetOption = None,
+    level: LevelOption = None,
+    series: SeriesOption = None,
+    max_pixels: MaxPixelsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Cut an image into tiles: a folder of files, or one array; with a manifest for `merge`."""
     from pantile.files import open_image
     from pantile.tileset import write_tiles
 
-    image = open_image(source, dataset=dataset, level=level)
+    image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
     grid, where = grid_of(
-        image.shape, patch, step or patch, dilation, tail, pad, pad_mode, axes, channel_axis
+        image, patch, step or patch, dilation, tail, pad, pad_mode, axes, channel_axis
     )
     options = {**where, "suffix": f".{format.lstrip('.')}", "memory": memory, "workers": workers}
     _timed(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from .faults import reading
 from .hdf5 import Hdf5Place, find_dataset
-from .npy import NpyPlace
+from .npy import NpyPlace, held_in_zip
 from .objects import reader_of
 from .pictures import MAX_PIXELS, PicturePlace, PictureReader
 from .protocol import Reader
@@ -115,6 +115,8 @@ def _format_of(path: str) -> Format:
         return _ZARR
     with open(path, "rb") as file:
         begin = file.read(8)
+    if begin.startswith(_ZIP):
+        raise ValueError(f"{path} {held_in_zip(path)}")
     for each in _FILES:
         if begin.startswith(each.magic):
             return each
@@ -142,6 +144,7 @@ def _picture(path: str, choice: Choice) -> Place:
     return PicturePlace(path, choice.series, limit)
 
 
+_ZIP = (b"PK\3\4", b"PK\5\6")  # the second: an empty one
 _ZARR = Format("a Zarr directory", (), ("level", "dataset", "series"), _zarr)
 _PICTURE = Format("a picture", (), ("series",), _picture, PictureReader)
 _FILES = (
