@@ -72,6 +72,16 @@ Images = Annotated[
 Input = Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)]
 
 
+def _check_patch(patch: int, shape: tuple[int, int]) -> None:
+    """Raise where a patch does not fit into a picture, before anything is printed."""
+    if patch > min(shape):
+        sizes = " x ".join(map(str, shape))
+        raise typer.BadParameter(
+            f"{patch} is more than the picture has, {sizes}: at most {min(shape)}",
+            param_hint="--patch",
+        )
+
+
 @app.callback(invoke_without_command=True)
 def pantile(
     context: typer.Context,
@@ -104,6 +114,7 @@ def demo(
     from pantile.cli import demonstration, figure, report
 
     figure.check_figure(out)
+    _check_patch(patch, demonstration.SHAPE)
     names = demonstration.PHOTOGRAPHS if image is Photograph.BOTH else (image.value,)
     shown = [
         demonstration.demonstrate(name, sigma, patch, workers, report.watched) for name in names
@@ -128,7 +139,9 @@ def denoise(
     from pantile.cli import files, report
     from pantile.cli.denoising import denoise_picture
 
-    files.check_output(out, source, files.read_header(source))
+    header = files.read_header(source)
+    files.check_output(out, source, header)
+    _check_patch(patch, header.shape)
     picture = files.read(source)
     report.print_sigma(picture, sigma)
     files.write(out, denoise_picture(picture, sigma, patch, workers, report.watched))

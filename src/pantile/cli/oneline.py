@@ -1,6 +1,7 @@
 """Errors as one line: what the user did wrong on stderr and exit code 2, never a traceback."""
 
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -10,13 +11,17 @@ from typing import Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
+from pantile.cli.extras import missing
+from pantile.cli.words import in_options, spellings
+
 __all__ = ["OneLineErrors"]
 
 # Newer typer brings its own copy of click, older typer imports click: in both the base of
 # BadParameter is the usage error, which options that do not exist are as well.
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
-BAD_INPUT = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, OSError)
+BAD_INPUT = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, OSError, ImportError)
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 class OneLineErrors(TyperGroup):
@@ -34,13 +39,17 @@ class OneLineErrors(TyperGroup):
         sys.exit(self._code(arguments, prog_name or "pantile"))
 
     def _code(self, arguments: list[str], prog_name: str) -> int:
+        said = list(arguments)  # parsing takes them out
         try:
             with self.make_context(prog_name, arguments) as context:
                 self.invoke(context)
+            sys.stdout.flush()
         except typer.Exit as request:
             return request.exit_code
         except (KeyboardInterrupt, typer.Abort) as error:
             return _say(f"interrupted{_kept(error)}", INTERRUPTED)
+        except BrokenPipeError:
+            return _unread()
         except USAGE_ERROR as error:
             return _say(cast(Any, error).format_message())
         except Exception as error:
@@ -50,8 +59,20 @@ class OneLineErrors(TyperGroup):
             if not isinstance(error, BAD_INPUT):
                 raise
             _hush()
-            return _say(_described(error) + _kept(error))
+            return _say(self._spoken(_described(error), said) + _kept(error))
         return 0
+
+    def _spoken(self, message: str, arguments: list[str]) -> str:
+        """``message`` in options, those of the command in ``arguments`` first."""
+        current = next((self.commands[a] for a in arguments if a in self.commands), None)
+        return in_options(message, spellings(self.commands.values(), current), arguments)
+
+
+def _unread() -> int:
+    """The exit code where nobody reads what is printed any more, as `| head` does."""
+    with open(os.devnull, "w") as nowhere:  # Python flushes once more when it ends
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return BROKEN_PIPE
 
 
 def _hush() -> None:
@@ -75,6 +96,8 @@ def _kept(error: BaseException) -> str:
 
 def _described(error: BaseException) -> str:
     """The message of `error`, with the file where the operating system names one."""
+    if isinstance(error, ModuleNotFoundError):
+        return missing(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

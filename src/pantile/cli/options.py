@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -199,19 +200,29 @@ def function_named(text: str) -> Callable[..., Any]:
 
 def _module(name: str) -> Any:
     path = Path(name)
-    if path.suffix == ".py":
-        return _module_in(path)
-    sys.path.insert(0, "")
     try:
+        if path.suffix == ".py":
+            return _module_in(path)
+        sys.path.insert(0, "")
         return importlib.import_module(name)
+    except typer.BadParameter:
+        raise
     except ModuleNotFoundError as error:
-        if error.name != name.partition(".")[0] and error.name != name:
-            raise ImportError(
-                f"--func: {name} needs {error.name}, which is not installed"
-            ) from None
-        raise typer.BadParameter(
-            f"there is no module {name!r} here or installed", param_hint="--func"
-        ) from None
+        if name == error.name or name.startswith(f"{error.name}."):
+            said = f"there is no module {name!r} here or installed"
+        else:
+            said = f"{name} needs {error.name}, which is not installed"
+    except Exception as error:
+        said = f"{name} cannot be imported, {_place(error)}{type(error).__name__}: {error}"
+    raise typer.BadParameter(said, param_hint="--func")
+
+
+def _place(error: Exception) -> str:
+    """Where in the user's file an error is: one of syntax says so itself."""
+    lines = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) or not lines:
+        return ""
+    return f"line {lines[-1].lineno} of {lines[-1].filename}: "
 
 
 def _module_in(path: Path) -> Any:

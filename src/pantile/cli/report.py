@@ -1,25 +1,29 @@
 """What is printed: facts, tables and a progress bar."""
 
+from __future__ import annotations
+
 import json
 import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import pantile as pt
-from pantile.cli.demonstration import Demonstration, PassRecord
-from pantile.cli.denoising import Pass
-from pantile.cli.denoising import Progress as Callback
-from pantile.cli.picture import Picture
-from pantile.cli.subject import Subject
 from pantile.engine.plan import Plan, readable
 from pantile.engine.progress import bar
+
+if TYPE_CHECKING:  # what a command needs is imported when it runs
+    from pantile.cli.demonstration import Demonstration, PassRecord
+    from pantile.cli.denoising import Pass
+    from pantile.cli.denoising import Progress as Callback
+    from pantile.cli.picture import Picture
+    from pantile.cli.subject import Subject
 
 __all__ = [
     "facts_of",

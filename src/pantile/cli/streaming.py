@@ -1,5 +1,6 @@
 """The commands for images of any size: map, plan, extract, merge."""
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ from pantile.cli.options import (
 
 __all__ = ["add_commands"]
 
+MANY_FILES = 10_000
 Image = Annotated[
     Path, typer.Argument(metavar="IN", exists=True, help="npy, zarr, TIFF, HDF5, PNG, JPEG.")
 ]
@@ -166,8 +168,12 @@ def extract(
     axes: AxesOption = None,
     channel_axis: ChannelOption = None,
     format: Annotated[str, typer.Option(help="Kind of file in a folder: png, tif or npy.")] = "png",
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Write more than {MANY_FILES:,} files without asking.")
+    ] = False,
     memory: MemoryOption = None,
     workers: WorkersOption = None,
+    resume: ResumeOption = False,
     dataset: DatasetOption = None,
     level: LevelOption = None,
     series: SeriesOption = None,
@@ -176,15 +182,32 @@ def extract(
 ) -> None:
     """Cut an image into tiles: a folder of files, or one array; with a manifest for `merge`."""
     from pantile.files import open_image
-    from pantile.tileset import write_tiles
+    from pantile.tileset.manifest import is_array
+    from pantile.tileset.write import planned_tiles, write_tiles
 
     image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
     grid, where = grid_of(
         image, patch, step or patch, dilation, tail, pad, pad_mode, axes, channel_axis
     )
-    options = {**where, "suffix": f".{format.lstrip('.')}", "memory": memory, "workers": workers}
+    kind = {**where, "suffix": f".{format.lstrip('.').lower()}"}
+    if not yes and not is_array(out):
+        _confirm(out, planned_tiles(image, out, grid, **kind).n_tiles)
+    options = {**kind, "memory": memory, "workers": workers, "resume": resume}
     _timed(
         None, out, json, lambda report: write_tiles(image, out, grid, **options, progress=report)
+    )
+
+
+def _confirm(out: Path, n_files: int) -> None:
+    """Ask whether so many files are meant; where nobody can answer, a `BadParameter` that says what to do."""
+    if n_files <= MANY_FILES:
+        return
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        typer.confirm(f"{out} will hold {n_files:,} files. Go on?", abort=True, err=True)
+        return
+    raise typer.BadParameter(
+        f"{out} would hold {n_files:,} files: say --yes if that is meant, take a larger --step,"
+        " or write one array, .npy or .zarr"
     )
 
 
