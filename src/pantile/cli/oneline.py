@@ -1,5 +1,6 @@
 """Errors as one line: what the user did wrong on stderr and exit code 2, never a traceback."""
 
+import concurrent.futures
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
+import pantile
 from pantile.cli.extras import missing
 from pantile.cli.words import in_options, spellings
 
@@ -20,6 +22,11 @@ __all__ = ["OneLineErrors"]
 # BadParameter is the usage error, which options that do not exist are as well.
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
 BAD_INPUT = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, OSError, ImportError)
+# What stands between the command line and the user's function.
+OURS = tuple(
+    os.path.dirname(os.path.abspath(str(module.__file__))) + os.sep
+    for module in (pantile, typer, concurrent.futures)
+)
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
@@ -54,7 +61,7 @@ class OneLineErrors(TyperGroup):
             return _say(cast(Any, error).format_message())
         except Exception as error:
             if _from_func(error):
-                traceback.print_exception(error)
+                print(_way_to(error), file=sys.stderr, end="")
                 return 1
             if not isinstance(error, BAD_INPUT):
                 raise
@@ -84,6 +91,16 @@ def _hush() -> None:
 def _from_func(error: Exception) -> bool:
     """Whether it was raised in the user's function: the way to it is what helps then."""
     return any(note.startswith("pantile: in func") for note in getattr(error, "__notes__", ()))
+
+
+def _way_to(error: Exception) -> str:
+    """The traceback of what the user's function raised, from where it was called."""
+    shown = traceback.TracebackException.from_exception(error)
+    for each in (shown, shown.__cause__, shown.__context__):
+        if each is not None:
+            kept = [frame for frame in each.stack if not frame.filename.startswith(OURS)]
+            each.stack = traceback.StackSummary.from_list(kept)
+    return "".join(shown.format())
 
 
 def _kept(error: BaseException) -> str:

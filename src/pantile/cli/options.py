@@ -31,9 +31,11 @@ __all__ = [
     "StepOption",
     "Tail",
     "TailOption",
+    "Unnamed",
     "WeightsOption",
     "WorkersOption",
     "channel_of",
+    "dtype_named",
     "function_named",
     "grid_of",
     "number",
@@ -98,6 +100,16 @@ WorkersOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where a run was cut short.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+
+
+class Unnamed:
+    """The file that `map` writes to, where a plan is not told which."""
+
+    def create(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Never called: a plan writes nothing."""
+        raise AssertionError("a plan writes nothing")
+
+    reopen = create
 
 
 def sizes(option: str, text: str) -> int | tuple[int, ...]:
@@ -165,6 +177,19 @@ def grid_of(
     return grid, {"axes": places, "channel_axis": channel}
 
 
+def dtype_named(text: str | None) -> str | None:
+    """The dtype that is meant, as it was said."""
+    try:
+        import numpy as np
+
+        return text if text is None else np.dtype(text).name
+    except TypeError:
+        raise typer.BadParameter(
+            f"{text!r} is no type of numbers, such as uint8, uint16 or float32",
+            param_hint="--dtype",
+        ) from None
+
+
 def weights_named(text: str | None) -> Any:
     """A taper by name, with its parameters behind commas."""
     if text is None:
@@ -183,7 +208,7 @@ def number(option: str, text: str) -> float:
 def function_named(text: str) -> Callable[..., Any]:
     """The function that ``module:name`` or ``file.py:name`` means."""
     module, _, name = text.rpartition(":")
-    if not module or not name:
+    if not module or not name or module.startswith("."):
         raise typer.BadParameter(
             f"{text!r} is not module:name, as in filters:denoise", param_hint="--func"
         )

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pantile as pt
+from pantile.cli.options import Unnamed
 from pantile.engine.plan import Plan, readable
 from pantile.engine.progress import bar
 
@@ -107,7 +108,7 @@ def print_info(subject: Subject, drawn: Plan) -> None:
 def plan_of(subject: Subject, grid: pt.PatchGrid, where: dict[str, Any]) -> Plan:
     """The plan for an image of which nothing is decoded; holes are told beside it."""
     image = subject.image if subject.header is None else np.asarray(subject.image)
-    return pt.plan(lambda batch: batch, image, grid, **where, fill=0)
+    return pt.plan(lambda batch: batch, image, grid, **where, fill=0, out=Unnamed())
 
 
 def info_facts(subject: Subject, drawn: Plan) -> dict[str, object]:

@@ -28,8 +28,10 @@ from pantile.cli.options import (
     StepOption,
     Tail,
     TailOption,
+    Unnamed,
     WeightsOption,
     WorkersOption,
+    dtype_named,
     function_named,
     grid_of,
     weights_named,
@@ -94,7 +96,7 @@ def map_(
     grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
     drawn = pt.plan(
         function_named(func), image, grid, **where, merge=_merge(merge), weights=weights_named(weights),
-        dtype=dtype, fill=fill, memory=memory, workers=workers, out=out, resume=resume,
+        dtype=dtype_named(dtype), fill=fill, memory=memory, workers=workers, out=out, resume=resume,
     )  # fmt: skip
     _timed(drawn.n_patches, out, json, lambda report: _run(drawn, report))
 
@@ -135,8 +137,8 @@ def plan(
     image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
     grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
     drawn = pt.plan(
-        _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype,
-        fill=0, memory=memory, workers=workers, out=out,
+        _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype_named(dtype),
+        fill=0, memory=memory, workers=workers, out=out or Unnamed(),
     )  # fmt: skip
     if not json:
         report.print_plain(f"image     {image.shape} {image.dtype}\n{drawn}")
@@ -199,13 +201,13 @@ def extract(
 
 
 def _confirm(out: Path, n_files: int) -> None:
-    """Ask whether so many files are meant; where nobody can answer, a `BadParameter` that says what to do."""
+    """Ask whether so many files are meant; where nobody can answer, a `ValueError` that says what to do."""
     if n_files <= MANY_FILES:
         return
     if sys.stdin.isatty() and sys.stderr.isatty():
         typer.confirm(f"{out} will hold {n_files:,} files. Go on?", abort=True, err=True)
         return
-    raise typer.BadParameter(
+    raise ValueError(
         f"{out} would hold {n_files:,} files: say --yes if that is meant, take a larger --step,"
         " or write one array, .npy or .zarr"
     )
@@ -230,7 +232,7 @@ def merge(
     from pantile.tileset import merge_tiles
 
     options = {
-        "merge": _merge(merge), "weights": weights_named(weights), "dtype": dtype, "fill": fill,
+        "merge": _merge(merge), "weights": weights_named(weights), "dtype": dtype_named(dtype), "fill": fill,
         "memory": memory, "workers": workers, "resume": resume,
     }  # fmt: skip
     _timed(None, out, json, lambda report: merge_tiles(source, out, **options, progress=report))

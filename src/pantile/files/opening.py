@@ -115,6 +115,8 @@ def _format_of(path: str) -> Format:
         return _ZARR
     with open(path, "rb") as file:
         begin = file.read(8)
+    if not begin:
+        raise ValueError(f"{path} is empty")
     if begin.startswith(_ZIP):
         raise ValueError(f"{path} {held_in_zip(path)}")
     for each in _FILES:
