@@ -50,7 +50,8 @@ class OneLineErrors(TyperGroup):
         try:
             with self.make_context(prog_name, arguments) as context:
                 self.invoke(context)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by the caller, as in >&-
+                sys.stdout.flush()
         except typer.Exit as request:
             return request.exit_code
         except (KeyboardInterrupt, typer.Abort) as error:
@@ -60,7 +61,7 @@ class OneLineErrors(TyperGroup):
         except USAGE_ERROR as error:
             return _say(cast(Any, error).format_message())
         except Exception as error:
-            if _from_func(error):
+            if _from_func(error) and self._current(said) == "map":
                 print(_way_to(error), file=sys.stderr, end="")
                 return 1
             if not isinstance(error, BAD_INPUT):
@@ -71,8 +72,12 @@ class OneLineErrors(TyperGroup):
 
     def _spoken(self, message: str, arguments: list[str]) -> str:
         """``message`` in options, those of the command in ``arguments`` first."""
-        current = next((self.commands[a] for a in arguments if a in self.commands), None)
+        current = self.commands.get(self._current(arguments))
         return in_options(message, spellings(self.commands.values(), current), arguments)
+
+    def _current(self, arguments: list[str]) -> str:
+        """The name of the command."""
+        return next((each for each in arguments if each in self.commands), "")
 
 
 def _unread() -> int:

@@ -187,8 +187,8 @@ def print_json(facts: object) -> None:
 
 
 def _say(text: str) -> None:
-    """Print `text` as it is: no colours, no markup, no line breaks of rich's own."""
-    _console().print(text, highlight=False, markup=False, soft_wrap=True)
+    """Print `text` as it is: rich would break lines, and end the program where nobody reads them."""
+    print(text)
 
 
 def _console() -> Console:

@@ -204,7 +204,7 @@ def _confirm(out: Path, n_files: int) -> None:
     """Ask whether so many files are meant; where nobody can answer, a `ValueError` that says what to do."""
     if n_files <= MANY_FILES:
         return
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
         typer.confirm(f"{out} will hold {n_files:,} files. Go on?", abort=True, err=True)
         return
     raise ValueError(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..engine import map_patches
 from ..engine.numbered import Numbered
+from ..engine.tile import Cancelled
 from ..files import open_image
 from ..files.staging import check_directory
 from ..geometry import PatchGrid
@@ -165,11 +168,13 @@ def _write_folder(
     staging = _staging(folder)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
+    writer = _Writer(manifest, staging, suffix)
     try:
         _write_text(staging / MANIFEST, manifest.to_json())  # first: it marks the folder as ours
-        _map(manifest, Numbered(_Writer(manifest, staging, suffix)), image, options)
+        _map(manifest, Numbered(writer), image, options)
         staging.rename(folder)
     except BaseException:
+        writer.stop()
         shutil.rmtree(staging, ignore_errors=True)
         raise
 
@@ -179,11 +184,34 @@ class _Writer:
 
     def __init__(self, manifest: Manifest, folder: Path, suffix: str) -> None:
         self.manifest, self.folder, self.suffix = manifest, folder, suffix
+        self._writing, self._stopped, self._idle = 0, False, threading.Condition()
 
     def __call__(self, batch: Array, numbers: NDArray[np.int64]) -> Array:
         for tile, number in zip(batch, numbers.tolist(), strict=True):
-            write_tile(self.folder / (self.manifest.stem(number) + self.suffix), tile)
+            with self._one():
+                write_tile(self.folder / (self.manifest.stem(number) + self.suffix), tile)
         return np.zeros(len(batch), bool)
+
+    @contextmanager
+    def _one(self) -> Iterator[None]:
+        """While one file is written; not at all once this is stopped."""
+        with self._idle:
+            if self._stopped:
+                raise Cancelled
+            self._writing += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._writing -= 1
+                self._idle.notify_all()
+
+    def stop(self) -> None:
+        """Return when no thread writes, or ever will: a run that is given up does not wait for them."""
+        with self._idle:
+            self._stopped = True
+            while self._writing:
+                self._idle.wait()
 
 
 def _write_text(path: Path, text: str) -> None:
