@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pantile.cli.picture import Header, Picture
+from pantile.files.staging import check_directory
 
 __all__ = [
     "check_output",
@@ -70,13 +71,14 @@ def kind_to_write(path: Path) -> str:
 def check_target(path: Path) -> Path:
     """Where `path` leads once links and dots are followed, if a file can be made there.
 
-    Raises `ValueError` otherwise, saying why.
+    Raises a `ValueError` or an `OSError` otherwise, saying why.
     """
     target = path.resolve()
     if not target.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {target.parent}")
     if target.exists() and not target.is_file():
         raise ValueError(f"{path} is not a file that could be replaced")
+    check_directory(str(target))
     return target
 
 

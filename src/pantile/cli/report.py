@@ -116,6 +116,12 @@ def info_facts(subject: Subject, drawn: Plan) -> dict[str, object]:
     frame, (fewest, most) = drawn.job.frame, _touches(drawn.grid)
     return {
         **subject.facts(),
+        "axes": [
+            frame.order[k]
+            for k in range(len(frame.order))
+            if k >= frame.n_batch and k != frame.channel
+        ],
+        "channel_axis": None if frame.channel is None else frame.order[frame.channel],
         "covered": {"least": fewest, "most": most},
         "matrix": [frame.n_patches, frame.features],
         **facts_of(drawn),

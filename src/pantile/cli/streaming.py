@@ -205,7 +205,8 @@ def _confirm(out: Path, n_files: int) -> None:
     if n_files <= MANY_FILES:
         return
     if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
-        typer.confirm(f"{out} will hold {n_files:,} files. Go on?", abort=True, err=True)
+        if not typer.confirm(f"{out} will hold {n_files:,} files. Go on?", err=True):
+            raise typer.Exit(1)
         return
     raise ValueError(
         f"{out} would hold {n_files:,} files: say --yes if that is meant, take a larger --step,"

@@ -111,6 +111,7 @@ def _format_of(path: str) -> Format:
     """The format by what the file begins with; a suffix may lie."""
     if os.path.isdir(path):
         if not is_zarr(path):
+            os.scandir(path).close()  # one that may not be looked into says so
             raise ValueError(f"{path} is a directory, and no Zarr array or group")
         return _ZARR
     with open(path, "rb") as file:

@@ -76,6 +76,8 @@ def _said(path: Path, work: Callable[[Path], Any]) -> Any:
     except (MemoryError, ImportError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
