@@ -413,10 +413,10 @@ def test_the_door_refuses_before_any_work(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "group.zarr").create_array("x", shape=(3,), dtype="u1")
     table: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         (
-            "out.png",
+            "out.gif",
             {},
             ValueError,
-            r"'out.png' has the suffix '.png': .*\.npy, \.zarr, \.tif, \.tiff",
+            r"'out.gif' has the suffix '.png': .*\.npy, \.zarr, \.tif, \.tiff",
         ),
         (tmp_path / "out", {}, ValueError, "has the suffix ''"),
         (tmp_path / "no" / "a.npy", {}, FileNotFoundError, "there is no directory .*no: make it"),

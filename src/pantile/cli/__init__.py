@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main"]
+from pantile.cli.extras import missing
 
-EXTRAS = frozenset({"PIL", "matplotlib", "rich", "sklearn", "threadpoolctl", "tifffile", "typer"})
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,8 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("pantile: interrupted", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRAS:
+        if (error.name or "").partition(".")[0] == "pantile":
             raise
-        needs = f'pantile: the command line needs {error.name}: pip install "pantile[cli]"'
-        print(needs, file=sys.stderr)
+        print(f"pantile: {missing(error)}", file=sys.stderr)
         return 2

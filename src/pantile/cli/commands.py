@@ -10,14 +10,20 @@ import typer
 
 from pantile.cli.oneline import OneLineErrors
 from pantile.cli.options import (
+    AxesOption,
+    ChannelOption,
+    DatasetOption,
     DilationOption,
+    JsonOption,
+    LevelOption,
     PadOption,
     PatchOption,
+    SeriesOption,
     StepOption,
     Tail,
     TailOption,
     WorkersOption,
-    sizes,
+    grid_of,
 )
 from pantile.cli.streaming import add_commands
 
@@ -60,7 +66,20 @@ def _noise_level(sigma: float) -> float:
 SIGMA = "Standard deviation of the noise, in the picture's own values (8-bit: 0 to 255)."
 Sigma = Annotated[float, typer.Option(callback=_noise_level, metavar="S", help=SIGMA)]
 Patch = Annotated[int, typer.Option(min=2, metavar="N", help="Side of the first pass's patches.")]
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IN...", exists=True, help="Anything that `map` reads.")
+]
 Input = Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)]
+
+
+def _check_patch(patch: int, shape: tuple[int, int]) -> None:
+    """Raise where a patch does not fit into a picture, before anything is printed."""
+    if patch > min(shape):
+        sizes = " x ".join(map(str, shape))
+        raise typer.BadParameter(
+            f"{patch} is more than the picture has, {sizes}: at most {min(shape)}",
+            param_hint="--patch",
+        )
 
 
 @app.callback(invoke_without_command=True)
@@ -95,6 +114,7 @@ def demo(
     from pantile.cli import demonstration, figure, report
 
     figure.check_figure(out)
+    _check_patch(patch, demonstration.SHAPE)
     names = demonstration.PHOTOGRAPHS if image is Photograph.BOTH else (image.value,)
     shown = [
         demonstration.demonstrate(name, sigma, patch, workers, report.watched) for name in names
@@ -119,7 +139,9 @@ def denoise(
     from pantile.cli import files, report
     from pantile.cli.denoising import denoise_picture
 
-    files.check_output(out, source, files.read_header(source))
+    header = files.read_header(source)
+    files.check_output(out, source, header)
+    _check_patch(patch, header.shape)
     picture = files.read(source)
     report.print_sigma(picture, sigma)
     files.write(out, denoise_picture(picture, sigma, patch, workers, report.watched))
@@ -128,30 +150,41 @@ def denoise(
 
 @app.command()
 def info(
-    image: Input,
+    images: Images,
     patch: PatchOption,
     step: StepOption = "1",
     tail: TailOption = Tail.SHIFT,
     pad: PadOption = "0",
     dilation: DilationOption = "1",
+    axes: AxesOption = None,
+    channel_axis: ChannelOption = None,
+    dataset: DatasetOption = None,
+    level: LevelOption = None,
+    series: SeriesOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Print a picture's patch grid, what the expanded matrix would take, and the plan without it.
+    """Print an image's patch grid, what the expanded matrix would take, and the plan without it.
 
-    Reads the header of the picture only.
+    Reads the header of the image only. With --json, several images make a list.
     """
-    import pantile as pt
-    from pantile.cli import files, report
+    from pantile.cli import report
+    from pantile.cli.subject import subject_of
 
-    header = files.read_header(image)
-    grid = pt.PatchGrid(
-        header.shape,
-        sizes("--patch", patch),
-        sizes("--step", step),
-        dilation=sizes("--dilation", dilation),
-        tail=tail.value,
-        pad="same" if pad == "same" else sizes("--pad", pad),
-    )
-    report.print_info(header, grid)
+    found = []
+    for image in images:
+        subject = subject_of(image, dataset=dataset, level=level, series=series)
+        grid, where = grid_of(
+            subject.image, patch, step, dilation, tail, pad, "constant", axes, channel_axis
+        )
+        found.append((subject, report.plan_of(subject, grid, where)))
+    if json:
+        facts = [report.info_facts(*each) for each in found]
+        report.print_json(facts if len(facts) > 1 else facts[0])
+        return
+    for number, each in enumerate(found):
+        if len(found) > 1:
+            report.print_plain("\n" * (number > 0) + f"{each[0].path}")
+        report.print_info(*each)
 
 
 add_commands(app)

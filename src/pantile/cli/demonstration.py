@@ -13,6 +13,7 @@ from pantile.cli.denoising import FloatArray, Pass, Progress, Watch, denoise
 __all__ = ["PHOTOGRAPHS", "Demonstration", "PassRecord", "demonstrate", "photograph", "psnr"]
 
 PHOTOGRAPHS = ("china", "flower")
+SHAPE = (427, 640)
 SEED = 0
 PEAK = 255.0
 

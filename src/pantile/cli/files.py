@@ -8,10 +8,13 @@ from pathlib import Path
 from types import ModuleType
 
 from pantile.cli.picture import Header, Picture
+from pantile.files.staging import check_directory
 
 __all__ = [
     "check_output",
     "check_target",
+    "is_picture",
+    "is_tiff",
     "kind_to_write",
     "read",
     "read_header",
@@ -20,6 +23,7 @@ __all__ = [
 ]
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+PICTURE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -67,13 +71,14 @@ def kind_to_write(path: Path) -> str:
 def check_target(path: Path) -> Path:
     """Where `path` leads once links and dots are followed, if a file can be made there.
 
-    Raises `ValueError` otherwise, saying why.
+    Raises a `ValueError` or an `OSError` otherwise, saying why.
     """
     target = path.resolve()
     if not target.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {target.parent}")
     if target.exists() and not target.is_file():
         raise ValueError(f"{path} is not a file that could be replaced")
+    check_directory(str(target))
     return target
 
 
@@ -89,10 +94,23 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _kind(path: Path) -> str:
-    """The format by what the file starts with; an extension may lie."""
+def is_tiff(path: Path) -> bool:
+    """Whether a file starts as a TIFF does; an extension may lie."""
+    return _starts(path, TIFF_MAGIC)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file starts as those do that `read` takes."""
+    return path.is_file() and _starts(path, (*TIFF_MAGIC, *PICTURE_MAGIC))
+
+
+def _starts(path: Path, magic: tuple[bytes, ...]) -> bool:
     with path.open("rb") as file:
-        return "TIFF" if file.read(4) in TIFF_MAGIC else "PNG or JPEG"
+        return file.read(8).startswith(magic)
+
+
+def _kind(path: Path) -> str:
+    return "TIFF" if is_tiff(path) else "PNG or JPEG"
 
 
 def _library(kind: str) -> ModuleType:

@@ -1,6 +1,8 @@
 """Errors as one line: what the user did wrong on stderr and exit code 2, never a traceback."""
 
+import concurrent.futures
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -10,13 +12,23 @@ from typing import Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
+import pantile
+from pantile.cli.extras import missing
+from pantile.cli.words import in_options, spellings
+
 __all__ = ["OneLineErrors"]
 
 # Newer typer brings its own copy of click, older typer imports click: in both the base of
 # BadParameter is the usage error, which options that do not exist are as well.
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
-BAD_INPUT = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, OSError)
+BAD_INPUT = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, OSError, ImportError)
+# What stands between the command line and the user's function.
+OURS = tuple(
+    os.path.dirname(os.path.abspath(str(module.__file__))) + os.sep
+    for module in (pantile, typer, concurrent.futures)
+)
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 class OneLineErrors(TyperGroup):
@@ -34,24 +46,45 @@ class OneLineErrors(TyperGroup):
         sys.exit(self._code(arguments, prog_name or "pantile"))
 
     def _code(self, arguments: list[str], prog_name: str) -> int:
+        said = list(arguments)  # parsing takes them out
         try:
             with self.make_context(prog_name, arguments) as context:
                 self.invoke(context)
+            if sys.stdout is not None:  # closed by the caller, as in >&-
+                sys.stdout.flush()
         except typer.Exit as request:
             return request.exit_code
         except (KeyboardInterrupt, typer.Abort) as error:
             return _say(f"interrupted{_kept(error)}", INTERRUPTED)
+        except BrokenPipeError:
+            return _unread()
         except USAGE_ERROR as error:
             return _say(cast(Any, error).format_message())
         except Exception as error:
-            if _from_func(error):
-                traceback.print_exception(error)
+            if _from_func(error) and self._current(said) == "map":
+                print(_way_to(error), file=sys.stderr, end="")
                 return 1
             if not isinstance(error, BAD_INPUT):
                 raise
             _hush()
-            return _say(_described(error) + _kept(error))
+            return _say(self._spoken(_described(error), said) + _kept(error))
         return 0
+
+    def _spoken(self, message: str, arguments: list[str]) -> str:
+        """``message`` in options, those of the command in ``arguments`` first."""
+        current = self.commands.get(self._current(arguments))
+        return in_options(message, spellings(self.commands.values(), current), arguments)
+
+    def _current(self, arguments: list[str]) -> str:
+        """The name of the command."""
+        return next((each for each in arguments if each in self.commands), "")
+
+
+def _unread() -> int:
+    """The exit code where nobody reads what is printed any more, as `| head` does."""
+    with open(os.devnull, "w") as nowhere:  # Python flushes once more when it ends
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return BROKEN_PIPE
 
 
 def _hush() -> None:
@@ -65,6 +98,16 @@ def _from_func(error: Exception) -> bool:
     return any(note.startswith("pantile: in func") for note in getattr(error, "__notes__", ()))
 
 
+def _way_to(error: Exception) -> str:
+    """The traceback of what the user's function raised, from where it was called."""
+    shown = traceback.TracebackException.from_exception(error)
+    for each in (shown, shown.__cause__, shown.__context__):
+        if each is not None:
+            kept = [frame for frame in each.stack if not frame.filename.startswith(OURS)]
+            each.stack = traceback.StackSummary.from_list(kept)
+    return "".join(shown.format())
+
+
 def _kept(error: BaseException) -> str:
     """What is left of a run that was cut short, as the engine notes it, in the words of the command line."""
     notes = [n for n in getattr(error, "__notes__", ()) if "resume=True" in n]
@@ -75,6 +118,8 @@ def _kept(error: BaseException) -> str:
 
 def _described(error: BaseException) -> str:
     """The message of `error`, with the file where the operating system names one."""
+    if isinstance(error, ModuleNotFoundError):
+        return missing(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

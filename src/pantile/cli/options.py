@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -13,21 +14,28 @@ import typer
 __all__ = [
     "AxesOption",
     "ChannelOption",
+    "DatasetOption",
     "DilationOption",
     "DtypeOption",
     "FillOption",
     "JsonOption",
+    "LevelOption",
+    "MaxPixelsOption",
     "MemoryOption",
     "MergeOption",
     "PadModeOption",
     "PadOption",
     "PatchOption",
     "ResumeOption",
+    "SeriesOption",
     "StepOption",
     "Tail",
     "TailOption",
+    "Unnamed",
     "WeightsOption",
     "WorkersOption",
+    "channel_of",
+    "dtype_named",
     "function_named",
     "grid_of",
     "number",
@@ -57,9 +65,29 @@ TailOption = Annotated[Tail, _option("What happens where the step does not divid
 PadOption = Annotated[str, _option('Elements around the image, or "same".', "N|NxM|same")]
 PadModeOption = Annotated[str, _option("What lies outside, by NumPy's names.", "MODE")]
 AxesOption = Annotated[str | None, _option("The patched axes; by default the last ones.", "A,B")]
-ChannelOption = Annotated[int | None, _option("An axis that travels inside each patch.", "A")]
+ChannelOption = Annotated[
+    str | None,
+    _option(
+        'The axis of channels, which travels inside each patch, or "none"; by default what the file says:'
+        " the last one of a colour picture.",
+        "A|none",
+    ),
+]
+DatasetOption = Annotated[str | None, _option("Which array of an HDF5 file or Zarr group.", "NAME")]
+LevelOption = Annotated[
+    int | None, typer.Option(help="Which resolution of a pyramid; 0 is the full one.")
+]
+SeriesOption = Annotated[
+    int | None, typer.Option(help="Which image of a TIFF or OME-Zarr, or frame of an animation.")
+]
+MaxPixelsOption = Annotated[
+    int | None, typer.Option(min=1, help="How many pixels a PNG or JPEG may unpack to.")
+]
 MergeOption = Annotated[
-    str, _option("How overlaps combine: mean, sum, max, min, median, vote, first, last, center.")
+    str,
+    _option(
+        "How overlaps combine: mean, sum, max, min, median, var, vote, first, last, center; or none."
+    ),
 ]
 WeightsOption = Annotated[
     str | None, _option("Taper of a patch: hann, or with a parameter as in gaussian,4.", "NAME")
@@ -74,6 +102,16 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where a run 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 
+class Unnamed:
+    """The file that `map` writes to, where a plan is not told which."""
+
+    def create(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Never called: a plan writes nothing."""
+        raise AssertionError("a plan writes nothing")
+
+    reopen = create
+
+
 def sizes(option: str, text: str) -> int | tuple[int, ...]:
     """39 for "39", (39, 17) for "39x17"."""
     try:
@@ -85,18 +123,47 @@ def sizes(option: str, text: str) -> int | tuple[int, ...]:
     return found if len(found) > 1 else found[0]
 
 
+def channel_of(image: Any, named: int | tuple[int, ...] | None, text: str | None) -> int | None:
+    """The axis of channels: what was said, else what the file says, unless that axis is to be patched."""
+    ndim = len(image.shape)
+    if text is not None:
+        return None if text.lower() == "none" else _axis("--channel-axis", text, ndim)
+    told: int | None = getattr(image, "channel_axis", None)
+    patched = (named,) if isinstance(named, int) else named or ()
+    return None if told in {a % ndim for a in patched} else told
+
+
+def _axis(option: str, text: str, ndim: int) -> int:
+    try:
+        axis = int(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a whole number or none", param_hint=option
+        ) from None
+    if not -ndim <= axis < ndim:
+        raise typer.BadParameter(f"{axis}: the image has {ndim} axes", param_hint=option)
+    return axis % ndim
+
+
 def grid_of(
-    shape: tuple[int, ...], patch: str, step: str, dilation: str, tail: Tail, pad: str, pad_mode: str,
-    axes: str | None, channel_axis: int | None,
+    image: Any, patch: str, step: str, dilation: str, tail: Tail, pad: str, pad_mode: str,
+    axes: str | None, channel_axis: str | None,
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-    """The grid of an image of this shape, and the axes as keyword arguments."""
+    """The grid of an image, and the axes as keyword arguments."""
     import pantile as pt
     from pantile.verbs.frame import patch_ndim, patched_axes
 
+    shape = tuple(image.shape)
     size = sizes("--patch", patch)
     named = None if axes is None else sizes("--axes", axes)
-    channel = None if channel_axis is None else channel_axis % len(shape)
+    channel = channel_of(image, named, channel_axis)
     n = patch_ndim(size, len(shape), named, channel)
+    if channel is not None and channel_axis is None and n == len(shape):
+        raise typer.BadParameter(
+            f"{patch!r} has {n} axes, and axis {channel} of the image, {shape}, holds its channels, which"
+            " are not cut: leave that one out, or say --channel-axis none",
+            param_hint="--patch",
+        )
     places = patched_axes(len(shape), n, named, channel)
     grid = pt.PatchGrid(
         [shape[a] for a in places],
@@ -107,7 +174,20 @@ def grid_of(
         pad="same" if pad == "same" else sizes("--pad", pad),
         pad_mode=pad_mode,  # type: ignore[arg-type]
     )
-    return grid, {"axes": places, "channel_axis": channel_axis}
+    return grid, {"axes": places, "channel_axis": channel}
+
+
+def dtype_named(text: str | None) -> str | None:
+    """The dtype that is meant, as it was said."""
+    try:
+        import numpy as np
+
+        return text if text is None else np.dtype(text).name
+    except TypeError:
+        raise typer.BadParameter(
+            f"{text!r} is no type of numbers, such as uint8, uint16 or float32",
+            param_hint="--dtype",
+        ) from None
 
 
 def weights_named(text: str | None) -> Any:
@@ -128,7 +208,7 @@ def number(option: str, text: str) -> float:
 def function_named(text: str) -> Callable[..., Any]:
     """The function that ``module:name`` or ``file.py:name`` means."""
     module, _, name = text.rpartition(":")
-    if not module or not name:
+    if not module or not name or module.startswith("."):
         raise typer.BadParameter(
             f"{text!r} is not module:name, as in filters:denoise", param_hint="--func"
         )
@@ -145,19 +225,29 @@ def function_named(text: str) -> Callable[..., Any]:
 
 def _module(name: str) -> Any:
     path = Path(name)
-    if path.suffix == ".py":
-        return _module_in(path)
-    sys.path.insert(0, "")
     try:
+        if path.suffix == ".py":
+            return _module_in(path)
+        sys.path.insert(0, "")
         return importlib.import_module(name)
+    except typer.BadParameter:
+        raise
     except ModuleNotFoundError as error:
-        if error.name != name.partition(".")[0] and error.name != name:
-            raise ImportError(
-                f"--func: {name} needs {error.name}, which is not installed"
-            ) from None
-        raise typer.BadParameter(
-            f"there is no module {name!r} here or installed", param_hint="--func"
-        ) from None
+        if name == error.name or name.startswith(f"{error.name}."):
+            said = f"there is no module {name!r} here or installed"
+        else:
+            said = f"{name} needs {error.name}, which is not installed"
+    except Exception as error:
+        said = f"{name} cannot be imported, {_place(error)}{type(error).__name__}: {error}"
+    raise typer.BadParameter(said, param_hint="--func")
+
+
+def _place(error: Exception) -> str:
+    """Where in the user's file an error is: one of syntax says so itself."""
+    lines = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) or not lines:
+        return ""
+    return f"line {lines[-1].lineno} of {lines[-1].filename}: "
 
 
 def _module_in(path: Path) -> Any:

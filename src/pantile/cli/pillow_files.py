@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pantile.cli.picture import Colour, Header, Picture, PictureError, as_planes, faults_of, upright
+from pantile.files.picture_sink import save_picture
 
 __all__ = ["read", "read_header", "write"]
 
@@ -56,9 +57,7 @@ def read(path: Path) -> Picture:
 def write(path: Path, picture: Picture, kind: str) -> None:
     """`picture` in the file `path`; JPEGs at quality 95 with full colour resolution."""
     options: dict[str, Any] = picture.kept | {"icc_profile": picture.profile}
-    if kind == "JPEG":
-        options |= {"quality": 95, "subsampling": 0}
-    _image(picture).save(path, format=kind, **options)
+    save_picture(path, picture.samples, kind, _pillow_mode(picture), **options)
 
 
 @contextmanager
@@ -132,11 +131,7 @@ def _upright_exif(image: Image.Image) -> bytes:
     return exif.tobytes() if len(exif) else b""
 
 
-def _image(picture: Picture) -> Image.Image:
-    samples = np.ascontiguousarray(picture.samples)
-    if samples.dtype == np.bool_:
-        return Image.fromarray(samples)
+def _pillow_mode(picture: Picture) -> str:
     header = picture.header
-    form = (header.colour, header.channels, header.alpha, samples.dtype.type)
-    mode = next(mode for mode, described in MODES.items() if described == form)
-    return Image.frombytes(mode, samples.shape[1::-1], samples.tobytes())
+    form = (header.colour, header.channels, header.alpha, header.dtype.type)
+    return next(mode for mode, described in MODES.items() if described == form)

@@ -1,25 +1,35 @@
 """What is printed: facts, tables and a progress bar."""
 
+from __future__ import annotations
+
 import json
 import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import pantile as pt
-from pantile.cli.demonstration import Demonstration, PassRecord
-from pantile.cli.denoising import Pass
-from pantile.cli.denoising import Progress as Callback
-from pantile.cli.picture import Header, Picture
+from pantile.cli.options import Unnamed
 from pantile.engine.plan import Plan, readable
 from pantile.engine.progress import bar
 
+if TYPE_CHECKING:  # what a command needs is imported when it runs
+    from pantile.cli.demonstration import Demonstration, PassRecord
+    from pantile.cli.denoising import Pass
+    from pantile.cli.denoising import Progress as Callback
+    from pantile.cli.picture import Picture
+    from pantile.cli.subject import Subject
+
 __all__ = [
+    "facts_of",
+    "info_facts",
+    "plan_of",
     "print_demonstrations",
     "print_info",
     "print_json",
@@ -83,35 +93,76 @@ def print_written(path: Path) -> None:
     _say(f"Written: {path}")
 
 
-def print_info(header: Header, grid: pt.PatchGrid) -> None:
-    """Print the picture, its patch grid, the expanded matrix and the plan that does without."""
-    channels = header.channels + header.alpha
+def print_info(subject: Subject, drawn: Plan) -> None:
+    """Print the image, its patch grid, the expanded matrix and the plan that does without."""
+    frame = drawn.job.frame
     facts = {
-        "picture": str(header),
-        "covered": _coverage(grid),
-        "matrix": f"{grid.n_patches:,} x {grid.features * channels:,} {header.dtype}",
+        subject.noun: str(subject),
+        "covered": _coverage(*_touches(drawn.grid)),
+        "matrix": f"{frame.n_patches:,} x {frame.features:,} {subject.image.dtype}",
     }
     lines = [f"{name:<9} {fact}" for name, fact in facts.items()]
-    _say("\n".join([*lines, str(_plan(header, grid))]))
+    _say("\n".join([*lines, str(drawn)]))
 
 
-def _coverage(grid: pt.PatchGrid) -> str:
-    """How many patches touch a pixel, from one axis at a time: the product needs no image."""
+def plan_of(subject: Subject, grid: pt.PatchGrid, where: dict[str, Any]) -> Plan:
+    """The plan for an image of which nothing is decoded; holes are told beside it."""
+    image = subject.image if subject.header is None else np.asarray(subject.image)
+    return pt.plan(lambda batch: batch, image, grid, **where, fill=0, out=Unnamed())
+
+
+def info_facts(subject: Subject, drawn: Plan) -> dict[str, object]:
+    """What `print_info` says, for machines."""
+    frame, (fewest, most) = drawn.job.frame, _touches(drawn.grid)
+    return {
+        **subject.facts(),
+        "axes": [
+            frame.order[k]
+            for k in range(len(frame.order))
+            if k >= frame.n_batch and k != frame.channel
+        ],
+        "channel_axis": None if frame.channel is None else frame.order[frame.channel],
+        "covered": {"least": fewest, "most": most},
+        "matrix": [frame.n_patches, frame.features],
+        **facts_of(drawn),
+    }
+
+
+def facts_of(drawn: Plan) -> dict[str, object]:
+    """What a plan says, for machines."""
+    frame = drawn.job.frame
+    return {
+        "grid": drawn.grid.to_dict(),
+        "counts": list(drawn.grid.counts),
+        "patch": list(frame.patch_shape),
+        "patches": drawn.n_patches,
+        "tasks": drawn.tasks,
+        "tile": list(drawn.tiling.lengths),
+        "blocks": len(drawn.blocks),
+        "largest_block": list(drawn.blocks.largest),
+        "batch": drawn.job.batch,
+        "batch_bytes": drawn.batch_bytes,
+        "layout": drawn.job.layout,
+        "workers": drawn.workers,
+        "held_bytes": drawn.projected_bytes,
+        "reads": drawn.reads,
+        "read_bytes": drawn.read_bytes,
+        "written_bytes": drawn.written_bytes,
+        "expanded_bytes": drawn.expanded_bytes,
+    }
+
+
+def _touches(grid: pt.PatchGrid) -> tuple[int, int]:
+    """The fewest and most patches that touch a pixel, from one axis at a time: the product needs no image."""
     touches = [axis.coverage() for axis in grid.axis_grids]
-    fewest = math.prod(int(axis.min()) for axis in touches)
-    most = math.prod(int(axis.max()) for axis in touches)
+    return (
+        math.prod(int(axis.min()) for axis in touches),
+        math.prod(int(axis.max()) for axis in touches),
+    )
+
+
+def _coverage(fewest: int, most: int) -> str:
     return f"each pixel by {fewest:,} to {most:,} patches" + ("" if fewest else ": there are holes")
-
-
-def _plan(header: Header, grid: pt.PatchGrid) -> Plan:
-    """The plan for a picture like `header`, for which one value stands: nothing is decoded."""
-    channels = header.channels + header.alpha
-    shape = (*header.shape, channels) if channels > 1 else header.shape
-    image = np.broadcast_to(np.zeros((), header.dtype), shape)
-    axis = -1 if channels > 1 else None
-    return pt.plan(
-        lambda batch: batch, image, grid, channel_axis=axis, fill=0
-    )  # holes are told above
 
 
 @contextmanager
@@ -136,14 +187,14 @@ def print_plain(text: str) -> None:
     _say(text)
 
 
-def print_json(facts: dict[str, object]) -> None:
-    """Print one JSON object, and nothing else."""
+def print_json(facts: object) -> None:
+    """Print one JSON value, and nothing else."""
     print(json.dumps(facts))
 
 
 def _say(text: str) -> None:
-    """Print `text` as it is: no colours, no markup, no line breaks of rich's own."""
-    _console().print(text, highlight=False, markup=False, soft_wrap=True)
+    """Print `text` as it is: rich would break lines, and end the program where nobody reads them."""
+    print(text)
 
 
 def _console() -> Console:

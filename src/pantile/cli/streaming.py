@@ -1,5 +1,6 @@
 """The commands for images of any size: map, plan, extract, merge."""
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,21 +11,27 @@ import typer
 from pantile.cli.options import (
     AxesOption,
     ChannelOption,
+    DatasetOption,
     DilationOption,
     DtypeOption,
     FillOption,
     JsonOption,
+    LevelOption,
+    MaxPixelsOption,
     MemoryOption,
     MergeOption,
     PadModeOption,
     PadOption,
     PatchOption,
     ResumeOption,
+    SeriesOption,
     StepOption,
     Tail,
     TailOption,
+    Unnamed,
     WeightsOption,
     WorkersOption,
+    dtype_named,
     function_named,
     grid_of,
     weights_named,
@@ -32,13 +39,12 @@ from pantile.cli.options import (
 
 __all__ = ["add_commands"]
 
+MANY_FILES = 10_000
 Image = Annotated[
     Path, typer.Argument(metavar="IN", exists=True, help="npy, zarr, TIFF, HDF5, PNG, JPEG.")
 ]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help=".npy, .zarr or .tif.")]
-Dataset = Annotated[str | None, typer.Option(help="Which array of an HDF5 file or Zarr group.")]
-Level = Annotated[
-    int | None, typer.Option(help="Which resolution of a pyramid; 0 is the full one.")
+Out = Annotated[
+    Path, typer.Argument(metavar="OUT", help=".npy, .zarr, .tif; .png, .jpg, .webp where it fits.")
 ]
 Func = Annotated[
     str,
@@ -73,8 +79,10 @@ def map_(
     memory: MemoryOption = None,
     workers: WorkersOption = None,
     resume: ResumeOption = False,
-    dataset: Dataset = None,
-    level: Level = None,
+    dataset: DatasetOption = None,
+    level: LevelOption = None,
+    series: SeriesOption = None,
+    max_pixels: MaxPixelsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run a function over every patch of an image of any size, and merge what it returns.
@@ -84,13 +92,11 @@ def map_(
     import pantile as pt
     from pantile.files import open_image
 
-    image = open_image(source, dataset=dataset, level=level)
-    grid, where = grid_of(
-        image.shape, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis
-    )
+    image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
+    grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
     drawn = pt.plan(
         function_named(func), image, grid, **where, merge=_merge(merge), weights=weights_named(weights),
-        dtype=dtype, fill=fill, memory=memory, workers=workers, out=out, resume=resume,
+        dtype=dtype_named(dtype), fill=fill, memory=memory, workers=workers, out=out, resume=resume,
     )  # fmt: skip
     _timed(drawn.n_patches, out, json, lambda report: _run(drawn, report))
 
@@ -117,8 +123,10 @@ def plan(
     memory: MemoryOption = None,
     workers: WorkersOption = None,
     out: Annotated[Path | None, typer.Option(help="As OUT of map.")] = None,
-    dataset: Dataset = None,
-    level: Level = None,
+    dataset: DatasetOption = None,
+    level: LevelOption = None,
+    series: SeriesOption = None,
+    max_pixels: MaxPixelsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say what `map` would hold, read and write, without doing it."""
@@ -126,31 +134,17 @@ def plan(
     from pantile.cli import report
     from pantile.files import open_image
 
-    image = open_image(source, dataset=dataset, level=level)
-    grid, where = grid_of(
-        image.shape, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis
-    )
+    image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
+    grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
     drawn = pt.plan(
-        _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype,
-        fill=0, memory=memory, workers=workers, out=out,
+        _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype_named(dtype),
+        fill=0, memory=memory, workers=workers, out=out or Unnamed(),
     )  # fmt: skip
     if not json:
         report.print_plain(f"image     {image.shape} {image.dtype}\n{drawn}")
         return
-    report.print_json(
-        {
-            "shape": list(image.shape),
-            "dtype": str(image.dtype),
-            "grid": grid.to_dict(),
-            "patches": drawn.n_patches,
-            "tasks": drawn.tasks,
-            "workers": drawn.workers,
-            "held_bytes": drawn.projected_bytes,
-            "read_bytes": drawn.read_bytes,
-            "written_bytes": drawn.written_bytes,
-            "expanded_bytes": drawn.expanded_bytes,
-        }
-    )
+    said = {"shape": list(image.shape), "dtype": str(image.dtype), **where}
+    report.print_json({**said, **report.facts_of(drawn)})
 
 
 def _same(batch: Any) -> Any:
@@ -176,23 +170,47 @@ def extract(
     axes: AxesOption = None,
     channel_axis: ChannelOption = None,
     format: Annotated[str, typer.Option(help="Kind of file in a folder: png, tif or npy.")] = "png",
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Write more than {MANY_FILES:,} files without asking.")
+    ] = False,
     memory: MemoryOption = None,
     workers: WorkersOption = None,
-    dataset: Dataset = None,
-    level: Level = None,
+    resume: ResumeOption = False,
+    dataset: DatasetOption = None,
+    level: LevelOption = None,
+    series: SeriesOption = None,
+    max_pixels: MaxPixelsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Cut an image into tiles: a folder of files, or one array; with a manifest for `merge`."""
     from pantile.files import open_image
-    from pantile.tileset import write_tiles
+    from pantile.tileset.manifest import is_array
+    from pantile.tileset.write import planned_tiles, write_tiles
 
-    image = open_image(source, dataset=dataset, level=level)
+    image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
     grid, where = grid_of(
-        image.shape, patch, step or patch, dilation, tail, pad, pad_mode, axes, channel_axis
+        image, patch, step or patch, dilation, tail, pad, pad_mode, axes, channel_axis
     )
-    options = {**where, "suffix": f".{format.lstrip('.')}", "memory": memory, "workers": workers}
+    kind = {**where, "suffix": f".{format.lstrip('.').lower()}"}
+    if not yes and not is_array(out):
+        _confirm(out, planned_tiles(image, out, grid, **kind).n_tiles)
+    options = {**kind, "memory": memory, "workers": workers, "resume": resume}
     _timed(
         None, out, json, lambda report: write_tiles(image, out, grid, **options, progress=report)
+    )
+
+
+def _confirm(out: Path, n_files: int) -> None:
+    """Ask whether so many files are meant; where nobody can answer, a `ValueError` that says what to do."""
+    if n_files <= MANY_FILES:
+        return
+    if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        if not typer.confirm(f"{out} will hold {n_files:,} files. Go on?", err=True):
+            raise typer.Exit(1)
+        return
+    raise ValueError(
+        f"{out} would hold {n_files:,} files: say --yes if that is meant, take a larger --step,"
+        " or write one array, .npy or .zarr"
     )
 
 
@@ -215,7 +233,7 @@ def merge(
     from pantile.tileset import merge_tiles
 
     options = {
-        "merge": _merge(merge), "weights": weights_named(weights), "dtype": dtype, "fill": fill,
+        "merge": _merge(merge), "weights": weights_named(weights), "dtype": dtype_named(dtype), "fill": fill,
         "memory": memory, "workers": workers, "resume": resume,
     }  # fmt: skip
     _timed(None, out, json, lambda report: merge_tiles(source, out, **options, progress=report))

@@ -21,6 +21,7 @@ __all__ = [
     "as_rule",
     "as_scales",
     "check_callers",
+    "check_dtypes",
     "check_filling",
     "check_room",
     "slots",
@@ -56,6 +57,18 @@ def as_outs(out: Any, source: Any, resume: bool) -> tuple[Any, ...] | None:
     _check_arrays([o for o in outs or () if isinstance(o, np.ndarray)], source)
     _check_places(outs or (), source)
     return outs
+
+
+def check_dtypes(
+    outs: tuple[Any, ...] | None, rule: Rule | None, finalize: Any, wanted: np.dtype[Any] | None
+) -> None:
+    """Refuse a dtype that a place cannot hold: the one asked for, or the one that every merge of this kind has."""
+    known = wanted
+    if known is None and rule is not None and finalize is None and isinstance(rule.merge, str):
+        known = rule.natural_dtype(np.dtype(np.uint8))
+    for out in outs or ():
+        if known is not None and hasattr(out, "check_dtype"):
+            out.check_dtype(known)
 
 
 def _as_out(out: Any) -> Any:

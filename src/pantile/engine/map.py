@@ -24,6 +24,7 @@ from .arguments import (
     as_rule,
     as_scales,
     check_callers,
+    check_dtypes,
     check_filling,
     check_room,
     slots,
@@ -97,8 +98,9 @@ def map_patches(
         example ``lambda s: s.argmax(-1)``. It may drop or resize the channel axis. It is called once
         more, on what the first tile made, where only its result tells what the image will be.
     out : path, array, or tuple of them, optional
-        Where to put the result: a path ending in ``.npy``, ``.zarr``, ``.tif`` (or a sink of
-        `pantile.files`, which has options); or anything with ``shape``, ``dtype`` and slice
+        Where to put the result: a path ending in ``.npy``, ``.zarr``, ``.tif``, or ``.png``,
+        ``.jpg``, ``.webp`` where a picture holds its dtype and shape (or a sink of `pantile.files`,
+        which has options); or anything with ``shape``, ``dtype`` and slice
         assignment, whose dtype is the result's. Blocks follow the chunks (or shards) of what is
         written to, so that each has exactly one writer.
     dtype : dtype, optional
@@ -241,6 +243,7 @@ def plan(
     known = wanted or (np.dtype(outs[0].dtype) if outs and hasattr(outs[0], "dtype") else None)
     known = known if outs is None or len(outs) == 1 else wanted
     rule = as_rule(merge, weights, fill, finalize, known)
+    check_dtypes(outs, rule, finalize, wanted)
     mask = None if where is None else selected(where, frame, empty=True)
     check_filling(frame, mask, rule, fill, known)
     scales = as_scales(scale, frame)

@@ -226,7 +226,8 @@ class Plan:
     def result_bytes(self) -> int:
         """Bytes of the result, as if it had the image's shape and dtype; 0 where it is not held."""
         if self.outs is not None:
-            return 0
+            shape = tuple(int(self._scaled[a]) for a in np.argsort(self.job.frame.order))
+            return sum(out.held(shape) for out in self.outs if hasattr(out, "held"))
         if self.job.rule is None:
             return math.prod(self.job.frame.counts) * 8
         return math.prod(self._scaled) * self._result_dtype.itemsize

@@ -13,6 +13,6 @@ def needed(module: str, purpose: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(
-            f'{purpose} needs {error.name or module}: pip install "pantile[io]"'
-        ) from error
+        package = (error.name or module).partition(".")[0]
+        named = "Pillow" if package == "PIL" else package
+        raise ImportError(f'{purpose} needs {named}: pip install "pantile[io]"') from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .extras import needed
 
@@ -16,6 +16,7 @@ class Hdf5Place:
 
     path: str
     dataset: str
+    kind: ClassVar[str] = "HDF5"
 
     def open(self) -> Any:
         file = needed("h5py", "reading HDF5").File(self.path, "r")

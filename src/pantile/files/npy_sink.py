@@ -26,7 +26,16 @@ from .staging import (
     tidied,
 )
 
-__all__ = ["NpySink", "NpyWriter", "check_file", "check_shape", "same_array"]
+__all__ = [
+    "EncodedWriter",
+    "NpySink",
+    "NpyWriter",
+    "check_file",
+    "check_shape",
+    "encoded_path",
+    "make_npy",
+    "same_array",
+]
 
 _ZEROS = 2**24  # bytes written at once where the system cannot preallocate
 
@@ -95,6 +104,37 @@ class NpyWriter:
     def discard(self) -> None:
         """Remove the staging file."""
         removed(self._mapping.path)
+
+
+class EncodedWriter(NpyWriter):
+    """A result staged as plain elements, which `encode` turns into the file once all are there."""
+
+    def encode(self, path: str) -> None:
+        """Write all elements to ``path`` in the format of the file."""
+        raise NotImplementedError
+
+    def commit(self) -> None:
+        """Write the file under a second staging name, and give it its final one in one step."""
+        encoded = encoded_path(self.path)
+        with writing(self.path, self._mapping.path):
+            try:
+                self.encode(encoded)
+            except BaseException:
+                removed(encoded)
+                raise
+            fsync(encoded)
+        swap(encoded, self.path)
+        removed(self._mapping.path)
+
+    def discard(self) -> None:
+        """Remove the staging files."""
+        removed(encoded_path(self.path))
+        super().discard()
+
+
+def encoded_path(path: str) -> str:
+    """The staging name of a file that is encoded from the staged elements."""
+    return partial_path(path) + (os.path.splitext(path)[1] or ".encoded")
 
 
 def check_file(path: str) -> None:

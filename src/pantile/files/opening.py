@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from .faults import reading
 from .hdf5 import Hdf5Place, find_dataset
-from .npy import NpyPlace
+from .npy import NpyPlace, held_in_zip
 from .objects import reader_of
 from .pictures import MAX_PIXELS, PicturePlace, PictureReader
 from .protocol import Reader
@@ -111,10 +111,15 @@ def _format_of(path: str) -> Format:
     """The format by what the file begins with; a suffix may lie."""
     if os.path.isdir(path):
         if not is_zarr(path):
+            os.scandir(path).close()  # one that may not be looked into says so
             raise ValueError(f"{path} is a directory, and no Zarr array or group")
         return _ZARR
     with open(path, "rb") as file:
         begin = file.read(8)
+    if not begin:
+        raise ValueError(f"{path} is empty")
+    if begin.startswith(_ZIP):
+        raise ValueError(f"{path} {held_in_zip(path)}")
     for each in _FILES:
         if begin.startswith(each.magic):
             return each
@@ -142,6 +147,7 @@ def _picture(path: str, choice: Choice) -> Place:
     return PicturePlace(path, choice.series, limit)
 
 
+_ZIP = (b"PK\3\4", b"PK\5\6")  # the second: an empty one
 _ZARR = Format("a Zarr directory", (), ("level", "dataset", "series"), _zarr)
 _PICTURE = Format("a picture", (), ("series",), _picture, PictureReader)
 _FILES = (

@@ -52,6 +52,17 @@ class PicturePlace:
         shape = (rows, columns) if channels == 1 else (rows, columns, channels)
         return _Picture(self, mode, shape, np.dtype(dtype))
 
+    def channel_axis(self) -> int | None:
+        """The last axis, where there are several channels."""
+        with _opened(self) as image:
+            return 2 if _FORMS[_mode(image)][0] > 1 else None
+
+    @property
+    def kind(self) -> str:
+        """Pillow's name of the format."""
+        with _opened(self) as image:
+            return str(image.format)
+
     def inside(self) -> dict[str, Any]:
         return {} if self.frame is None else {"frame": self.frame}
 

@@ -67,6 +67,13 @@ class FileReader:
         whole = self[tuple(slice(0, n) for n in self.shape)]
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
+    @property
+    def channel_axis(self) -> int | None:
+        """The axis that holds colours or channels, by what the file says of it; None where it says of none."""
+        told = getattr(self.place, "channel_axis", None)
+        axis: int | None = None if told is None else told()
+        return axis
+
     def fingerprint(self) -> dict[str, Any]:
         """Place, size, time, shape and dtype, as plain JSON values."""
         return {

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from .npy_sink import NpySink
+from .picture_sink import PICTURES, PictureSink
 from .protocol import Sink
 from .tiff_sink import TiffSink
 from .zarr_sink import ZarrSink
@@ -17,14 +18,16 @@ _SINKS: dict[str, Any] = {
     ".zarr": ZarrSink,
     ".tif": TiffSink,
     ".tiff": TiffSink,
+    **dict.fromkeys(PICTURES, PictureSink),
 }
 
 
 def sink_of(out: str | os.PathLike[str] | Sink, **options: Any) -> Sink:
     """The sink that ``out`` means, checked as far as that is possible before there is a result.
 
-    ``out`` is a path whose suffix names the format (``.npy``, ``.zarr``, ``.tif``, ``.tiff``; the
-    ``options`` are those of `NpySink`, `ZarrSink` and `TiffSink`), or a sink.
+    ``out`` is a path whose suffix names the format (``.npy``, ``.zarr``, ``.tif``, ``.tiff``,
+    ``.png``, ``.jpg``, ``.jpeg``, ``.webp``; the ``options`` are those of `NpySink`, `ZarrSink` and
+    `TiffSink`), or a sink.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class TiffPlace:
     path: str
     series: int
     level: int
+    kind: ClassVar[str] = "TIFF"
 
     def open(self) -> Any:
         with _complaints() as said, contextlib.ExitStack() as failing:
@@ -47,6 +48,12 @@ class TiffPlace:
             dtype = np.dtype(pages.dtype).newbyteorder(file.byteorder)
             shape = tuple(pages.shape)
             return Mapping(self.path, pages.dataoffset, dtype, shape, strides_of(shape, dtype))
+
+    def channel_axis(self) -> int | None:
+        """Where the axes in the file's metadata have samples of a pixel, or else channels."""
+        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+            axes = str(self._pages(file).axes)
+        return next((axes.index(name) for name in "SC" if name in axes), None)
 
     def inside(self) -> dict[str, Any]:
         return {"series": self.series, "level": self.level}

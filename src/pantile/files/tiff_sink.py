@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .extras import needed
-from .faults import writing
 from .mapping import Mapping
 from .npy import npy_mapping
-from .npy_sink import NpyWriter, check_file, check_shape, make_npy, same_array
-from .staging import check_dtype, check_space, final_path, fsync, partial_path, removed, swap
+from .npy_sink import EncodedWriter, check_file, check_shape, encoded_path, make_npy, same_array
+from .staging import check_dtype, check_space, final_path, partial_path, removed
 
 __all__ = ["TiffSink", "TiffWriter"]
 
@@ -72,7 +71,7 @@ class TiffSink:
         check_dtype(self.path, dtype, "biufc", 8, "use numbers of at most 8 bytes (complex: 16)")
         if self.page_axes(shape) == 3 and dtype.kind == "b":
             raise TypeError(f"out={self.path!r}: TIFF has no channels of dtype bool: use uint8")
-        removed(_streamed(self.path))
+        removed(encoded_path(self.path))
         removed(partial_path(self.path))
         nbytes = prod(shape) * dtype.itemsize
         copies = 2 if self.compression is None else 1
@@ -98,35 +97,18 @@ class TiffSink:
         return 3 if colours or (len(shape) >= 3 and shape[-1] == 1) else 2
 
 
-class TiffWriter(NpyWriter):
+class TiffWriter(EncodedWriter):
     """A result being staged for a TIFF file: elements in any order, the file at the end."""
 
     def __init__(self, sink: TiffSink, mapping: Mapping) -> None:
         super().__init__(sink.path, mapping)
         self._sink = sink
 
-    def commit(self) -> None:
-        """Write the file under a second staging name, and give it its final one in one step."""
-        streamed = _streamed(self.path)
-        with writing(self.path, self._mapping.path):
-            try:
-                self._stream(streamed)
-            except BaseException:
-                removed(streamed)
-                raise
-            fsync(streamed)
-        swap(streamed, self.path)
-        removed(self._mapping.path)
-
-    def discard(self) -> None:
-        """Remove the staging files."""
-        removed(_streamed(self.path))
-        super().discard()
-
-    def _stream(self, streamed: str) -> None:
+    def encode(self, path: str) -> None:
+        """Write all elements as TIFF, a row of tiles at a time."""
         sink, core = self._sink, self._sink.page_axes(self.shape)
         colours = core == 3 and self.shape[-1] > 1
-        with needed("tifffile", "writing TIFF").TiffWriter(streamed, bigtiff=True) as file:
+        with needed("tifffile", "writing TIFF").TiffWriter(path, bigtiff=True) as file:
             file.write(
                 _tiles(self._mapping, sink.tile, core),
                 shape=self.shape,
@@ -137,10 +119,6 @@ class TiffWriter(NpyWriter):
                 extrasamples=["unassalpha"] if colours and self.shape[-1] == 4 else None,
                 compression=sink.compression,
             )
-
-
-def _streamed(path: str) -> str:
-    return partial_path(path) + ".tif"
 
 
 def _tiles(mapping: Mapping, tile: tuple[int, int], core: int) -> Iterator[NDArray[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .extras import needed
 from .faults import check_index
@@ -20,6 +20,7 @@ class ZarrPlace:
     """A Zarr array in a local directory."""
 
     path: str
+    kind: ClassVar[str] = "Zarr"
 
     def open(self) -> Any:
         return needed("zarr", "reading Zarr").open_array(self.path, mode="r")

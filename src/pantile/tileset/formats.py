@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files.extras import needed
+from ..files.picture_sink import check_picture, save_picture
+
 __all__ = [
     "FORMATS",
     "Header",
@@ -41,12 +44,10 @@ def check_format(suffix: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> N
         raise ValueError(f"tiles are written as {', '.join(sorted(FORMATS))}, got {suffix!r}")
     if suffix != ".png":
         return
-    gray = len(shape) == 2 and dtype.name in ("bool", "uint8", "uint16")
-    if not gray and not (len(shape) == 3 and shape[-1] in (3, 4) and dtype == np.uint8):
-        raise ValueError(
-            f"a PNG holds 2-D bool, uint8 or uint16 tiles, or uint8 ones with 3 or 4 channels last,"
-            f" not {dtype} of shape {shape}: use .tif or .npy"
-        )
+    try:
+        check_picture("PNG", shape, dtype)
+    except ValueError as error:
+        raise ValueError(f"{error}: use .tif or .npy") from None
 
 
 def format_of(path: Path) -> str:
@@ -75,16 +76,19 @@ def _said(path: Path, work: Callable[[Path], Any]) -> Any:
     except (MemoryError, ImportError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def _png_header(path: Path) -> Header:
-    from PIL import Image
+    pillow = needed("PIL.Image", f"reading {path}")
 
-    with Image.open(path, formats=("PNG",)) as image:
+    with pillow.open(path, formats=("PNG",)) as image:
         modes = {
             "1": ((), "bool"),
             "L": ((), "uint8"),
+            "LA": ((2,), "uint8"),
             "RGB": ((3,), "uint8"),
             "RGBA": ((4,), "uint8"),
         }
@@ -96,36 +100,31 @@ def _png_header(path: Path) -> Header:
 
 
 def _png_read(path: Path) -> Array:
-    from PIL import Image
+    pillow = needed("PIL.Image", f"reading {path}")
 
     header = _png_header(path)
-    with Image.open(path, formats=("PNG",)) as image:
+    with pillow.open(path, formats=("PNG",)) as image:
         return np.asarray(image).astype(header.dtype, copy=False)
 
 
 def _png_write(path: Path, tile: Array) -> None:
-    from PIL import Image
-
-    Image.fromarray(tile).save(path, format="PNG")
+    save_picture(path, tile, "PNG")
 
 
 def _tiff_header(path: Path) -> Header:
-    import tifffile
-
+    tifffile = needed("tifffile", f"reading {path}")
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         return Header(tuple(series.shape), np.dtype(series.dtype))
 
 
 def _tiff_read(path: Path) -> Array:
-    import tifffile
-
+    tifffile = needed("tifffile", f"reading {path}")
     return np.asarray(tifffile.imread(path, series=0))
 
 
 def _tiff_write(path: Path, tile: Array) -> None:
-    import tifffile
-
+    tifffile = needed("tifffile", f"writing {path}")
     colour = tile.ndim == 3 and tile.shape[-1] in (3, 4) and tile.dtype.kind == "u"
     tifffile.imwrite(path, tile, photometric="rgb" if colour else "minisblack")
 

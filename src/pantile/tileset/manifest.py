@@ -13,7 +13,7 @@ from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, as_shape
 from ..verbs.frame import Frame, frame_of
 
-__all__ = ["MANIFEST", "Manifest", "manifest_path", "read_manifest"]
+__all__ = ["MANIFEST", "Manifest", "is_array", "manifest_path", "read_manifest"]
 
 MANIFEST = "pantile-tiles.json"
 _FORMAT = 1
@@ -87,8 +87,12 @@ def _checked(data: dict[str, Any]) -> dict[str, Any]:
 def manifest_path(place: str | os.PathLike[str]) -> Path:
     """Where the manifest of a folder of tiles, or of one array, is."""
     path = Path(place)
-    array = path.suffix in (".npy", ".zarr")
-    return path.with_name(path.name + ".json") if array else path / MANIFEST
+    return path.with_name(path.name + ".json") if is_array(path) else path / MANIFEST
+
+
+def is_array(place: Path) -> bool:
+    """Whether tiles at ``place`` are one array, and not a folder of files."""
+    return place.suffix in (".npy", ".zarr")
 
 
 def read_manifest(place: str | os.PathLike[str]) -> Manifest:

@@ -44,6 +44,7 @@ def merge_tiles(place: str | os.PathLike[str], out: Any = None, **options: Any) 
     """
     manifest = read_manifest(place)
     path = Path(place)
+    _check_out(path, out)
     tiles = (
         _Array(manifest, path)
         if path.is_file() or path.suffix == ".zarr"
@@ -55,6 +56,16 @@ def merge_tiles(place: str | os.PathLike[str], out: Any = None, **options: Any) 
         Numbered(tiles), blank, manifest.grid, axes=axes, channel_axis=channel_axis, out=out,
         **options,
     )  # fmt: skip
+
+
+def _check_out(place: Path, out: Any) -> None:
+    """Refuse to write where the tiles are."""
+    if isinstance(out, str | os.PathLike):
+        target, tiles = Path(os.path.realpath(out)), Path(os.path.realpath(place))
+        if target == tiles or tiles in target.parents:
+            raise ValueError(
+                f"out={os.fspath(out)!r} lies where the tiles are: choose another place"
+            )
 
 
 class _Blank:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ from numpy.typing import NDArray
 
 from ..engine import map_patches
 from ..engine.numbered import Numbered
+from ..engine.tile import Cancelled
 from ..files import open_image
+from ..files.staging import check_directory
 from ..geometry import PatchGrid
 from ..verbs.frame import Frame, frame_of
 from .formats import check_format, write_tile
-from .manifest import MANIFEST, Manifest, manifest_path
+from .manifest import MANIFEST, Manifest, is_array, manifest_path
 
-__all__ = ["write_tiles"]
+__all__ = ["planned_tiles", "write_tiles"]
 
 Array = NDArray[Any]
 
@@ -48,7 +52,7 @@ def write_tiles(
     suffix : {".png", ".tif", ".npy"}
         The kind of file, for a folder.
     **options
-        ``memory``, ``workers``, ``progress`` of `map_patches`.
+        ``memory``, ``workers``, ``progress`` of `map_patches`; and ``resume``, for one array.
 
     Returns
     -------
@@ -58,7 +62,9 @@ def write_tiles(
     Raises
     ------
     FileExistsError
-        The folder exists already. It appears under its name only when all tiles are in it.
+        The folder exists already. It appears under its name only when all tiles are in it; until
+        then it is ``place + ".partial"``, which goes away when the run is stopped. What a killed
+        run left there goes with the next one.
     ValueError, TypeError
         Tiles do not fit the kind of file; the grid does not fit the image.
 
@@ -73,6 +79,34 @@ def write_tiles(
     >>> found.n_tiles, bool((back == image).all())
     (6, True)
     """
+    manifest, path = (
+        planned_tiles(
+            image, place, patch, step, axes=axes, channel_axis=channel_axis, suffix=suffix
+        ),
+        Path(place),
+    )
+    if is_array(path):
+        _write_array(manifest, image, path, options)
+    elif options.pop("resume", False):
+        raise ValueError(
+            "resume=True goes with one array, .npy or .zarr: a folder of tiles is always begun anew"
+        )
+    else:
+        _write_folder(manifest, image, path, suffix, options)
+    return manifest
+
+
+def planned_tiles(
+    image: Any,
+    place: str | os.PathLike[str],
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    suffix: str = ".png",
+) -> Manifest:
+    """What `write_tiles` would write; raises what it would refuse."""
     reader = open_image(image)
     frame = frame_of(tuple(reader.shape), patch, step, axes=axes, channel_axis=channel_axis)
     dtype = np.dtype(reader.dtype)
@@ -80,12 +114,9 @@ def write_tiles(
         tuple(reader.shape), dtype.str, frame.grid, *_axes_of(frame),
         digits=len(str(frame.n_patches - 1)),
     )  # fmt: skip
-    path = Path(place)
-    if path.suffix in (".npy", ".zarr"):
-        _write_array(manifest, image, path, options)
-    else:
+    if not is_array(Path(place)):
         check_format(suffix, frame.patch_shape, dtype)
-        _write_folder(manifest, image, path, suffix, options)
+        _check_folder(Path(place))
     return manifest
 
 
@@ -112,21 +143,38 @@ def _same(batch: Array) -> Array:
     return batch
 
 
-def _write_folder(
-    manifest: Manifest, image: Any, folder: Path, suffix: str, options: dict[str, Any]
-) -> None:
-    if folder.exists():
+def _check_folder(folder: Path) -> None:
+    """Raise where no new folder can be made, or where that would take away what is not ours."""
+    if os.path.lexists(folder):
         raise FileExistsError(f"{folder} exists already: name a new folder for the tiles")
     if not folder.absolute().parent.is_dir():
         raise FileNotFoundError(f"{folder}: there is no folder {folder.absolute().parent}")
-    staging = folder.with_name(f"{folder.name}.partial")
+    check_directory(os.path.abspath(folder))
+    staging = _staging(folder)
+    ours = staging.is_dir() and ((staging / MANIFEST).is_file() or not any(staging.iterdir()))
+    if os.path.lexists(staging) and (staging.is_symlink() or not ours):
+        raise FileExistsError(
+            f"{staging} is in the way, and no run that was cut short left it: move it, or name another folder"
+        )
+
+
+def _staging(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def _write_folder(
+    manifest: Manifest, image: Any, folder: Path, suffix: str, options: dict[str, Any]
+) -> None:
+    staging = _staging(folder)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
+    writer = _Writer(manifest, staging, suffix)
     try:
-        _map(manifest, Numbered(_Writer(manifest, staging, suffix)), image, options)
-        _write_text(staging / MANIFEST, manifest.to_json())
+        _write_text(staging / MANIFEST, manifest.to_json())  # first: it marks the folder as ours
+        _map(manifest, Numbered(writer), image, options)
         staging.rename(folder)
     except BaseException:
+        writer.stop()
         shutil.rmtree(staging, ignore_errors=True)
         raise
 
@@ -136,11 +184,34 @@ class _Writer:
 
     def __init__(self, manifest: Manifest, folder: Path, suffix: str) -> None:
         self.manifest, self.folder, self.suffix = manifest, folder, suffix
+        self._writing, self._stopped, self._idle = 0, False, threading.Condition()
 
     def __call__(self, batch: Array, numbers: NDArray[np.int64]) -> Array:
         for tile, number in zip(batch, numbers.tolist(), strict=True):
-            write_tile(self.folder / (self.manifest.stem(number) + self.suffix), tile)
+            with self._one():
+                write_tile(self.folder / (self.manifest.stem(number) + self.suffix), tile)
         return np.zeros(len(batch), bool)
+
+    @contextmanager
+    def _one(self) -> Iterator[None]:
+        """While one file is written; not at all once this is stopped."""
+        with self._idle:
+            if self._stopped:
+                raise Cancelled
+            self._writing += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._writing -= 1
+                self._idle.notify_all()
+
+    def stop(self) -> None:
+        """Return when no thread writes, or ever will: a run that is given up does not wait for them."""
+        with self._idle:
+            self._stopped = True
+            while self._writing:
+                self._idle.wait()
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,0 +1,83 @@
+"""Errors of the library in the words of the command line: ``step=4`` is ``--step 4`` there."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["in_options", "spellings"]
+
+_VALUE = r"'[^']*'|\"[^\"]*\"|\([^()]*\)|[^\s,:;()'\"]+"
+_ARGUMENT = re.compile(rf"(?<![\w./=-])([a-z][a-z_]*)=({_VALUE})?")
+_NAME = re.compile(r"(?<![\w./=-])([a-z]+_[a-z_]+)(?![\w./=-])")  # no English word
+_SUBJECT = re.compile(r"^([a-z]+)(?= (?:must|has|spans|cannot)\b)")
+_LISTS = {"axes": ",", "weights": ","}  # others are shapes: 3x4
+_ELSEWHERE = ", or give out= a path or an array on disk"
+# Advice on arguments that the command line has not, and what has other words there.
+_PHRASES = (
+    (re.compile(r", or set scale="), ""),
+    (re.compile(r" and patch_weights="), ""),
+    (re.compile(r" or a pantile\.Merge"), " or none"),
+    (re.compile(r"\bwith resume=False\b|\bwithout resume\b"), "without --resume"),
+    (re.compile(r"\bcall with the same arguments\b"), "give the same arguments"),
+    (re.compile(r"\bthe same call with\b"), "the same command with"),
+    (re.compile(r", give \('kaiser', 14\.0\), one array per axis, .*shape"), " or kaiser,14"),
+)
+
+
+def spellings(commands: Iterable[Any], current: Any = None) -> dict[str, str]:
+    """How each parameter of the commands is written: ``step`` as ``--step``, an argument by its metavar.
+
+    Where commands differ, ``current`` decides.
+    """
+    found: dict[str, str] = {}
+    for command in (*commands, *([] if current is None else [current])):
+        for each in command.params:
+            option = next((name for name in each.opts if name.startswith("--")), None)
+            found[each.name] = option or (each.metavar or each.name.upper()).rpartition("|")[2]
+    return found
+
+
+def in_options(message: str, names: Mapping[str, str], said: Sequence[str] = ()) -> str:
+    """``message`` with arguments of Python's as options; ``said``, what the user typed, stays as it is.
+
+    >>> in_options("merge=None takes no step=, give pad=(1, 2)", {"merge": "--merge", "step": "--step", "pad": "--pad"})
+    '--merge none takes no --step, give --pad 1x2'
+    """
+    typed = {text for each in said if "=" in each for text in (each, os.path.abspath(each))}
+    kept = sorted({os.path.realpath(text) for text in typed} | typed, key=len, reverse=True)
+    if not kept:
+        return _translated(message, names)
+    parts = re.split("(" + "|".join(map(re.escape, kept)) + ")", message)
+    return "".join(
+        part if place % 2 else _translated(part, names) for place, part in enumerate(parts)
+    )
+
+
+def _translated(text: str, names: Mapping[str, str]) -> str:
+    if not names.get("out", "").startswith("--"):
+        text = text.removesuffix(_ELSEWHERE)  # it goes to a path anyway
+    for pattern, words in _PHRASES:
+        text = pattern.sub(words, text)
+    text = _ARGUMENT.sub(lambda found: _option(found, names), text)
+    for bare in (_NAME, _SUBJECT):
+        text = bare.sub(lambda found: names.get(found[1], found[1]), text)
+    return text
+
+
+def _option(found: re.Match[str], names: Mapping[str, str]) -> str:
+    name, value = names.get(found[1]), found[2]
+    if name is None:
+        return found[0]
+    if value is None or value == "True":
+        return name
+    return f"{name} {_value(value, _LISTS.get(found[1], 'x'))}"
+
+
+def _value(text: str, between: str) -> str:
+    """A value as one types it: quotes and brackets are Python's."""
+    if text == "None":
+        return "none"
+    if text.startswith("("):
+        return between.join(part.strip(" '\"") for part in text[1:-1].split(",") if part.strip())
+    return text.strip("'\"")
