@@ -252,7 +252,7 @@ class LocalRun(Run):
                 yield
                 return
             prepare = partial(limit_thread, share_of(at_once))
-            own = Inline() if at_once == 1 else Threads(at_once, prepare)
+            own = Inline() if self.plan.workers == 1 else Threads(at_once, prepare)
             self.executor = own
             try:
                 yield
