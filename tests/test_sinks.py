@@ -416,7 +416,7 @@ def test_the_door_refuses_before_any_work(tmp_path: Path) -> None:
             "out.gif",
             {},
             ValueError,
-            r"'out.gif' has the suffix '.png': .*\.npy, \.zarr, \.tif, \.tiff",
+            r"'out.gif' has the suffix '.gif': .*\.npy, \.zarr, \.tif, \.tiff",
         ),
         (tmp_path / "out", {}, ValueError, "has the suffix ''"),
         (tmp_path / "no" / "a.npy", {}, FileNotFoundError, "there is no directory .*no: make it"),
