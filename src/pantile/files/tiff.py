@@ -126,9 +126,12 @@ def _complaints() -> Iterator[list[str]]:
     listener = Listener(logging.ERROR)
     logger = logging.getLogger("tifffile")
     disabled, logger.disabled = logger.disabled, False  # a dictConfig of others' may disable it
+    level = logger.level
+    logger.setLevel(min(level, logging.ERROR))  # one that is silenced would say nothing here
     logger.addHandler(listener)
     try:
         yield said
     finally:
         logger.removeHandler(listener)
+        logger.setLevel(level)
         logger.disabled = disabled
