@@ -1,0 +1,209 @@
+"""Nothing grows, and cost is local: what calls leave behind, and what they take on images of two sizes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import pantile as pt
+
+Array = NDArray[Any]
+Call = Callable[[Array], Any]
+CALLS = int(os.environ.get("PANTILE_CALLS", "60"))  # 500 for the whole law
+
+
+def same(batch: Array) -> Array:
+    return batch
+
+
+def padded(x: Array) -> pt.PatchGrid:
+    return pt.PatchGrid(x.shape, 8, 4, pad=3, pad_mode="reflect")
+
+
+def merged(x: Array) -> Array:
+    grid = pt.PatchGrid(x.shape, 8, 4)
+    merger = pt.Merger(grid)
+    merger.add(pt.extract(x, grid), np.arange(len(grid)))
+    return merger.result()
+
+
+def add_squares(state: Any, values: Array, _: Array | None) -> None:
+    state[0][...] += values**2
+    state[1][...] += 1
+
+
+def custom(x: Array) -> Array:
+    rms = pt.Merge(
+        init=lambda shape, _: (np.zeros(shape), np.zeros(shape)),
+        accumulate=add_squares,
+        combine=lambda _, other: other,
+        finalize=lambda s: np.sqrt(s[0] / s[1]),
+    )
+    return pt.unpatchify(pt.extract(x, 8, 4), pt.PatchGrid(x.shape, 8, 4), merge=rms)
+
+
+def matrix(x: Array) -> Any:
+    return pt.PatchMatrix(x, 8, 4)
+
+
+def labels(x: Array) -> Array:
+    return (x > 0.5).astype(int)
+
+
+# every public operation, by the name it has in `pantile`
+CALLED: dict[str, Call] = {
+    "PatchGrid": lambda x: (g := pt.PatchGrid(x.shape, 8, 4), g[3], g.coverage(), g.locate((9, 9))),
+    "patchify": lambda x: pt.patchify(x, 8, 4).sum(),
+    "extract": lambda x: pt.extract(x, 8, 4),
+    "extract, some": lambda x: pt.extract(x, 8, 4, indices=[1, 5]),
+    "extract, padded": lambda x: pt.extract(x, padded(x)),
+    "unpatchify": lambda x: pt.unpatchify(pt.extract(x, 8, 4), pt.PatchGrid(x.shape, 8, 4)),
+    "Merger": merged,
+    "Merge": custom,
+    "map_patches": lambda x: pt.map_patches(same, x, 8, 4),
+    "map_patches, threads": lambda x: pt.map_patches(same, x, 8, 2, workers=3, batch_bytes="20kB"),
+    "map_patches, caller": lambda x: pt.map_patches(same, x, 8, 4, workers=1),
+    "map_patches, where": lambda x: pt.map_patches(same, x, 8, 4, where=x > 0.999, fill=0),
+    "map_patches, grid": lambda x: pt.map_patches(lambda b: b.sum((1, 2)), x, 8, 4, merge=None),
+    "map_patches, tuple": lambda x: pt.map_patches(lambda b: (b, b[:, 0, 0]), x, 8, 4, merge=None),
+    "map_patches, finalize": lambda x: pt.map_patches(same, x, 8, 4, finalize=np.abs),
+    "map_patches, file": lambda x: pt.map_patches(same, x, 8, 4, out="a.npy"),
+    "plan": lambda x: str(pt.plan(same, x, 8, 4)),
+    "Plan": lambda x: (repr(p := pt.plan(same, x, 8, 4)), p.run(), p.run()),
+    "PatchMatrix": lambda x: (X := matrix(x), X[0], X[[1, 2]], X.sample(3), X.mean(0), X.cov()),
+    "X.gram()": lambda x: matrix(x).gram(),
+    "X @ v": lambda x: matrix(x) @ np.ones((64, 2)),
+    "X.T @ u": lambda x: (X := matrix(x)).T @ np.ones(len(X)),
+    "X.blocks()": lambda x: [block.sum() for _, block in matrix(x).blocks()],
+    "masked_patchify": lambda x: pt.masked_patchify(x, 8).sum(),
+    "PatchPCA": lambda x: pt.learn.PatchPCA(8, n_components=3).fit(x).transform(x),
+    "PatchRidge": lambda x: pt.learn.PatchRidge(5).fit(x, x).predict(x),
+    "PatchLDA": lambda x: pt.learn.PatchLDA(5).fit(x, labels(x)).predict(x),
+    "PatchKMeans": lambda x: pt.learn.PatchKMeans(5, step=4, n_clusters=3).fit(x).predict(x),
+}
+FAILING: dict[str, Call] = {
+    "func raises": lambda x: pt.map_patches(lambda _: 1 / 0, x, 8, 4),
+    "func raises, threads": lambda x: pt.map_patches(lambda _: 1 / 0, x, 8, 2, workers=3, batch_bytes="20kB"),
+    "func gives other shapes": lambda x: pt.map_patches(lambda b: b[:, 1:], x, 8, 8),
+    "wrong grid": lambda x: pt.unpatchify(x, pt.PatchGrid((9, 9), 3)),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+
+def test_every_public_name_is_under_these_laws() -> None:
+    """A new one does not get around them."""
+    named = {name.partition(",")[0] for name in CALLED}
+    assert set(pt.__all__) - {"__version__"} <= named
+
+
+@pytest.mark.parametrize("name", [*CALLED])
+def test_no_call_keeps_the_image(name: str) -> None:
+    """Not even until garbage is collected: images are large, and collections are rare."""
+    CALLED[name](np.random.default_rng(1).random((40, 44)))
+    with no_collection():
+        image = np.random.default_rng(0).random((40, 44))
+        kept = weakref.ref(image)
+        CALLED[name](image)
+        del image
+        assert kept() is None
+
+
+@pytest.mark.parametrize("name", [*CALLED, *FAILING])
+def test_repeated_calls_leave_nothing_behind(name: str) -> None:
+    call = (CALLED | FAILING)[name]
+    image = np.random.default_rng(0).random((40, 44))
+
+    def again(n: int) -> None:
+        for _ in range(n):
+            if name in FAILING:
+                with pytest.raises((ZeroDivisionError, ValueError)):
+                    call(image)
+            else:
+                call(image)
+
+    again(5)
+    gc.collect()
+    threads, files = threading.active_count(), open_files()
+    tracemalloc.start()
+    try:
+        again(5)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        again(CALLS)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 40_000 + 60 * CALLS, f"{grown} bytes after {CALLS} calls"  # an image has 14,080
+    assert threading.active_count() <= threads
+    assert open_files() <= files
+
+
+# what touches few patches costs as much on a large image
+
+
+def corner(side: int) -> Array:
+    where = np.zeros(pt.PatchGrid((side, side), 8, 4).counts, bool)
+    where[:2, :2] = True
+    return where
+
+
+LOCAL: dict[str, Callable[[int, Array], Callable[[], Any]]] = {
+    "extract(indices=)": lambda _, x: lambda: pt.extract(x, 8, 4, indices=[0, 5, -1]),
+    "extract(indices=), padded": lambda _, x: lambda: pt.extract(x, padded(x), indices=[0, 5, -1]),
+    "grid[i]": lambda side, _: (g := pt.PatchGrid((side, side), 8, 4)) and (lambda: g[len(g) - 1]),
+    "grid.locate": lambda side, _: (
+        (g := pt.PatchGrid((side, side), 8, 4)) and (lambda: g.locate((side // 2, 9)))
+    ),
+    "X[rows]": lambda _, x: (X := pt.PatchMatrix(x, 8, 4)) is not None and (lambda: X[[0, 7, 99]]),
+    "X.sample": lambda _, x: (
+        (X := pt.PatchMatrix(x, 8, 4)) is not None and (lambda: X.sample(5, rng=0))
+    ),
+    "patchify": lambda _, x: lambda: pt.patchify(x, 8, 4),
+    "PatchMatrix": lambda _, x: lambda: pt.PatchMatrix(x, 8, 4),
+}
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_few_patches_take_as_much_memory_of_a_large_image(name: str) -> None:
+    peaks = []
+    for side in (200, 3200):
+        call = LOCAL[name](side, np.zeros((side, side), np.float32))
+        call()
+        tracemalloc.start()
+        try:
+            call()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] <= 2 * peaks[0] + 20_000, peaks
