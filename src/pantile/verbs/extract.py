@@ -246,9 +246,13 @@ def readable(frame: Frame, runs: Runs) -> list[tuple[Runs, Bounds | None]]:
     groups = np.split(order, np.flatnonzero(np.diff(tile[order])) + 1)
     found: list[tuple[Runs, Bounds | None]] = []
     for group in groups:
-        index = np.unravel_index(int(tile[group[0]]), tiling.shape)
-        span = tiling.tile(tuple(int(i) for i in index)).span(frame.axes)
-        found.append((each[group], span))
+        part = each[group]
+        # what these patches reach over, not all that their tile does
+        bounds = tuple(
+            (axis.start(int(i.min())), axis.start(int(i.max())) + axis.extent)
+            for axis, i in zip(frame.axes, part.at, strict=True)
+        )
+        found.append((part, bounds))
     return found
 
 
