@@ -422,7 +422,7 @@ def _merged(
     image = np.empty((*shape, *channels), target)
     for place in np.ndindex(*image.shape):
         met = lists.get(place, [])
-        if sum(m.weight for m in met) > 0:
+        if sum(m.weight for m in met) > 0 or (met and merge == "sum"):  # weights of 0 sum to 0
             image[place] = _cast(_RULES[merge](met, weighted), target)
         elif fill is None:
             raise ValueError(f"element {place} has no patch, and fill is None")

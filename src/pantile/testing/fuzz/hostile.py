@@ -14,7 +14,7 @@ import pantile as pt
 
 __all__ = ["CALLS", "STRANGE", "calls", "check_hostile"]
 
-DOCUMENTED = (ValueError, TypeError, IndexError, OverflowError, MemoryError)
+DOCUMENTED = (ValueError, TypeError, IndexError, OverflowError, MemoryError, FileNotFoundError)
 
 # what may be given for any argument, as Python source
 STRANGE = (
