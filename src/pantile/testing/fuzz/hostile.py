@@ -58,6 +58,7 @@ STRANGE = (
 # what only goes where nothing of that size is made
 # messages of Python and NumPy that say well enough what is wrong
 CLEAR = (
+    "No such file or directory",
     "required positional argument",
     "truth value",  # bool(array)
 )
