@@ -581,7 +581,7 @@ def test_the_way_to_an_error_in_func_is_the_users_own():
     assert [line.split(", ")[1:] for line in said.splitlines() if "File " in line] == [
         ["line 2", "in f"],
         ["line 4", "in g"],
-    ]
+    ], said
     assert "image region [" in said
 
 

@@ -71,9 +71,13 @@ def _ramp(
 ) -> NDArray[Any]:
     """The part of the ramp from ``value``, at the far end of the padding, to the image's edge."""
     behind = segment.outside > 0
-    whole: NDArray[Any] = np.linspace(
-        value, edge.squeeze(axis), num=margin[behind], endpoint=False, dtype=edge.dtype, axis=axis
-    )
+    # by np.linspace's formula, but for each element apart: it chooses another for all where one step is 0, and then
+    # the bits would depend on what else a block holds
+    start, stop = np.asarray(value) * 1.0, edge.squeeze(axis) * 1.0
+    step = (stop - start) / max(margin[behind], 1)
+    steps = np.arange(margin[behind]).reshape(-1, *[1] * step.ndim) * step + start
+    steps = np.floor(steps) if edge.dtype.kind in "iu" else steps
+    whole: NDArray[Any] = np.moveaxis(steps.astype(edge.dtype), 0, axis)
     whole = np.flip(whole, axis) if behind else whole
     origin = size if behind else -margin[0]
     return whole.take(range(segment.begin - origin, segment.end - origin), axis=axis)
@@ -87,7 +91,9 @@ def _statistic(part: NDArray[Any], axis: int, mode: str) -> NDArray[Any]:
         "mean": np.mean,
         "median": np.median,
     }
-    found = functions[mode](part, axis=axis, keepdims=True)
+    # one line of memory after the other, so that the bits do not depend on what else a block holds
+    lines = np.ascontiguousarray(np.moveaxis(part, axis, -1))
+    found = np.moveaxis(functions[mode](lines, axis=-1, keepdims=True), -1, axis)
     if part.dtype.kind in "iu":
         found = np.round(found)
     return np.asarray(found).astype(part.dtype, copy=False)
