@@ -3,6 +3,7 @@
 import concurrent.futures
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -98,12 +99,18 @@ def _from_func(error: Exception) -> bool:
     return any(note.startswith("pantile: in func") for note in getattr(error, "__notes__", ()))
 
 
+def _is_ours(file: str) -> bool:
+    """Whether a frame is pantile's, wherever its bytecode was compiled, or that of what calls it."""
+    inside = re.search(r"[\\/]pantile[\\/](cli|engine|files|kernels|tileset|verbs)[\\/]", file)
+    return file.startswith(OURS) or inside is not None
+
+
 def _way_to(error: Exception) -> str:
     """The traceback of what the user's function raised, from where it was called."""
     shown = traceback.TracebackException.from_exception(error)
     for each in (shown, shown.__cause__, shown.__context__):
         if each is not None:
-            kept = [frame for frame in each.stack if not frame.filename.startswith(OURS)]
+            kept = [frame for frame in each.stack if not _is_ours(frame.filename)]
             each.stack = traceback.StackSummary.from_list(kept)
     return "".join(shown.format())
 
