@@ -112,7 +112,8 @@ def _sweep(
     stage: Pass, planes: FloatArray, sigma: float, workers: int | None, progress: Progress | None
 ) -> FloatArray:
     """`planes` after one pass over every patch; a guide is not part of the result."""
-    # The threads are pantile's: BLAS with threads of its own would fight them for the cores.
+    # BLAS adds in another order with another number of threads: one, so that the bits are the
+    # same for any number of workers.
     with threadpool_limits(limits=1, user_api="blas"):
         result: FloatArray = pt.map_patches(
             lambda batch: stage.shrink(batch, sigma),

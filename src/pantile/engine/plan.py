@@ -6,7 +6,7 @@ import html
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.tiles import Blocks, Tile, Tiling, span_size
+from ..verbs.frame import Frame
 from .executors import SupportsSubmit
 from .progress import reporting
 from .sources import in_canonical, read_tile, units_of
 from .tile import Job, batch_sizes
 
-__all__ = ["BLOCK", "STRIP", "Plan", "readable"]
+__all__ = ["BLOCK", "STRIP", "Plan", "readable", "uncut_unit"]
 
 BLOCK = 1 << 20  # elements of a block that is more than one unit, at most
 STRIP = 1 << 18  # elements of a block that are made values at a time, about
@@ -160,11 +161,9 @@ class Plan:
     def blocks(self) -> Blocks:
         """Where the result is cut, if results have the image's shape and dtype."""
         ratio = [b // a for a, b in zip(self.job.frame.shape, self._scaled, strict=True)]
-        unit = [-(-u // r) for u, r in zip(self.unit or (1,) * len(ratio), ratio, strict=True)]
-        channel = self.job.frame.channel
-        if self.finalize is not None and channel is not None:
-            unit[channel] = self.job.frame.axes[channel].size  # it sees all channels together
-        return self.tiling.blocks(self.job.frame.axes, unit, BLOCK)
+        unit = self.unit and tuple(-(-u // r) for u, r in zip(self.unit, ratio, strict=True))
+        uncut = uncut_unit(unit, self.job.frame, self.finalize)
+        return self.tiling.blocks(self.job.frame.axes, uncut, BLOCK)
 
     @property
     def window(self) -> int:
@@ -333,6 +332,17 @@ class Plan:
 
         with reporting(self.progress) as report:
             return run(self, report)
+
+
+def uncut_unit(
+    unit: Sequence[int] | None, frame: Frame, finalize: Callable[[NDArray[Any]], Any] | None
+) -> tuple[int, ...] | None:
+    """What blocks must not cut, per canonical axis: what is written at once, and channels that ``finalize`` reduces."""
+    if finalize is None or frame.channel is None:
+        return None if unit is None else tuple(unit)
+    whole = list(unit or (1,) * len(frame.axes))
+    whole[frame.channel] = frame.axes[frame.channel].size
+    return tuple(whole)
 
 
 def readable(size: float) -> str:

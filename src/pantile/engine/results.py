@@ -18,7 +18,7 @@ from ..verbs.merges import Rule, cast, check_fill
 from ..verbs.reductions import State
 from ..verbs.selection import touched
 from .outputs import Kind, Placed, listed_frame, output_of
-from .plan import BLOCK, STRIP, Plan
+from .plan import BLOCK, STRIP, Plan, uncut_unit
 
 __all__ = ["Form", "Result", "make_result"]
 
@@ -52,21 +52,15 @@ class Result:
         return None if self.frame.channel is None else self.frame.order[self.frame.channel]
 
     def unit(self, unit: Sequence[int] | None) -> tuple[int, ...] | None:
-        """What must not be cut, per canonical axis: units of the place; all channels where there is ``finalize``."""
-        reduced = self.finalize is not None and self.channel is not None
-        if unit is None and not reduced:
-            return None
-        n = len(self.frame.order)
-        sizes = [1] * n if unit is None else list(unit)
-        if reduced:
-            assert self.channel is not None
-            sizes[self.channel : self.channel + 1 - (n - len(sizes))] = [self._channels]
-        return tuple(sizes[a] for a in self.frame.order)
-
-    @property
-    def _channels(self) -> int:
-        assert self.frame.channel is not None
-        return self.frame.axes[self.frame.channel].size
+        """What must not be cut, per canonical axis, given the unit of the place written to."""
+        canonical = None
+        if unit is not None:
+            sizes = list(unit)
+            if len(sizes) < len(self.frame.order):  # finalize drops the channel axis
+                assert self.channel is not None
+                sizes.insert(self.channel, 1)
+            canonical = tuple(sizes[a] for a in self.frame.order)
+        return uncut_unit(canonical, self.frame, self.finalize)
 
     def blocks(self, tiling: Tiling, unit: Sequence[int] | None) -> Blocks:
         """Where the result is cut; every unit of the place written to lies in one block."""

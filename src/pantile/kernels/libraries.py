@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
 from .parallel import cores
 
 __all__ = ["limit_libraries", "limit_process", "limit_thread", "share_of"]
@@ -40,6 +38,8 @@ class _Loaded:
 
     def __call__(self, api: str) -> list[Any]:
         if self._modules != len(sys.modules):
+            from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
             self._modules = len(sys.modules)
             self._found = ThreadpoolController().lib_controllers
         return [library for library in self._found if library.user_api == api]

@@ -276,9 +276,7 @@ def add_exactly(high: Any, low: Any, src: Any, *args: Any) -> None:
     Weighted by ``taper`` (per sample) and ``votes`` (per patch), or neither.
     """
     *tables, dst_step, src_step, taper, votes, first = args
-    if dst_step == 1 and src_step == 0 and taper is not None:
-        _add_constant_exactly(high, low, src, *tables, taper, votes, first)
-    elif dst_step != 1 or src_step != 1:
+    if dst_step != 1 or src_step != 1:
         _add_exactly_strided(high, low, src, *tables, dst_step, src_step, taper, votes, first)
     elif taper is None:
         _add_exactly(high, low, src, *tables)
@@ -324,31 +322,6 @@ def _add_exactly_weighted(
                 w = taper[m * length :][:length]
                 for j in range(length):
                     x = s[j] * (vote * w[j])
-                    a = h[j]
-                    total = a + x
-                    part = total - a
-                    e[j] += (a - (total - part)) + (x - part)
-                    h[j] = total
-
-
-@compiled
-def _add_constant_exactly(
-    high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
-    length, taper, votes, first,
-):  # fmt: skip
-    """Where every sample of a line is the same, as where weights are summed."""
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            vote = votes[first[r] + k]
-            for m in range(dst_lines.size):
-                h = high[at + dst_lines[m] :][:length]
-                e = low[at + dst_lines[m] :][:length]
-                s = src[of + src_lines[m]]
-                w = taper[m * length :][:length]
-                for j in range(length):
-                    x = s * (vote * w[j])
                     a = h[j]
                     total = a + x
                     part = total - a

@@ -88,12 +88,14 @@ def _statistic(part: NDArray[Any], axis: int, mode: str) -> NDArray[Any]:
     functions: dict[str, Any] = {
         "maximum": np.max,
         "minimum": np.min,
-        "mean": np.mean,
         "median": np.median,
     }
-    # one line of memory after the other, so that the bits do not depend on what else a block holds
-    lines = np.ascontiguousarray(np.moveaxis(part, axis, -1))
-    found = np.moveaxis(functions[mode](lines, axis=-1, keepdims=True), -1, axis)
+    if mode == "mean":
+        # line after line of memory, so that the bits do not depend on what else a block holds
+        lines = np.ascontiguousarray(np.moveaxis(part, axis, -1))
+        found = np.moveaxis(np.mean(lines, axis=-1, keepdims=True), -1, axis)
+    else:
+        found = functions[mode](part, axis=axis, keepdims=True)
     if part.dtype.kind in "iu":
         found = np.round(found)
     return np.asarray(found).astype(part.dtype, copy=False)

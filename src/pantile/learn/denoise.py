@@ -106,7 +106,8 @@ def _basis(
 def _pass(func: Any, image: Array, grid: PatchGrid) -> Array:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    # the threads are pantile's: BLAS with threads of its own would fight them for the cores
+    # BLAS adds in another order with another number of threads: one, so that the bits are the
+    # same for any number of workers
     with threadpool_limits(limits=1, user_api="blas"):
         found: Array = map_patches(
             func, image, grid, channel_axis=-1, merge="sum", finalize=_divided, dtype=image.dtype,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from ..geometry.tiles import Bounds
 from ..kernels.flat import flat
 from ..kernels.walk import Operand, Runs, feature_tables, line_tables, placed, stacked
 
-__all__ = ["Deposit", "Region", "constant_operand"]
+__all__ = ["Deposit", "Region", "one_patch"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Deposit:
         """``taper, votes, first`` with ones for what weighs nothing, in patch order."""
         first, votes = self.runs.sequence - self.first, self.patch_weights
         if taper is None:
-            taper = ones(math.prod(self.patch))
+            taper = np.ones(math.prod(self.patch))
         if votes is None:
             votes = np.ones(int((first + self.runs.lengths).max()))
         return taper, votes, first
@@ -101,13 +99,7 @@ class Deposit:
         return patches
 
 
-@lru_cache(maxsize=16)
-def ones(n: int) -> NDArray[np.float64]:
-    """So many ones; shared, so not to be written to."""
-    return np.ones(n)
-
-
-def constant_operand(value: NDArray[Any], patch: Sequence[int]) -> Operand:
-    """One number, wherever it is read."""
-    zeros = (0,) * len(patch)
-    return Operand(value, lambda runs: np.zeros(len(runs.lengths), dtype=np.int64), zeros, 0)
+def one_patch(patch: NDArray[Any]) -> Operand:
+    """A contiguous patch that every patch of a deposit is."""
+    memory, strides = flat(patch)
+    return Operand(memory, lambda runs: np.zeros(len(runs.lengths), dtype=np.int64), strides, 0)

@@ -105,7 +105,9 @@ class Merger:
             runs = selected_runs(self._counting, rows)
             most = self._count(runs, 1)
             try:
-                target.add(stack, rows, runs, votes, most)
+                alike = target.region is self._count_region
+                mine = runs if alike else selected_runs(target.frame, rows)
+                target.add(stack, mine, votes, most)
             except BaseException:
                 self._count(runs, -1)
                 raise
@@ -121,9 +123,10 @@ class Merger:
             reduction = replace(reduction, counted=True)
         elif isinstance(reduction, Custom):
             reduction = replace(reduction, undone=True)
+        # without axes beside the grid's, patches lie in the sums where they do in the counts
         alike = frame.axes == self._counting.axes
         region = self._count_region if alike else _whole_region(frame)[0]
-        return _Target(frame, dtype, reduction, rule.result_dtype(dtype), weighted, alike, region)
+        return _Target(frame, region, dtype, reduction, rule.result_dtype(dtype), weighted)
 
     def _count(self, runs: Runs, change: int) -> int:
         """Count patches in, or out again; returns the largest number of patches in one of their elements."""
@@ -168,16 +171,14 @@ class _Target:
     def __init__(
         self,
         frame: Frame,
+        region: Region,
         dtype: np.dtype[Any],
         reduction: Reduction,
         result: np.dtype[Any],
         weighted: bool,
-        alike: bool,
-        region: Region,
     ) -> None:
         self.frame, self.dtype, self.reduction = frame, dtype, reduction
         self.result_dtype, self.weighted = result, weighted
-        self.alike = alike  # no axes beside the grid's: runs of patches are those of the grid
         self.region, shape = region, _whole_region(frame)[1]
         self.largest = 0  # whole number that was added, where sums of them might wrap
         self.state = (
@@ -205,7 +206,6 @@ class _Target:
     def add(
         self,
         stack: NDArray[Any],
-        rows: NDArray[np.int64],
         runs: Runs,
         votes: NDArray[np.float64] | None,
         most: int,
@@ -216,8 +216,7 @@ class _Target:
         if isinstance(reduction, Slots):
             self.state = grown(self.state, most, reduction.depth)
         readable = strided_by_items(reduction.readable(stack))
-        source = stacked(reduction.memory(readable), len(rows), frame.n_batch)
-        runs = runs if self.alike else selected_runs(frame, rows)
+        source = stacked(reduction.memory(readable), stack.shape[1], frame.n_batch)
         every = votes if votes is None or len(stack) == 1 else np.tile(votes, len(stack))
         reduction.add(self.state, Deposit(self.region, source, runs, frame.patch, False, every))
         self.largest = largest

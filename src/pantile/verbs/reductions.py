@@ -21,7 +21,7 @@ from ..geometry import AxisGrid
 from ..geometry.tiles import Bounds
 from ..kernels.flat import Flat, as_bits, flat, native
 from ..kernels.walk import Operand
-from .deposit import Deposit, Region, constant_operand
+from .deposit import Deposit, Region, one_patch
 
 __all__ = ["Claim", "Extremum", "Mean", "Reduction", "State", "Sum", "block_product", "region_of"]
 
@@ -155,6 +155,10 @@ class Mean(Sum):
     def _parts(self) -> int:
         return 1 + self.compensated
 
+    @cached_property
+    def _ones(self) -> NDArray[np.float64]:
+        return np.ones(self.patch)
+
     def init(self, shape: tuple[int, ...]) -> State:
         sums = super().init(shape)
         if self.profiles is not None or self.counted:
@@ -164,8 +168,7 @@ class Mean(Sum):
     def add(self, state: State, deposit: Deposit) -> None:
         self._add(state[: self._parts], deposit)
         if self.profiles is None and not self.counted:
-            one = constant_operand(np.ones(1), self.patch)
-            self._add(state[self._parts :], deposit, one)
+            self._add(state[self._parts :], deposit, one_patch(self._ones))
 
     def divisor(self, state: State, bounds: Bounds) -> NDArray[np.float64]:
         if self.profiles is not None:
