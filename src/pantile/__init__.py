@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from . import (
         tileset as tileset,
     )
-    from .engine.map import map_patches, plan
-    from .engine.plan import Plan
     from .geometry import PatchGrid
     from .matrix import PatchMatrix, masked_patchify
-    from .verbs.custom import Merge
-    from .verbs.extract import extract
-    from .verbs.merger import Merger
-    from .verbs.patchify import patchify
-    from .verbs.unpatchify import unpatchify
+    from .merge.custom import Merge
+    from .ops.extract import extract
+    from .ops.merger import Merger
+    from .ops.patchify import patchify
+    from .ops.unpatchify import unpatchify
+    from .stream.map import map_patches, plan
+    from .stream.plan import Plan
 
 __version__ = "0.1.0"
 __all__ = [
@@ -55,17 +55,17 @@ __all__ = [
 
 _PACKAGES = ["compat", "files", "integrations", "learn", "plot", "testing", "tileset"]
 _HOMES = {
-    "Merge": "verbs.custom",
-    "Merger": "verbs.merger",
+    "Merge": "merge.custom",
+    "Merger": "ops.merger",
     "PatchGrid": "geometry",
     "PatchMatrix": "matrix",
-    "Plan": "engine.plan",
-    "extract": "verbs.extract",
-    "map_patches": "engine.map",
+    "Plan": "stream.plan",
+    "extract": "ops.extract",
+    "map_patches": "stream.map",
     "masked_patchify": "matrix",
-    "patchify": "verbs.patchify",
-    "plan": "engine.map",
-    "unpatchify": "verbs.unpatchify",
+    "patchify": "ops.patchify",
+    "plan": "stream.map",
+    "unpatchify": "ops.unpatchify",
 }
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and sees a name that is misspelt

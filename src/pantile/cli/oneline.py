@@ -101,7 +101,9 @@ def _from_func(error: Exception) -> bool:
 
 def _is_ours(file: str) -> bool:
     """Whether a frame is pantile's, wherever its bytecode was compiled, or that of what calls it."""
-    inside = re.search(r"[\\/]pantile[\\/](cli|engine|files|kernels|tileset|verbs)[\\/]", file)
+    inside = re.search(
+        r"[\\/]pantile[\\/](cli|files|geometry|kernels|merge|ops|stream|tileset)[\\/]", file
+    )
     return file.startswith(OURS) or inside is not None
 
 

@@ -151,7 +151,7 @@ def grid_of(
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     """The grid of an image, and the axes as keyword arguments."""
     import pantile as pt
-    from pantile.verbs.frame import patch_ndim, patched_axes
+    from pantile.geometry.frame import patch_ndim, patched_axes
 
     shape = tuple(image.shape)
     size = sizes("--patch", patch)

@@ -16,8 +16,8 @@ from rich.table import Table
 
 import pantile as pt
 from pantile.cli.options import Unnamed
-from pantile.engine.plan import Plan, readable
-from pantile.engine.progress import bar
+from pantile.stream.plan import Plan, readable_size
+from pantile.stream.progress import bar
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs
     from pantile.cli.demonstration import Demonstration, PassRecord
@@ -70,15 +70,15 @@ def _table(title: str, records: list[PassRecord]) -> Table:
             f"{record.n_patches:,}",
             f"{record.seconds:.2f}",
             f"{record.rate:.2f}",
-            readable(record.expanded),
+            readable_size(record.expanded),
         )
     return table
 
 
 def _memory(expanded: int) -> str:
     peak = _peak_memory()
-    held = f"Peak memory of the whole process {readable(peak)}; " if peak else ""
-    return f"{held}the largest expanded matrix alone would take {readable(expanded)}."
+    held = f"Peak memory of the whole process {readable_size(peak)}; " if peak else ""
+    return f"{held}the largest expanded matrix alone would take {readable_size(expanded)}."
 
 
 def print_sigma(picture: Picture, sigma: float) -> None:

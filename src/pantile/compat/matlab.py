@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_per_axis
-from ..verbs.extract import extract
-from ..verbs.frame import as_array
-from ..verbs.merges import MergeName
-from ..verbs.unpatchify import unpatchify
+from ..merge.spec import MergeName
+from ..ops.arrays import as_array
+from ..ops.extract import extract
+from ..ops.unpatchify import unpatchify
 
 __all__ = ["col2im", "im2col"]
 

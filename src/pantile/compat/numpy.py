@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike, NDArray
 
-from ..verbs.patchify import patchify
+from ..ops.patchify import patchify
 
 __all__ = ["sliding_window_view"]
 

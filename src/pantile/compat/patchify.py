@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import PatchGrid
-from ..geometry.axis import Tail
-from ..verbs.extract import extract
-from ..verbs.frame import as_array
-from ..verbs.merges import MergeName
-from ..verbs.patchify import patchify as windows
-from ..verbs.unpatchify import unpatchify as merge_patches
+from ..geometry.tails import Tail
+from ..merge.spec import MergeName
+from ..ops.arrays import as_array
+from ..ops.extract import extract
+from ..ops.patchify import patchify as windows
+from ..ops.unpatchify import unpatchify as merge_patches
 from .skimage import view_as_windows
 
 __all__ = ["NonUniformStepSizeError", "patchify", "unpatchify"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..verbs.patchify import patchify
+from ..ops.patchify import patchify
 
 __all__ = ["view_as_blocks", "view_as_windows"]
 

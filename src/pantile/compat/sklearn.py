@@ -20,9 +20,9 @@ except ImportError as error:
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_shape
-from ..verbs.extract import extract
-from ..verbs.merges import MergeName
-from ..verbs.unpatchify import unpatchify
+from ..merge.spec import MergeName
+from ..ops.extract import extract
+from ..ops.unpatchify import unpatchify
 
 __all__ = [
     "PatchExtractor",

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import PatchGrid
-from ..verbs.extract import extract
-from ..verbs.merges import MergeName
-from ..verbs.unpatchify import unpatchify
+from ..merge.spec import MergeName
+from ..ops.extract import extract
+from ..ops.unpatchify import unpatchify
 
 __all__ = ["fold", "unfold"]
 

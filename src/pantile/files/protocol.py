@@ -1,4 +1,4 @@
-"""What the engine asks of an image that is read, and of a result that is written."""
+"""What a stream asks of an image that is read, and of a result that is written."""
 
 from __future__ import annotations
 

@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TAILS", "AxisGrid", "Tail", "resolve_axis"]
+from .tails import FARTHEST, Spacing, Steps, places_of
 
-Tail = Literal["shift", "respace", "pad", "drop", "error"]
-TAILS: tuple[str, ...] = get_args(Tail)
-_FARTHEST = 1 << 62  # positions are int64
+__all__ = ["AxisGrid", "resolve_axis", "single_axis", "whole_axis"]
 
 
 @dataclass(frozen=True, slots=True)
 class AxisGrid:
     """Patches along one axis of ``size`` elements, in closed form.
 
-    Patch ``i`` of ``count`` starts at ``base(i) * scale + offset``, where ``base`` runs from
-    ``first`` to ``last`` in steps of ``step`` (the last one is pulled back to ``last``), or, when
-    ``even``, in steps as equal as integers allow. Sample ``a`` of a patch lies ``a * dilation``
-    behind its start. Starts may be negative and patches may end past ``size``: that is padding.
-    ``scale`` and ``offset`` describe output images that are larger than, or patches that are
-    smaller than, what was cut.
+    Patch ``i`` starts at ``spacing.at(i) * scale + offset``, and its sample ``a`` lies ``a *
+    dilation`` behind that. Starts may be negative and patches may end past ``size``: that is
+    padding. ``scale`` and ``offset`` describe output images that are larger than, or patches that
+    are smaller than, what was cut; ``offset`` is also where padding begins.
     """
 
     size: int
     patch: int
-    step: int
     dilation: int
-    count: int
-    first: int
-    last: int
-    even: bool = False
+    spacing: Spacing
     scale: int = 1
     offset: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many patches."""
+        return self.spacing.count
+
+    @property
+    def step(self) -> int:
+        """The step that was asked for, in elements of the image that is cut."""
+        return self.spacing.step
 
     @property
     def extent(self) -> int:
@@ -44,12 +45,7 @@ class AxisGrid:
 
     def start(self, i: int) -> int:
         """Where patch ``i`` starts (0 <= i < count)."""
-        if self.even and self.count > 1:
-            gaps = self.count - 1
-            base = self.first + (2 * i * (self.last - self.first) + gaps) // (2 * gaps)
-        else:
-            base = min(self.first + i * self.step, self.last)
-        return base * self.scale + self.offset
+        return self.spacing.at(i) * self.scale + self.offset
 
     def starts(self, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
         """Starts of patches ``begin`` to ``end``, a new 1-D int64 array."""
@@ -57,20 +53,27 @@ class AxisGrid:
 
     def starts_at(self, i: NDArray[np.int64]) -> NDArray[np.int64]:
         """Starts of patches ``i``, a new array."""
-        if self.even and self.count > 1:
-            gaps = self.count - 1
-            base = self.first + (2 * i * (self.last - self.first) + gaps) // (2 * gaps)
-        else:
-            base = np.minimum(self.first + i * self.step, self.last)
-        return base * self.scale + self.offset
+        return self.spacing.at_each(i) * self.scale + self.offset
+
+    def span(self, begin: int, end: int) -> tuple[int, int]:
+        """What patches ``begin`` to ``end`` reach over, from the first element to behind the last."""
+        return self.start(begin), self.start(end - 1) + self.extent
 
     @property
     def uniform(self) -> bool:
         """Whether neighbouring starts are always the same distance apart."""
-        span = self.last - self.first
-        if self.count < 3:
-            return True
-        return span % (self.count - 1) == 0 if self.even else span == (self.count - 1) * self.step
+        return self.spacing.uniform
+
+    def breaks(self, begin: int, end: int) -> list[int]:
+        """Patches behind ``begin``, before ``end``, that are not the usual `gap` behind the one before."""
+        return self.spacing.breaks(begin, end)
+
+    def part(self, begin: int, end: int) -> AxisGrid:
+        """Patches ``begin`` to ``end``, one of the `stretches` of the spacing, as an axis that begins where they do."""
+        low, high = self.span(begin, end)
+        gap = self.start(begin + 1) - low if end - begin > 1 else 1
+        spacing = Steps(end - begin, self.start(end - 1) - low, gap)
+        return AxisGrid(high - low, self.patch, self.dilation, spacing)
 
     @property
     def end(self) -> int:
@@ -95,11 +98,7 @@ class AxisGrid:
     @property
     def longest_gap(self) -> int:
         """Largest distance between neighbouring starts (0 where there is one patch)."""
-        if self.count < 2:
-            return 0
-        if self.even:
-            return -(-(self.last - self.first) // (self.count - 1)) * self.scale
-        return min(self.step, self.last - self.first) * self.scale
+        return self.spacing.longest * self.scale
 
     @property
     def covers(self) -> bool:
@@ -201,8 +200,19 @@ class AxisGrid:
 
         A smaller patch lies in the middle of where the scaled one would.
         """
-        offset = (self.patch * scale - patch) // 2 * self.dilation
+        inner = (self.patch * scale - patch) // 2 * self.dilation
+        offset = self.offset * scale + inner
         return replace(self, size=self.size * scale, patch=patch, scale=scale, offset=offset)
+
+
+def whole_axis(size: int) -> AxisGrid:
+    """An axis that is one patch."""
+    return AxisGrid(size, size, 1, Steps(1, 0, 1))
+
+
+def single_axis(size: int) -> AxisGrid:
+    """An axis of patches of one element."""
+    return AxisGrid(size, 1, 1, Steps(size, size - 1, 1))
 
 
 _CHANNELS = " (if that axis holds channels, name it: channel_axis=)"
@@ -235,8 +245,8 @@ def resolve_axis(
     if pad == "same":
         step = min(step, size)  # a larger one gives one patch as well, with numbers past int64
         count = -(-size // step)
-        first = -(patch // 2 * dilation)
-        return AxisGrid(size, patch, step, dilation, count, first, first + (count - 1) * step)
+        spacing = Steps(count, (count - 1) * step, step)
+        return AxisGrid(size, patch, dilation, spacing, offset=-(patch // 2 * dilation))
     assert not isinstance(pad, str)
     before, after = pad
     room = before + size + after - extent
@@ -252,11 +262,6 @@ def resolve_axis(
             f" {room % step} are left over; {_that_divide(room, step, dilation, patch)}, pad=, or another tail such as"
             " 'shift'"
         )
-    if tail != "pad":
-        step = min(step, room + 1)
-    elif step > _FARTHEST:
+    if tail == "pad" and step > FARTHEST:
         raise ValueError(f"step={step} with tail='pad' would extend axis {axis} past 2^62 elements")
-    whole = max(room, 0) // step + 1
-    count = whole if tail in ("drop", "error") else -(-max(room, 0) // step) + 1
-    last = -before + (room if tail in ("shift", "respace") else (count - 1) * step)
-    return AxisGrid(size, patch, step, dilation, count, -before, last, even=tail == "respace")
+    return AxisGrid(size, patch, dilation, places_of(tail, room, step), offset=-before)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .arguments import as_pad, as_per_axis, as_shape, is_many
-from .axis import TAILS, AxisGrid, Tail, resolve_axis
+from .axis import AxisGrid, resolve_axis
 from .boundary import MAPPED_MODES, PAD_MODES, PadMode, mapped
 from .sketch import sketch_html
+from .tails import TAIL_NAMES, Tail
 
 __all__ = ["PatchGrid"]
 
@@ -86,7 +87,7 @@ class PatchGrid:
     ) -> None:
         sizes = as_shape(shape)
         n = len(sizes)
-        _check_choice(tail, TAILS, "tail")
+        _check_choice(tail, TAIL_NAMES, "tail")
         _check_choice(pad_mode, PAD_MODES, "pad_mode")
         values = (
             sizes,

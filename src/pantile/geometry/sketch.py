@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 
-from .axis import AxisGrid
+from .axis import AxisGrid, whole_axis
 
 __all__ = ["sketch_html"]
 
@@ -43,7 +43,7 @@ def sketch_html(axes: Sequence[AxisGrid], title: str) -> str:
 
 def _svg(axes: Sequence[AxisGrid]) -> str:
     across = axes[-1]
-    down = axes[-2] if len(axes) > 1 else AxisGrid(1, 1, 1, 1, 1, 0, 0)
+    down = axes[-2] if len(axes) > 1 else whole_axis(1)
     x0, x1 = _span(across)
     y0, y1 = _span(down)
     scale = _ROOM / max(x1 - x0, y1 - y0)
@@ -67,7 +67,7 @@ def _svg(axes: Sequence[AxisGrid]) -> str:
 
 
 def _span(axis: AxisGrid) -> tuple[int, int]:
-    return min(0, axis.start(0)), max(axis.size, axis.start(axis.count - 1) + axis.extent)
+    return min(0, axis.start(0)), max(axis.size, axis.end)
 
 
 def _shading(across: AxisGrid, down: AxisGrid, box: object) -> list[str]:

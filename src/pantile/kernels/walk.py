@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
-from ..geometry.tiles import Bounds
+from ..geometry.rect import Rect
 from .flat import Flat, outer_sum
 
 __all__ = [
@@ -188,7 +188,7 @@ def placed(
     array: Flat,
     axes: Sequence[AxisGrid],
     origin: Sequence[int],
-    ranges: Bounds,
+    ranges: Rect,
     gap: int,
     along: int,
 ) -> Operand:
@@ -244,7 +244,7 @@ def _begins(runs: Runs) -> Vector:
     return runs.begins
 
 
-def gridded(array: Flat, ranges: Bounds, n_batch: int, along: int) -> Operand:
+def gridded(array: Flat, ranges: Rect, n_batch: int, along: int) -> Operand:
     """An operand whose first axes are the grid's counts, and whose last ones a patch without batch axes."""
     n_grid = len(ranges)
     places = [

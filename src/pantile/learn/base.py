@@ -14,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, is_many
 from ..geometry.boundary import PadMode
+from ..geometry.frame import fewer_axes
 from ..matrix import PatchMatrix
 from ..matrix.parts import images_in
-from ..verbs.frame import as_array, fewer_axes
+from ..ops.arrays import as_array
 from .labels import UNLABELLED
 
 __all__ = ["UNLABELLED", "PatchModel", "images_of", "is_number", "row_slabs"]

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.map import map_patches
 from ..geometry import PatchGrid
+from ..stream.map import map_patches
 
 if TYPE_CHECKING:
     from .pca import PatchPCA

@@ -16,7 +16,7 @@ from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.moments import moments_of
 from ..matrix.parts import images_in
-from ..verbs.merger import Merger
+from ..ops.merger import Merger
 from .base import Images, PatchModel, is_number
 from .denoise import denoised
 from .points import Points

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
-from ..geometry.tiles import Bounds
+from ..geometry.rect import Rect
 from .parts import Array, Part
 from .table import Table
 
@@ -116,7 +116,7 @@ class Box:
             lag = (lag[:, None] * axis.lags + sample // axis.step).ravel()
         return depth * math.prod(self.lags) + lag
 
-    def read(self, ranges: Bounds, shift: Any, dtype: Any) -> Array:
+    def read(self, ranges: Rect, shift: Any, dtype: Any) -> Array:
         """Positions ``ranges`` of the stack, less ``shift``: a new array ``(depth, *lengths)``."""
         bounds = tuple(axis.samples(*r) for axis, r in zip(self.axes, ranges, strict=True))
         found = self.part.read(bounds)[tuple(slice(None, None, axis.unit) for axis in self.axes)]
@@ -151,7 +151,7 @@ class Area:
     """
 
     part: Part
-    ranges: Bounds
+    ranges: Rect
     first: int
     begin: int
 
@@ -223,7 +223,7 @@ def _undilated(axis: AxisGrid, begin: int, end: int, origin: int) -> list[AxisBo
     ]
 
 
-def rectangles(begin: int, end: int, counts: Sequence[int]) -> list[Bounds]:
+def rectangles(begin: int, end: int, counts: Sequence[int]) -> list[Rect]:
     """Rows ``begin`` to ``end`` of a grid of ``counts``, in C order, as rectangles of patches.
 
     >>> rectangles(1, 6, (3, 3))
@@ -243,7 +243,7 @@ def rectangles(begin: int, end: int, counts: Sequence[int]) -> list[Bounds]:
     return found + _below(last, last * inner, end, counts)
 
 
-def _below(index: int, begin: int, end: int, counts: Sequence[int]) -> list[Bounds]:
+def _below(index: int, begin: int, end: int, counts: Sequence[int]) -> list[Rect]:
     """The rectangles of rows that lie in one ``index`` of the first axis."""
     before = index * math.prod(counts[1:])
     return [

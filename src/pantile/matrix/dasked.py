@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import PatchGrid
-from ..verbs.chunked import Bits, Tasks, check_chunks, chunked, is_dask, new_array
-from ..verbs.extract import check_pad_value
-from ..verbs.frame import Frame, frame_of
-from ..verbs.selection import selected
+from ..geometry.frame import Frame, frame_of
+from ..geometry.limits import current_limits
+from ..ops.chunked import Bits, Tasks, check_chunks, chunked, is_dask, new_array
+from ..ops.extract import check_pad_value
+from ..ops.selection import selected
 from .guard import check_fits
 from .indexing import INSTEAD, as_index
 from .matrix import PatchMatrix
@@ -106,7 +107,9 @@ class DaskPatchMatrix(PatchMatrix):
     ) -> None:
         mask = None if mask is None or mask.all() else mask
         self._image, self._frame, self._mask = image, frame, mask
-        self._layout = chunked(image, frame, partial(_fits, frame))
+        self._layout = chunked(
+            image, frame, partial(_fits, frame), current_limits().graph_read_bytes
+        )
         rows: Rows = range(frame.n_patches) if mask is None else np.flatnonzero(mask)
         unread: Any = _Unread(frame.shape, np.dtype(image.dtype))
         self._table = Table(Stack((Part(unread, frame),)), rows, center, scale)

@@ -12,7 +12,7 @@ from ..kernels.flat import flat, native, strided_by_items
 from ..kernels.parallel import each_in_parallel
 from ..kernels.read import read_block
 from ..kernels.walk import Operand, Runs, line_tables, placed, runs_of
-from ..verbs.extract import readable
+from ..ops.extract import readable
 from .parts import Array, Part
 from .spectra import in_lanes
 from .table import Table

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry.tiles import Bounds
+from ..geometry.rect import Rect
 from . import spectra
 from .boxes import Box
 from .parts import Array
@@ -107,7 +107,7 @@ def _lag_plan(box: Box, dtype: Any, strips: tuple[int, ...]) -> Plan:
 
 
 def _spectra(
-    plan: Plan, shift: Any, dtype: Any, strips: tuple[int, ...], lane: Iterator[Bounds]
+    plan: Plan, shift: Any, dtype: Any, strips: tuple[int, ...], lane: Iterator[Rect]
 ) -> Array:
     """Sum of ``conj(F(y[r])) F(y[r + d])`` over the blocks of a lane."""
     box = plan.box
@@ -138,7 +138,7 @@ def _reach(box: Box, k: int, r: tuple[int, int], strips: tuple[int, ...]) -> tup
     return max(0, r[0] - before), r[1] if k in strips else r[1] + halo
 
 
-def _only(block: Array, ranges: Bounds, reach: Bounds) -> Array:
+def _only(block: Array, ranges: Rect, reach: Rect) -> Array:
     """The block with everything outside ``ranges`` set to 0, a copy."""
     inner = np.zeros_like(block)
     place = (
@@ -209,7 +209,7 @@ def _add_products(gram: Array, box: Box, shift: Any, dtype: Any) -> None:
 
 
 def _stretches(
-    box: Box, ranges: Bounds, shift: Any, dtype: Any
+    box: Box, ranges: Rect, shift: Any, dtype: Any
 ) -> tuple[Callable[[tuple[int, ...]], Array], Array]:
     """All ``y[w + a]`` of a block as one stretch of its flattened phases, and where it holds patches ``w``.
 

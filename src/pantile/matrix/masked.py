@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ..geometry.arguments import as_per_axis
 from ..kernels.flat import outer_sum
-from ..verbs.frame import as_array
+from ..ops.arrays import as_array
 from .guard import check_fits
 
 __all__ = ["masked_patchify"]

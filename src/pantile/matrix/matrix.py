@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_count
-from ..verbs.chunked import holds_dask
-from ..verbs.selection import selected
+from ..ops.chunked import holds_dask
+from ..ops.selection import selected
 from .cost import gram_ways, product_ways
 from .export import operator_of, write_memmap
 from .guard import check_fits, readable_bytes

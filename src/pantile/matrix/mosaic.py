@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.tiles import Bounds
+from ..geometry.rect import Rect
 from .boxes import Area
 from .table import Table
 
@@ -53,7 +53,7 @@ def _mask(table: Table) -> Mask:
     return mask
 
 
-def full_boxes(mask: Mask, least: int = 1) -> list[Bounds]:
+def full_boxes(mask: Mask, least: int = 1) -> list[Rect]:
     """Disjoint rectangles in which the mask is True throughout, none much smaller than ``least``.
 
     >>> mask = np.zeros((6, 8), dtype=bool)
@@ -61,10 +61,10 @@ def full_boxes(mask: Mask, least: int = 1) -> list[Bounds]:
     >>> full_boxes(mask)
     [((1, 3), (2, 7)), ((3, 5), (2, 4))]
     """
-    found: list[Bounds] = []
+    found: list[Rect] = []
     side = max(1, round(least ** (1 / mask.ndim)))
     cells = _full_cells(mask, side)
-    waiting: list[Bounds] = [tuple((0, n) for n in mask.shape)]
+    waiting: list[Rect] = [tuple((0, n) for n in mask.shape)]
     while waiting:
         bounds = waiting.pop()
         if not cells[tuple(slice(b // side, -(-e // side)) for b, e in bounds)].any():
@@ -88,7 +88,7 @@ def _full_cells(mask: Mask, side: int) -> Mask:
     return mask
 
 
-def _at(bounds: Bounds) -> tuple[slice, ...]:
+def _at(bounds: Rect) -> tuple[slice, ...]:
     return tuple(slice(*b) for b in bounds)
 
 
@@ -98,7 +98,7 @@ def _profiles(view: Mask) -> list[NDArray[Any]]:
     return [np.count_nonzero(view, axis=tuple(a for a in axes if a != k)) for k in axes]
 
 
-def _trimmed(bounds: Bounds, profiles: list[Any]) -> tuple[Bounds, list[NDArray[Any]]]:
+def _trimmed(bounds: Rect, profiles: list[Any]) -> tuple[Rect, list[NDArray[Any]]]:
     """The bounds of what is True, and its profiles."""
     ends = [np.flatnonzero(profile)[[0, -1]] for profile in profiles]
     tight = tuple(
@@ -109,7 +109,7 @@ def _trimmed(bounds: Bounds, profiles: list[Any]) -> tuple[Bounds, list[NDArray[
     return tight, kept
 
 
-def _halves(bounds: Bounds, profiles: list[Any], size: int) -> list[Bounds]:
+def _halves(bounds: Rect, profiles: list[Any], size: int) -> list[Rect]:
     """Two parts: cut where a profile jumps by half a slice or more, else across the middle."""
     lengths = [end - begin for begin, end in bounds]
     jumps = [

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files.mapping import Mapping, mapping_of
-from ..geometry.tiles import Bounds
+from ..geometry.frame import Frame, frame_of
+from ..geometry.rect import Rect
 from ..kernels.flat import as_bits, flat, strided_by_items
 from ..kernels.read import read_block
 from ..kernels.walk import runs_of, stacked
-from ..verbs.extract import check_pad_value, copy_patches, fill_stack
-from ..verbs.frame import Frame, as_array, frame_of
+from ..ops.arrays import as_array
+from ..ops.extract import check_pad_value, copy_patches, fill_stack
 
 __all__ = ["Array", "Part", "Rows", "Stack", "as_rows", "images_in", "parts_of"]
 
@@ -40,7 +41,7 @@ class Part:
     def breaks(self) -> list[int]:
         return self.frame.breaks(0, self.frame.counts[self.frame.along])
 
-    def read(self, bounds: Bounds) -> Array:
+    def read(self, bounds: Rect) -> Array:
         """Elements of the canonical image, padded where they lie outside."""
         grid = self.frame.grid
         return read_block(self.image, bounds, self.frame.margins, grid.pad_mode, grid.pad_value)
@@ -71,7 +72,7 @@ class Part:
         values = self.read(tuple((begin, begin + axis.extent) for axis, begin in places))
         return values[tuple(slice(None, None, axis.dilation) for axis in axes)].reshape(-1)
 
-    def _bounds(self, at: Sequence[NDArray[np.int64]]) -> Bounds | None:
+    def _bounds(self, at: Sequence[NDArray[np.int64]]) -> Rect | None:
         """What the patches span, None where that is far more than they hold."""
         bounds = tuple(
             (axis.start(int(i.min())), axis.start(int(i.max())) + axis.extent)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..verbs.chunked import Bits, Chunked
+from ..ops.chunked import Bits, Chunked
 from .matrix import PatchMatrix
 from .parts import Array
 from .regions import Local, Spread, region_of

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
-from ..geometry.tiles import Tile
+from ..geometry.frame import Frame
+from ..geometry.tiling import Tile
 from ..kernels.flat import strided_by_items
-from ..verbs.chunked import Bits, Chunked
-from ..verbs.frame import Frame
+from ..ops.chunked import Bits, Chunked
 from .matrix import PatchMatrix
 from .parts import Array, Part, Rows, Stack
 from .table import Table
@@ -77,36 +77,20 @@ def region_of(frame: Frame, tile: Tile, block: Array, center: bool, scale: bool)
     """The matrix of a tile's patches, from the block of the image that they reach over."""
     block = strided_by_items(block)
     stretches = [
-        [(b, e) for b, e in _even(axis, *r)]
+        [(b, e) for b, e in axis.spacing.stretches(*r)]
         for axis, r in zip(frame.axes, tile.ranges, strict=True)
     ]
     parts, order = [], []
     for ranges in itertools.product(*stretches):
         rows = list(zip(frame.axes, ranges, tile.ranges, strict=True))
         place = [_within(axis, r, whole) for axis, r, whole in rows]
-        axes = tuple(_stretch(axis, *r) for axis, r, _ in rows)
+        axes = tuple(axis.part(*r) for axis, r, _ in rows)
         local = Frame(frame.grid, tuple(range(len(axes))), axes, frame.n_batch, frame.channel)
         parts.append(Part(block[tuple(place)], local))
         order.append(_numbers([(b - w[0], e - w[0]) for _, (b, e), w in rows], tile.counts))
     kept = len(frame.axes) - (frame.channel is not None)
     found = None if len(parts) == 1 else np.concatenate(order)
     return Local(Stack(tuple(parts)), found, kept, center, scale)
-
-
-def _even(axis: AxisGrid, begin: int, end: int) -> list[tuple[int, int]]:
-    """Patches in stretches whose starts an axis of their own can express."""
-    if axis.uniform or not axis.even or end - begin < 3:
-        return [(begin, end)]
-    gaps = np.diff(axis.starts(begin, end))
-    turns = [begin, *(begin + 1 + np.flatnonzero(np.diff(gaps))).tolist(), end]
-    return [(b, e) for b, e in itertools.pairwise(turns) if b < e]
-
-
-def _stretch(axis: AxisGrid, begin: int, end: int) -> AxisGrid:
-    last = axis.start(end - 1) - axis.start(begin)
-    gap = axis.start(begin + 1) - axis.start(begin) if end - begin > 1 else 1
-    size = last + axis.extent
-    return AxisGrid(size, axis.patch, gap, axis.dilation, end - begin, 0, last)
 
 
 def _within(axis: AxisGrid, part: tuple[int, int], whole: tuple[int, int]) -> slice:

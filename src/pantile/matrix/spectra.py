@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry.tiles import Bounds
+from ..geometry.rect import Rect
 from ..kernels.parallel import cores, each_in_parallel
 from .boxes import Box
 from .parts import Array
@@ -89,7 +89,7 @@ def _length(count: int, halo: int, side: int, real: bool) -> int:
     return int(next_fast_len(-(-count // blocks) + halo, real))
 
 
-def tiles(counts: Sequence[int], lengths: Sequence[int]) -> list[Bounds]:
+def tiles(counts: Sequence[int], lengths: Sequence[int]) -> list[Rect]:
     """Ranges per axis of all blocks, in C order."""
     axes = [
         [(begin, min(begin + n, count)) for begin in range(0, count, n)]
@@ -132,7 +132,7 @@ def _correlate(plan: Plan, kernels: Array, out: Array) -> None:
     spectra = [_kernel_spectrum(plan, kernel) for kernel in kernels.T]
     totals = kernels.sum(axis=0)
 
-    def work(ranges: Bounds) -> None:
+    def work(ranges: Rect) -> None:
         block, mean = _read(box, ranges, out.dtype)
         transformed = plan.forward(block)
         place: tuple[Any, ...] = tuple(
@@ -155,7 +155,7 @@ def _kernel_spectrum(plan: Plan, kernel: Array) -> Array:
     return np.conj(plan.forward(stack.reshape(box.depth, *box.lags)))
 
 
-def _read(box: Box, ranges: Bounds, dtype: Any) -> tuple[Array, Any]:
+def _read(box: Box, ranges: Rect, dtype: Any) -> tuple[Array, Any]:
     """What the patches of ``ranges`` reach over, less its mean."""
     reach = tuple((b, e + n - 1) for (b, e), n in zip(ranges, box.lags, strict=True))
     block = box.read(reach, 0, dtype)
@@ -186,7 +186,7 @@ def _adjoint(plan: Plan, weights: Array) -> Array:
     return found
 
 
-def _adjoint_lane(plan: Plan, weights: Array, lane: Iterator[Bounds]) -> tuple[Array, Array]:
+def _adjoint_lane(plan: Plan, weights: Array, lane: Iterator[Rect]) -> tuple[Array, Array]:
     box, k = plan.box, weights.shape[-1]
     flat = tuple(a for a in range(1, len(box.axes) + 1) if a not in plan.axes)
     total: Any = 0

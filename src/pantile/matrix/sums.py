@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import AxisGrid
-from ..geometry.tiles import Bounds
+from ..geometry.rect import Rect
 from .boxes import Area, areas_of
 from .parts import Array
 from .table import BLOCK, Table
@@ -100,7 +100,7 @@ def _touched(axis: AxisGrid, begin: int, end: int) -> Array:
     return counts
 
 
-def _bands(axes: tuple[AxisGrid, ...], ranges: Bounds) -> Iterator[tuple[int, Bounds]]:
+def _bands(axes: tuple[AxisGrid, ...], ranges: Rect) -> Iterator[tuple[int, Rect]]:
     """The elements of an area in bands across its longest axis."""
     spans = [
         (a.start(b), a.start(e - 1) + a.extent) for a, (b, e) in zip(axes, ranges, strict=True)
@@ -138,7 +138,7 @@ def row_squares(table: Table, shift: Any = 0) -> Array | None:
     return out
 
 
-def _windows(area: Area, ranges: Bounds, shift: Any) -> Array:
+def _windows(area: Area, ranges: Rect, shift: Any) -> Array:
     axes = area.part.frame.axes
     bounds = tuple(
         (a.start(b), a.start(e - 1) + a.extent) for a, (b, e) in zip(axes, ranges, strict=True)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry import AxisGrid, PatchGrid
-from ..verbs.frame import as_array, frame_of
+from ..geometry.frame import frame_of
+from ..ops.arrays import as_array
 from .canvas import (
     Array,
     as_picture,

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry import AxisGrid, PatchGrid
-from ..kernels.tapers import resolve_weights
-from ..verbs.unpatchify import unpatchify
+from ..merge.weights import resolve_weights
+from ..ops.unpatchify import unpatchify
 from .canvas import Array, axes_or_current, noted, require_planar, show_frame, show_signal
 
 if TYPE_CHECKING:

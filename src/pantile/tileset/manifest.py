@@ -11,7 +11,7 @@ from typing import Any
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, as_shape
-from ..verbs.frame import Frame, frame_of
+from ..geometry.frame import Frame, frame_of
 
 __all__ = ["MANIFEST", "Manifest", "is_array", "manifest_path", "read_manifest"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import map_patches
-from ..engine.numbered import Numbered
 from ..files import open_image
+from ..stream import map_patches
+from ..stream.job import Indexed
 from .formats import FORMATS, Header, format_of, read_header, read_tile
 from .manifest import MANIFEST, Manifest, read_manifest
 
@@ -53,7 +53,7 @@ def merge_tiles(place: str | os.PathLike[str], out: Any = None, **options: Any) 
     blank = _Blank(manifest, tiles.fingerprint())
     axes, channel_axis = manifest.axes, manifest.channel_axis
     return map_patches(
-        Numbered(tiles), blank, manifest.grid, axes=axes, channel_axis=channel_axis, out=out,
+        Indexed(tiles), blank, manifest.grid, axes=axes, channel_axis=channel_axis, out=out,
         **options,
     )  # fmt: skip
 

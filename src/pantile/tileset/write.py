@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import map_patches
-from ..engine.numbered import Numbered
-from ..engine.tile import Cancelled
 from ..files import open_image
 from ..files.staging import check_directory
 from ..geometry import PatchGrid
-from ..verbs.frame import Frame, frame_of
+from ..geometry.frame import Frame, frame_of
+from ..stream import map_patches
+from ..stream.job import Indexed
+from ..stream.tile_task import Cancelled
 from .formats import check_format, write_tile
 from .manifest import MANIFEST, Manifest, is_array, manifest_path
 
@@ -171,7 +171,7 @@ def _write_folder(
     writer = _Writer(manifest, staging, suffix)
     try:
         _write_text(staging / MANIFEST, manifest.to_json())  # first: it marks the folder as ours
-        _map(manifest, Numbered(writer), image, options)
+        _map(manifest, Indexed(writer), image, options)
         staging.rename(folder)
     except BaseException:
         writer.stop()

@@ -16,8 +16,8 @@ _SIZES = {
     "pantile.engine.sizing": {"_STATE": 8, "_LEAST": 0},
     "pantile.engine.plan": {"BLOCK": 1},
     "pantile.engine.results": {"BLOCK": 1, "STRIP": 1},
-    "pantile.verbs.extract": {"_LEAF": 1, "_BLOCK": 8},
-    "pantile.verbs.unpatchify": {"_LEAF": 1, "_STATE": 8},
+    "pantile.ops.extract": {"_LEAF": 1, "_BLOCK": 8},
+    "pantile.ops.unpatchify": {"_LEAF": 1, "_STATE": 8},
 }
 
 # estimates of cost that leave one way of computing a product; "direct" cuts nothing and needs no FFT

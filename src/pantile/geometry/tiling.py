@@ -1,0 +1,104 @@
+"""A patch grid cut into tiles, each a rectangle of patches that one task works on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from .axis import AxisGrid
+from .rect import Index, Rect, shape_of
+
+__all__ = ["Tile", "Tiling", "choose_lengths", "span_size"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A rectangle of patches: its place among the tiles, and its patch indices per axis."""
+
+    index: Index
+    ranges: Rect
+
+    @property
+    def counts(self) -> Index:
+        """How many patches along each axis."""
+        return shape_of(self.ranges)
+
+    @property
+    def n_patches(self) -> int:
+        return math.prod(self.counts)
+
+    def span(self, axes: Sequence[AxisGrid]) -> Rect:
+        """The elements its patches reach over, halo included; they may lie outside the image."""
+        return tuple([axis.span(*r) for axis, r in zip(axes, self.ranges, strict=True)])
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A grid cut into tiles of ``lengths`` patches (the last ones may be smaller)."""
+
+    axes: tuple[AxisGrid, ...]
+    lengths: tuple[int, ...]
+
+    @cached_property
+    def shape(self) -> Index:
+        """How many tiles along each axis."""
+        return tuple([-(-a.count // n) for a, n in zip(self.axes, self.lengths, strict=True)])
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
+
+    def __iter__(self) -> Iterator[Tile]:
+        """Tiles in C order."""
+        for index in itertools.product(*map(range, self.shape)):
+            yield self.tile(index)
+
+    def tile(self, index: Index) -> Tile:
+        rows = zip(index, self.lengths, self.axes, strict=True)
+        return Tile(index, tuple([(i * n, min((i + 1) * n, axis.count)) for i, n, axis in rows]))
+
+    def spans(self, k: int, axis: AxisGrid) -> Rect:
+        """What each tile along axis ``k`` reaches over, in elements of ``axis``."""
+        n, count = self.lengths[k], axis.count
+        return tuple([axis.span(i, min(i + n, count)) for i in range(0, count, n)])
+
+
+def span_size(axes: Sequence[AxisGrid], lengths: Sequence[int]) -> int:
+    """Elements that a tile of ``lengths`` patches reaches over, at most."""
+    sizes = [(n - 1) * a.longest_gap + a.extent for n, a in zip(lengths, axes, strict=True)]
+    return math.prod(sizes)
+
+
+Cost = Callable[[tuple[int, ...]], float]
+
+
+def choose_lengths(
+    axes: Sequence[AxisGrid], wish: Cost, limit: Cost, unit: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Patches per tile along each axis, with ``wish(lengths) <= 1`` if it can be and ``limit(lengths) <= 1`` if at all.
+
+    Axes are halved from the front, so that tiles stay as wide as memory rows; with ``unit`` (chunks
+    that are read or written at once) the axis that spans most units is, so that tiles cross few.
+    For the wish, no tile becomes thinner than half its halo: thinner ones mostly repeat their
+    neighbours' elements. For the limit they do.
+    """
+    lengths = [axis.count for axis in axes]
+    thick = [-(-axis.extent // (2 * max(1, axis.longest_gap))) for axis in axes]
+    for least, cost in ((thick, wish), (thick, limit), ([1] * len(axes), limit)):
+        while cost(tuple(lengths)) > 1:
+            free = [k for k, n in enumerate(lengths) if n > least[k]]
+            if not free:
+                break
+            k = (
+                free[0]
+                if unit is None
+                else max(free, key=lambda k: _units(axes[k], lengths[k], unit[k]))
+            )
+            lengths[k] = max(least[k], -(-lengths[k] // 2))
+    return tuple(lengths)
+
+
+def _units(axis: AxisGrid, length: int, unit: int) -> float:
+    return span_size((axis,), (length,)) / unit

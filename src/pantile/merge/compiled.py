@@ -1,0 +1,61 @@
+"""A merge made ready for patches of one kind: what tiles add into, and how blocks become values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.frame import Frame
+from ..geometry.rect import Rect, shape_of
+from .casts import filled, holes_of
+from .pieces import Piece, join_pieces
+from .reduction import Reduction, State
+
+__all__ = ["CompiledMerge"]
+
+
+@dataclass(frozen=True)
+class CompiledMerge:
+    """A merge of patches on ``frame`` into images of ``dtypes``, with ``fills`` in what no patch touches."""
+
+    frame: Frame
+    reduction: Reduction
+    dtypes: tuple[np.dtype[Any], ...]
+    fills: tuple[Any, ...] = (None,)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the first image, the only one of most merges."""
+        return self.dtypes[0]
+
+    def block(
+        self,
+        bounds: Rect,
+        pieces: Sequence[Piece],
+        touched: NDArray[np.bool_] | None = None,
+    ) -> State:
+        """The merged values within ``bounds``, an array for each image; pieces come in C order of their tiles.
+
+        ``touched`` says which elements of the block a patch touches, where not all patches take part.
+        """
+        state = join_pieces(self.reduction, bounds, pieces)
+        holes = holes_of(self.frame, bounds) if touched is None else ~touched
+        return self.values(state, bounds, holes)
+
+    def values(self, state: State, bounds: Rect, holes: NDArray[np.bool_] | None) -> State:
+        """What a state becomes; ``holes`` are where no patch was added."""
+        empty = self.reduction.empty(state)
+        if empty is not None:
+            holes = empty if holes is None else holes | empty
+        shape = shape_of(bounds)
+        images = self.reduction.images(state, bounds, self.dtypes)
+        return tuple(
+            [
+                filled(np.broadcast_to(image, shape), dtype, holes, fill, bounds)
+                for image, dtype, fill in zip(images, self.dtypes, self.fills, strict=True)
+            ]
+        )

@@ -1,0 +1,48 @@
+"""The largest or the smallest of the values that meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.rect import Rect
+from ..kernels.flat import native
+from .batch import PatchBatch
+from .reduction import Reduction, State
+
+__all__ = ["Extremum"]
+
+
+@dataclass(frozen=True)
+class Extremum(Reduction):
+    """The largest or smallest value; NaN wins over both."""
+
+    largest: bool = True
+
+    def init(self, shape: tuple[int, ...]) -> State:
+        dtype = native(np.zeros(1, dtype=self.dtype)).dtype
+        if dtype.kind == "f":
+            start: Any = -np.inf if self.largest else np.inf
+        else:
+            start = np.iinfo(dtype).min if self.largest else np.iinfo(dtype).max
+        return (np.full(shape, start, dtype=dtype),)
+
+    def add(self, state: State, batch: PatchBatch) -> None:
+        from ..kernels.loops import maximum, minimum
+
+        target = batch.area.operand(state[0])
+        kernel = maximum if self.largest else minimum
+        kernel(target.memory, batch.source.memory, *batch.line_tables(target))
+
+    def combine(self, states: Sequence[State]) -> State:
+        total = states[0][0].copy()
+        for (other,) in states[1:]:
+            (np.maximum if self.largest else np.minimum)(total, other, out=total)
+        return (total,)
+
+    def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
+        return state[0]

@@ -1,0 +1,100 @@
+"""What a merge does: accumulate, combine, finalize, once for memory, streams and clusters.
+
+A state is a tuple of arrays whose first axes are those of a region of the image. `Reduction.add`
+puts patches into it, `combine` joins the states that pieces of the same block have, in a fixed
+order, `finalize` makes values of it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import AxisGrid
+from ..geometry.rect import Rect
+from ..kernels.flat import Flat, flat, native
+from .batch import PatchBatch, State
+
+__all__ = ["Reduction", "State"]
+
+
+@dataclass(frozen=True)
+class Reduction(ABC):
+    """A merge of patches of one dtype into a region."""
+
+    axes: tuple[AxisGrid, ...]
+    patch: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    counted = False  # whether finalize wants the number of patches behind the state
+
+    def memory(self, patches: NDArray[Any]) -> Flat:
+        """Patches as the loops of this merge read them."""
+        return flat(patches)
+
+    def readable(self, patches: NDArray[Any]) -> NDArray[Any]:
+        """Patches in a dtype the loops know."""
+        return native(patches)
+
+    @abstractmethod
+    def init(self, shape: tuple[int, ...]) -> State:
+        """A state into which nothing has been added."""
+
+    @abstractmethod
+    def add(self, state: State, batch: PatchBatch) -> None:
+        """Add patches to a state, in place."""
+
+    @abstractmethod
+    def combine(self, states: Sequence[State]) -> State:
+        """One new state from several of the same region, in the order given."""
+
+    def join(self, state: State, place: tuple[slice, ...], part: State) -> State:
+        """``state`` with another state joined into a part of its region, in place where it can be."""
+        views = tuple(a[place] for a in state)
+        for view, joined in zip(views, self.combine([views, part]), strict=True):
+            view[...] = joined
+        return state
+
+    @abstractmethod
+    def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The merged values of a region whose elements lie in ``bounds``, on the way to ``dtype``."""
+
+    def empty(self, state: State) -> NDArray[np.bool_] | None:
+        """Where weights add up to 0, so that there is no value; None for nowhere."""
+        return None
+
+    def piecemeal(self) -> Reduction:
+        """This merge for patches that come a few at a time, in any order, and may be taken back: a `Merger`'s."""
+        return self
+
+    def grown(self, state: State, most: int) -> State:
+        """A state with room for ``most`` patches in one element."""
+        return state
+
+    def check(self, patches: NDArray[Any], times: int | None = None, known: int = 0) -> int:
+        """Refuse patches of which ``times`` (by default, what the grid allows) cannot meet in one element.
+
+        ``known`` is what this returned for those that came before.
+        """
+        return known
+
+    def images(self, state: State, bounds: Rect, dtypes: Sequence[np.dtype[Any]]) -> State:
+        """What the merge makes of a region, an array for each of its images."""
+        return (self.finalize(state, bounds, dtypes[0]),)
+
+    @cached_property
+    def depth(self) -> int:
+        """How often patches can meet in one position, padding included."""
+        return math.prod(axis.most for axis in self.axes)
+
+    @property
+    def itemsize(self) -> float:
+        """Bytes of state per element."""
+        return float(sum(a.nbytes for a in self.init((1,) * len(self.axes))))

@@ -1,0 +1,164 @@
+"""Sums and means, weighted or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.rect import Rect
+from ..kernels.walk import Operand
+from .batch import PatchBatch, one_patch
+from .reduction import Reduction, State
+
+__all__ = ["Mean", "Sum", "block_product"]
+
+
+@dataclass(frozen=True)
+class Sum(Reduction):
+    """Weighted sums: int64 for integers, else float64 or complex128; with ``exact``, in double-double."""
+
+    taper: NDArray[np.float64] | None = None
+    patch_weights: bool = False
+    exact: bool = False
+
+    @cached_property
+    def accumulator(self) -> np.dtype[Any]:
+        weighted = self.taper is not None or self.patch_weights
+        if self.dtype.kind == "c":
+            return np.dtype(np.complex128)
+        if self.dtype.kind == "f" or weighted:
+            return np.dtype(np.float64)
+        return np.dtype(np.uint64 if self.dtype == np.uint64 else np.int64)
+
+    @property
+    def compensated(self) -> bool:
+        return self.exact and self.accumulator.kind in "fc"
+
+    def init(self, shape: tuple[int, ...]) -> State:
+        return tuple(np.zeros(shape, dtype=self.accumulator) for _ in range(1 + self.compensated))
+
+    def add(self, state: State, batch: PatchBatch) -> None:
+        self._add(state[: 1 + self.compensated], batch)
+
+    def _add(self, arrays: State, batch: PatchBatch, source: Operand | None = None) -> None:
+        from ..kernels.loops import add_by_feature, add_by_patch, add_exactly
+
+        targets = [batch.area.operand(a) for a in arrays]
+        memories = [t.memory for t in targets] + [(source or batch.source).memory]
+        if len(arrays) == 2:
+            tables = batch.line_tables(targets[0], source)
+            add_exactly(*memories, *tables, *batch.weights(self.taper))
+        elif batch.feature:
+            tables = batch.feature_tables(targets[0], source)
+            add_by_feature(*memories, *tables, *batch.weights(self.taper))
+        else:
+            tables = batch.line_tables(targets[0], source)
+            add_by_patch(*memories, *tables, *batch.weights(self.taper))
+
+    def combine(self, states: Sequence[State]) -> State:
+        total = tuple(a.copy() for a in states[0])
+        for state in states[1:]:
+            for a, b in zip(total, state, strict=True):
+                a += b
+        return total
+
+    def total(self, state: State) -> NDArray[Any]:
+        if not self.compensated:
+            return state[0]
+        # past the finite numbers there is nothing to make up for: inf - inf has left NaN in the rest
+        return np.where(np.isfinite(state[0]), state[0] + state[1], state[0])
+
+    def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
+        return self.total(state)
+
+    def piecemeal(self) -> Reduction:
+        return replace(self, exact=True)
+
+    def check(self, patches: NDArray[Any], times: int | None = None, known: int = 0) -> int:
+        """Refuse 64-bit integers whose sums might wrap; ``known`` is the largest that came before."""
+        if patches.dtype.kind not in "iu" or patches.dtype.itemsize < 8 or not patches.size:
+            return known
+        if self.accumulator.kind not in "iu":
+            return known
+        times = self.depth if times is None else times
+        largest = max(known, int(patches.max()), -int(patches.min()))
+        if largest * times > int(np.iinfo(self.accumulator).max):
+            raise OverflowError(
+                f"values up to {largest} that meet {times} times may not fit 64-bit sums:"
+                " merge patches.astype(float) instead, or scale them down"
+            )
+        return largest
+
+
+@dataclass(frozen=True)
+class Mean(Sum):
+    """Weighted means. Where every patch of the grid takes part, the weight sum is a product of one
+    vector per axis (``profiles``); otherwise (``profiles`` None) it is accumulated beside the sum,
+    or, where patches are ``counted`` elsewhere, comes with the state when that is finalized."""
+
+    profiles: tuple[NDArray[np.float64], ...] | None = None
+    counted: bool = False
+
+    @property
+    def _parts(self) -> int:
+        return 1 + self.compensated
+
+    @cached_property
+    def _ones(self) -> NDArray[np.float64]:
+        return np.ones(self.patch)
+
+    def init(self, shape: tuple[int, ...]) -> State:
+        sums = super().init(shape)
+        if self.profiles is not None or self.counted:
+            return sums
+        return sums + tuple(np.zeros(shape) for _ in range(1 + self.exact))
+
+    def add(self, state: State, batch: PatchBatch) -> None:
+        self._add(state[: self._parts], batch)
+        if self.profiles is None and not self.counted:
+            self._add(state[self._parts :], batch, one_patch(self._ones))
+
+    def divisor(self, state: State, bounds: Rect) -> NDArray[np.float64]:
+        if self.profiles is not None:
+            return block_product(self.profiles, bounds)
+        parts = state[self._parts :]
+        total: NDArray[np.float64] = parts[0] + parts[1] if len(parts) == 2 else parts[0]
+        return total
+
+    def empty(self, state: State) -> NDArray[np.bool_] | None:
+        return np.asarray(state[self._parts] == 0) if self.profiles is None else None
+
+    def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
+        total, divisor = self.total(state), self.divisor(state, bounds)
+        if dtype.kind in "biu" and total.dtype.kind in "iu":
+            return _rounded_quotient(total, np.maximum(divisor, 1).astype(total.dtype))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(total / divisor)
+
+    def piecemeal(self) -> Reduction:
+        unweighted = self.taper is None and not self.patch_weights
+        return replace(self, exact=True, counted=unweighted)
+
+
+def block_product(profiles: Sequence[NDArray[Any]], bounds: Rect) -> NDArray[Any]:
+    """The outer product of one vector per axis over a block; axes on which it is constant stay of length 1."""
+    total = np.ones((1,) * len(profiles), dtype=profiles[0].dtype)
+    for k, (profile, (begin, end)) in enumerate(zip(profiles, bounds, strict=True)):
+        part = profile[begin:end]
+        part = part[:1] if len(part) and (part == part[0]).all() else part
+        total = total * part.reshape([-1 if j == k else 1 for j in range(len(profiles))])
+    return total
+
+
+def _rounded_quotient(total: NDArray[Any], divisor: NDArray[Any]) -> NDArray[Any]:
+    """Integer division rounded half to even, exact in 64 bits."""
+    quotient, rest = np.divmod(total, divisor)
+    gap = divisor - rest  # compared instead of 2 * rest, which might not fit
+    up = (rest > gap) | ((rest == gap) & (quotient % 2 == 1))
+    result: NDArray[Any] = quotient + up.astype(quotient.dtype)
+    return result

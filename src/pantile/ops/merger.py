@@ -1,0 +1,234 @@
+"""A merge fed piecemeal, in any order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ..geometry import PatchGrid
+from ..geometry.frame import Frame, frame_of
+from ..geometry.rect import slices, whole
+from ..kernels.flat import strided_by_items
+from ..kernels.walk import Runs, lines_of, stacked
+from ..merge.batch import Area, PatchBatch
+from ..merge.compiled import CompiledMerge
+from ..merge.custom import Merge
+from ..merge.spec import MergeName, resolve_rule
+from .arrays import as_array
+from .extract import selected_runs
+from .forms import recognise_some
+
+__all__ = ["Merger"]
+
+
+class Merger:
+    """The image that patches merge into, fed batch by batch.
+
+    Parameters
+    ----------
+    grid : PatchGrid
+        Where the patches lie.
+    merge, weights, fill, dtype, axes, channel_axis
+        As in `unpatchify`.
+
+    Notes
+    -----
+    The order of `add` does not reach the result: sums are kept in double-double, which is exact as
+    long as the values that meet in one element span less than 2^40 in magnitude. A patch added
+    twice counts twice. `add` may be called from several threads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pantile as pt
+    >>> image = np.arange(12.0).reshape(3, 4)
+    >>> grid = pt.PatchGrid(image.shape, 2)
+    >>> merger = pt.Merger(grid)
+    >>> for rows in ([5, 4, 3], [0, 1, 2]):
+    ...     merger.add(pt.extract(image, grid, indices=rows), rows)
+    >>> bool((merger.result() == image).all())
+    True
+    """
+
+    def __init__(
+        self,
+        grid: PatchGrid,
+        *,
+        merge: MergeName | Merge = "mean",
+        weights: Any = None,
+        axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        fill: Any = None,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        if not isinstance(grid, PatchGrid):
+            raise TypeError(
+                f"grid must be a PatchGrid, got {type(grid).__name__}: PatchGrid(image.shape, patch)"
+            )
+        self.grid = grid
+        self._rule = resolve_rule(merge, weights, False, fill, dtype)
+        self._places = axes, channel_axis
+        self._lock = threading.Lock()
+        self._target: _Target | None = None
+        self._counting = frame_of(grid.shape, grid)
+        self._count_area = _whole_area(self._counting)
+        self._counts = np.zeros(self._count_area.shape, dtype=np.int64)
+        self._added = 0  # patches
+
+    def add(
+        self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None = None
+    ) -> None:
+        """Merge patches ``(*batch, n, *patch)`` that stand at flat ``indices`` of the grid.
+
+        ``patch_weights`` are ``n`` numbers, in every call or in none. What does not fit raises a
+        `ValueError`, `TypeError` or `IndexError`, and nothing has been added then.
+        """
+        rows = self.grid.as_rows(indices)
+        if not len(rows):
+            return
+        array = as_array(patches, "patches")
+        votes = None if patch_weights is None else _checked(patch_weights, len(rows))
+        with self._lock:
+            target = self._target
+            if target is None or not target.fits(array, len(rows)):
+                stack, frame = recognise_some(array, self.grid, len(rows), *self._places)
+                target = target or self._first(frame, array.dtype, votes is not None)
+                target.check_frame(frame)
+            else:
+                stack = array.reshape(-1, len(rows), *target.frame.patch_shape)
+            target.check(array.dtype, votes is not None)
+            runs = selected_runs(self._counting, rows)
+            most = self._count(runs, 1)
+            try:
+                alike = target.area is self._count_area
+                mine = runs if alike else selected_runs(target.frame, rows)
+                target.add(stack, mine, votes, most)
+            except BaseException:
+                self._count(runs, -1)
+                raise
+            self._target, self._added = target, self._added + len(rows)
+
+    def _first(self, frame: Frame, dtype: np.dtype[Any], weighted: bool) -> _Target:
+        rule = self._rule.with_patch_weights() if weighted else self._rule
+        merged = rule.compile(frame, dtype, whole=False)
+        merged = replace(merged, reduction=merged.reduction.piecemeal())
+        # without axes beside the grid's, patches lie in the sums where they do in the counts
+        alike = frame.axes == self._counting.axes
+        area = self._count_area if alike else _whole_area(frame)
+        return _Target(merged, area, dtype, weighted)
+
+    def _count(self, runs: Runs, change: int) -> int:
+        """Count patches in, or out again; returns the largest number of patches in one of their elements."""
+        from ..kernels.loops import count
+
+        target = self._count_area.operand(self._counts)
+        return int(count(target.memory, *lines_of(target, runs, self._counting.patch), change))
+
+    def __repr__(self) -> str:
+        with self._lock:
+            dtype = "" if self._target is None else f" of {self._target.dtype}"
+            added = self._added
+        merge = self._rule.merge if not isinstance(self._rule.merge, Merge) else "custom"
+        return (
+            f"<Merger {self.grid!r}; merge={merge!r}; {added:,} patches{dtype} added,"
+            f" the grid has {self.grid.n_patches:,}>"
+        )
+
+    def coverage(self) -> NDArray[np.int64]:
+        """How many patches have been added to each element: an int64 array of the grid's shape."""
+        with self._lock:
+            return self._covered().copy()
+
+    def _covered(self) -> NDArray[np.int64]:
+        return self._counts[slices(whole(self.grid.shape), self._count_area.reach)]
+
+    def result(self) -> NDArray[Any]:
+        """The image merged so far; more patches can be added afterwards.
+
+        Raises `ValueError` when an element has no patch yet (or weights of 0) and there is no
+        ``fill``.
+        """
+        if self._target is None:
+            raise ValueError("nothing was merged: add() patches before asking for the result()")
+        with self._lock:
+            return self._target.result(self._covered())
+
+
+class _Target:
+    """The accumulators of a `Merger`, made when the first patches tell dtype, channels and batch."""
+
+    def __init__(
+        self, merged: CompiledMerge, area: Area, dtype: np.dtype[Any], weighted: bool
+    ) -> None:
+        self.merged, self.area, self.dtype, self.weighted = merged, area, dtype, weighted
+        self.frame, self.reduction = merged.frame, merged.reduction
+        self.known: int = 0  # what the reduction knows of the patches that came before
+        self.state = self.reduction.init(area.shape)
+
+    def fits(self, patches: NDArray[Any], n: int) -> bool:
+        """Whether ``n`` patches come in the same form as the first ones."""
+        return patches.shape == (*self.frame.batch_shape, n, *self.frame.patch_shape)
+
+    def check_frame(self, frame: Frame) -> None:
+        if (frame.shape, frame.order) != (self.frame.shape, self.frame.order):
+            raise ValueError(
+                f"these patches belong to an image of shape {frame.shape}, the first ones to {self.frame.shape}"
+            )
+
+    def check(self, dtype: np.dtype[Any], weighted: bool) -> None:
+        if dtype != self.dtype:
+            raise TypeError(
+                f"these patches have dtype {dtype}, the first ones {self.dtype}: convert them"
+            )
+        if weighted != self.weighted:
+            raise ValueError("give patch_weights in every add() or in none")
+
+    def add(
+        self,
+        stack: NDArray[Any],
+        runs: Runs,
+        votes: NDArray[np.float64] | None,
+        most: int,
+    ) -> None:
+        """Merge patches; ``most`` of them meet in one element, with those that came before."""
+        reduction, frame = self.reduction, self.frame
+        known = reduction.check(stack, most, self.known)
+        self.state = reduction.grown(self.state, most)
+        readable = strided_by_items(reduction.readable(stack))
+        source = stacked(reduction.memory(readable), stack.shape[1], frame.n_batch)
+        every = votes if votes is None or len(stack) == 1 else np.tile(votes, len(stack))
+        reduction.add(self.state, PatchBatch(self.area, source, runs, frame.patch, False, every))
+        self.known = known
+
+    def result(self, counts: NDArray[np.int64]) -> NDArray[Any]:
+        frame, bounds = self.frame, whole(self.frame.shape)
+        place = slices(bounds, self.area.reach)
+        state = tuple([a[place] for a in self.state])
+        sizes = [n if cut else 1 for n, cut in zip(frame.shape, frame.patched, strict=True)]
+        counts = counts.reshape(sizes)
+        if self.reduction.counted:
+            state = (*state, counts)
+        holes = np.broadcast_to(counts == 0, frame.shape)
+        (values,) = self.merged.values(state, bounds, holes)
+        return np.array(frame.restored(values), order="C")
+
+
+def _whole_area(frame: Frame) -> Area:
+    return Area.of(frame, whole(frame.counts), with_image=True)
+
+
+def _checked(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
+    votes = np.asarray(patch_weights)
+    if votes.shape != (n,) or votes.dtype.kind not in "biuf":
+        raise ValueError(
+            f"patch_weights must be {n} real numbers, got shape {votes.shape}, dtype {votes.dtype}"
+        )
+    votes = votes.astype(np.float64)
+    if not (np.isfinite(votes).all() and (votes >= 0).all()):
+        raise ValueError("patch_weights must be finite and not negative")
+    return votes

@@ -1,0 +1,174 @@
+"""What is done: the function, the image it is given, and what its results merge into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.frame import Frame
+from ..geometry.rect import Rect, slices
+from ..geometry.tiling import Tile
+from ..merge.casts import check_holes
+from ..merge.compiled import CompiledMerge
+from ..merge.spec import MergeRule
+from ..ops.arrays import to_array
+from .source import read_region
+
+__all__ = ["Indexed", "Job", "Kind", "as_results", "describe_kinds", "kind_of"]
+
+
+class Kind(NamedTuple):
+    """What must be the same in every call of ``func``: dtype and shape of a result, the number of patches aside."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+class Indexed:
+    """As ``func`` of `map_patches`: ``func(batch, indices)``, with the flat index of each patch.
+
+    Indices count in C order over ``(*batch, *counts)``.
+    """
+
+    def __init__(self, func: Callable[[NDArray[Any], NDArray[np.int64]], Any]) -> None:
+        self.func = func
+
+    def __call__(self, batch: NDArray[Any]) -> Any:
+        raise AssertionError("the indices are missing: a tile calls func with them")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all tiles have in common; picklable if ``func``, ``finalize`` and the source are."""
+
+    func: Callable[[NDArray[Any]], Any]
+    source: Any
+    frame: Frame
+    rule: MergeRule | None  # None: results stand on the grid
+    dtype: np.dtype[Any]  # of the image
+    layout: str
+    batch: int  # patches
+    scale: tuple[int, ...]
+    mask: NDArray[np.bool_] | None  # which patches take part; None for all
+    finalize: Callable[[NDArray[Any]], Any] | None
+    fill: Any
+    result_dtype: np.dtype[Any] | None  # what the caller asked for
+
+    @property
+    def whole(self) -> bool:
+        """Whether every patch takes part."""
+        return self.mask is None
+
+    @property
+    def batch_bytes(self) -> int:
+        return self.batch * self.frame.features * self.dtype.itemsize
+
+    def selection(self, tile: Tile) -> NDArray[np.bool_] | None:
+        """Which patches of a tile take part; None for all."""
+        return None if self.mask is None else self.mask[slices(tile.ranges)]
+
+    def size(self, tile: Tile) -> int:
+        """How many patches of a tile take part."""
+        mask = self.selection(tile)
+        return tile.n_patches if mask is None else int(mask.sum())
+
+    def read(self, tile: Tile) -> NDArray[Any]:
+        """The elements a tile's patches reach over, padding included."""
+        bounds: Rect = tile.span(self.frame.axes)
+        return read_region(self.source, self.frame, bounds)
+
+    def merged(self, kind: Kind) -> CompiledMerge:
+        """The merge of results of ``kind``, compiled once; raises what is wrong with them."""
+        if kind not in self._compiled:
+            assert self.rule is not None
+            frame = result_frame(kind, self.frame, self.scale)
+            found = self.rule.compile(frame, kind.dtype, self.whole)
+            if self.whole:
+                _check_cover(kind, self.frame, frame, self.scale, self.rule.fill)
+            self._compiled[kind] = found
+        return self._compiled[kind]
+
+    @cached_property
+    def _compiled(self) -> dict[Kind, CompiledMerge]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
+
+
+def as_results(value: Any, n: int) -> list[NDArray[Any]]:
+    """The results of one call as arrays of ``n`` patches each."""
+    results = []
+    for k, item in enumerate(value if isinstance(value, tuple) else (value,)):
+        which = f"result {k} of func" if isinstance(value, tuple) else "what func returned"
+        array = to_array(item, which)
+        if item is None or array.dtype == object:
+            found = type(item).__name__ if item is None else "objects"
+            raise TypeError(
+                f"{which} must be an array of numbers, one result per patch, got {found}"
+            )
+        if array.ndim < 1 or array.shape[0] != n:
+            raise ValueError(
+                f"{which} must have {n} entries on its first axis, one per patch, got shape {array.shape}"
+            )
+        results.append(array)
+    if not results:
+        raise TypeError("func returned an empty tuple")
+    return results
+
+
+def kind_of(result: NDArray[Any]) -> Kind:
+    return Kind(result.dtype, result.shape[1:])
+
+
+def describe_kinds(kinds: list[Kind]) -> str:
+    """Kinds of results as a message names them."""
+    return ", ".join(f"(n, {', '.join(map(str, k.shape))}) {k.dtype}" for k in kinds)
+
+
+def result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:
+    """The frame of the image that results of ``kind`` merge into."""
+    if kind.shape == frame.patch_shape and all(s == 1 for s in scale):
+        return frame
+    n = frame.grid.ndim
+    beside = 0 if frame.channel is None else frame.channel - frame.n_batch
+    if len(kind.shape) == n:
+        sizes, channels = kind.shape, 0
+    elif len(kind.shape) == n + 1:
+        at = n if frame.channel is None else beside
+        sizes, channels = kind.shape[:at] + kind.shape[at + 1 :], kind.shape[at]
+    else:
+        raise ValueError(
+            f"func must return patches (n, {', '.join('p' * n)}) with or without a channel axis,"
+            f" got (n, *{kind.shape}); for results that are no patches, say merge=None"
+        )
+    largest = tuple(p * s for p, s in zip(frame.grid.patch, scale, strict=True))
+    if any(q > p or q < 1 for q, p in zip(sizes, largest, strict=True)) or 0 in kind.shape:
+        raise ValueError(
+            f"func returned patches of shape {sizes}, larger than the {largest} they stand for:"
+            " return that shape or a smaller one (it is centred), or set scale="
+        )
+    return frame.resized(sizes, scale, channels)
+
+
+def _check_cover(
+    kind: Kind, frame: Frame, result: Frame, scale: tuple[int, ...], fill: Any
+) -> None:
+    """Refuse holes, and say where they come from: patches that ``func`` has made smaller, maybe by mistake."""
+    try:
+        check_holes(result, fill)
+    except ValueError as error:
+        whole = tuple(p * s for p, s in zip(frame.grid.patch, scale, strict=True))
+        found = tuple(p for p, cut in zip(result.patch, result.patched, strict=True) if cut)
+        if found == whole:
+            raise
+        got, gave = (f"(n, {', '.join(map(str, p))})" for p in (frame.patch_shape, kind.shape))
+        raise ValueError(
+            f"func returned {gave} for {got}, which is taken for smaller patches, {found} of {whole},"
+            f" that stand in the middle; then {error}"
+        ) from None

@@ -1,0 +1,313 @@
+"""`map_patches` and `plan`: arguments checked and made canonical, the plan drawn up, and run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..geometry import PatchGrid
+from ..geometry.arguments import as_count
+from ..geometry.frame import frame_of
+from ..geometry.limits import current_limits
+from ..geometry.tiling import Tiling
+from ..merge.custom import Merge
+from ..merge.spec import MergeName
+from ..ops.chunked import check_chunks, is_dask
+from ..ops.extract import Layout, check_layout, check_pad_value
+from ..ops.selection import selected
+from .job import Job
+from .options import (
+    Options,
+    as_bytes,
+    as_places,
+    as_rule,
+    as_scales,
+    check_callers,
+    check_dtypes,
+    check_filling,
+    check_lazy_options,
+    check_room,
+    default_workers,
+)
+from .plan import Destination, Plan, Resources
+from .resume.journal import journal_path, read_journal
+from .resume.staging import check_same
+from .runners.threads import SupportsSubmit, ThreadRun
+from .sizing import batch_size, faster_layout, fit_plan, with_allowed_workers
+from .source import as_source
+
+__all__ = ["map_patches", "plan"]
+
+Array = NDArray[Any]
+
+
+def map_patches(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: Any = None,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> Any:
+    """The image that ``func`` makes of an image, patch by patch: cut, call, merge, never expanded.
+
+    Parameters
+    ----------
+    func : callable
+        ``func(batch) -> result``. ``batch`` is an array ``(n, *patch)``, with the channel axis
+        among the patch axes where the image has it; a buffer that is used again, so write to it and
+        return it, but copy what you keep. The result has one patch per patch: of the same shape or
+        smaller (it stands in the middle), of any dtype, with other channels, with none, or with a
+        new last axis; or a tuple of such arrays, for several images. Called exactly once per patch.
+    image : array_like or path
+        An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; or
+        anything with ``shape``, ``dtype`` and slice access (Zarr arrays, HDF5 datasets), which is
+        read a tile at a time.
+    patch, step
+        The shape of a patch and the elements between patches, or a `PatchGrid`.
+    axes, channel_axis : optional
+        The patched axes (by default the last ones), and one that travels inside each patch. All
+        others are batch axes.
+    merge : str, Merge or None
+        As in `unpatchify`. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``,
+        ``(n, k)`` gives ``(*counts, k)``.
+    weights : optional
+        As in `unpatchify`, for the shape of the patches that ``func`` returns.
+    where : array of bool, optional
+        Of the image's shape (patches that touch a True) or of the counts (exactly those).
+    finalize : callable, optional
+        ``finalize(slab) -> array`` reduces a finished piece of the image before it is written, for
+        example ``lambda s: s.argmax(-1)``. It may drop or resize the channel axis. It is called once
+        more, on what the first tile made, where only its result tells what the image will be.
+    out : path, array, or tuple of them, optional
+        Where to put the result: a path ending in ``.npy``, ``.zarr``, ``.tif``, or ``.png``,
+        ``.jpg``, ``.webp`` where a picture holds its dtype and shape (or a sink of `pantile.files`,
+        which has options); or anything with ``shape``, ``dtype`` and slice
+        assignment, whose dtype is the result's. Blocks follow the chunks (or shards) of what is
+        written to, so that each has exactly one writer.
+    dtype : dtype, optional
+        Of the result. Integers are rounded half to even and saturated.
+    fill : number, optional
+        What elements (or, with ``merge=None``, patches) hold that no selected patch touches;
+        without it they are an error.
+    layout : {"patch", "feature"}, optional
+        How the batch lies in memory; by default the faster one for the step.
+    batch_bytes : int or str, optional
+        Size of a batch, 8 MiB by default.
+    memory : int or str, optional
+        A budget beside the image, like ``"2GB"``, for what pantile holds (the interpreter and what
+        ``func`` allocates are not in it): tiles, batches and workers are chosen to keep it; a job
+        that cannot fit is refused before it starts.
+    workers : int, optional
+        How many threads, or tiles that an executor works on at a time; by default one per core. The
+        result does not depend on it. While several are at work, BLAS, OpenMP and torch are held to
+        cores / workers threads each, so that theirs do not multiply with these; then they have back
+        what they had. ``workers=1`` leaves all cores to the library that ``func`` calls.
+    executor : "threads", "processes", or an object with ``submit``, optional
+        Threads by default. A process pool gets tasks that carry places, not elements (an array in
+        memory goes to a temporary file once; what a killed run leaves of it goes with the next one),
+        and blocks are written here. The workers of a
+        ``dask.distributed`` client also write blocks, so paths must be theirs too. ``func`` must
+        be picklable for processes; a lambda will do for a client.
+    progress : bool or callable, optional
+        True for a bar, or a function of (patches done, patches in all).
+    resume : bool
+        Go on with a run to the same paths that was cut short, by an exception or a crash: blocks
+        that are on disk stay, and the result has the bits of a run that was never interrupted.
+        Another image, function, parameter or version is refused. Where nothing was begun, begin.
+    scale : int or one per axis
+        How many times larger the output is than the image.
+
+    Returns
+    -------
+    ndarray, or ``out``, or a tuple of them. A dask array gives a dask array (or a tuple of them):
+    nothing is computed, but ``func`` (and ``finalize``) are called once on two made-up patches, ones,
+    to learn what they return; how it is run is up to dask, so ``out``, ``memory``, ``workers``,
+    ``executor``, ``progress`` and ``resume`` are refused.
+
+    Raises
+    ------
+    ValueError, TypeError, MemoryError, OSError
+        Before any work where it can be known then. An exception of ``func`` stops the run and is
+        raised with the region in its notes, once the other threads have returned from ``func``; so
+        is a KeyboardInterrupt (Ctrl-C). A call that does not return is waited for 10 seconds.
+
+    Notes
+    -----
+    ``map_patches(lambda b: b, x, p) == x``. Each tile of the grid sums its patches in float64, by
+    ascending index; each block of the image is the sum of the few tiles that reach into it, in a
+    fixed order: the same bits for any number of workers.
+
+    A result at a path has its final name only when it is whole, and replaces an earlier one in one
+    step. Until then it grows in ``path + ".partial"``, beside the journal ``path + ".journal"``.
+    Both are kept when a run is cut short and any block is done, else removed; the next run to the
+    same path goes on from them with ``resume=True``, and replaces them without it.
+
+    Where ``where`` selects nothing, ``func`` is not called, and the result is ``fill`` in the shape
+    it has if ``func`` returns what it gets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pantile as pt
+    >>> image = np.arange(20.0).reshape(4, 5)
+    >>> smooth = pt.map_patches(lambda b: b - b.mean((1, 2), keepdims=True), image, 3)
+    >>> smooth.shape
+    (4, 5)
+    >>> pt.map_patches(lambda b: b.max(axis=(1, 2)), image, 3, merge=None)
+    array([[12., 13., 14.],
+           [17., 18., 19.]])
+    """
+    options = Options(
+        axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
+        memory, workers, executor, progress, resume, scale,
+    )  # fmt: skip
+    if not is_dask(image):
+        return draw_plan(func, image, patch, step, options).run()
+    from .runners.dask_graph import lazy_map
+
+    check_chunks(image)
+    check_lazy_options(where, options)
+    return lazy_map(draw_plan(func, image, patch, step, options), image)
+
+
+def plan(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: Any = None,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> Plan:
+    """What `map_patches` would do with these arguments, as a `Plan` to print, ask and run.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pantile as pt
+    >>> p = pt.plan(lambda b: b, np.zeros((100, 100), np.float32), 39)
+    >>> p.n_patches, p.expanded_bytes
+    (3844, 23386896)
+    >>> print(p)  # doctest: +ELLIPSIS
+    patches   62 x 62 = 3,844 of 39x39
+    expanded  23.4 MB that are never held
+    held      ... MB beside the image
+    read      ... kB, each element ... times
+    written   40 kB in ... blocks of up to ...
+    tiles     ... patches
+    batches   ... patches, ... MB, feature layout
+    workers   ... threads
+    """
+    options = Options(
+        axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
+        memory, workers, executor, progress, resume, scale,
+    )  # fmt: skip
+    return draw_plan(func, image, patch, step, options)
+
+
+def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) -> Plan:
+    """The plan that options ask for; raises all that can be known to be wrong before any work."""
+    check_callers(func, image, options.executor)
+    source = as_source(image)
+    held = np.dtype(source.dtype)
+    frame = frame_of(
+        tuple(source.shape), patch, step, axes=options.axes, channel_axis=options.channel_axis
+    )
+    check_pad_value(frame, held)
+    places = as_places(options.out, source, options.resume)
+    wanted = None if options.dtype is None else np.dtype(options.dtype)
+    known = wanted
+    if known is None and places and len(places) == 1 and hasattr(places[0], "dtype"):
+        known = np.dtype(places[0].dtype)
+    rule = as_rule(options.merge, options.weights, options.fill, options.finalize, known)
+    check_dtypes(places, rule, options.finalize, wanted)
+    mask = None if options.where is None else selected(options.where, frame, empty=True)
+    check_filling(frame, mask, rule, options.fill, known)
+    scales = as_scales(options.scale, frame)
+    if places is None and not is_dask(image):
+        check_room(frame, rule, scales, 1 if wanted is None else wanted.itemsize)
+    limits = current_limits()
+    nbytes = options.batch_bytes
+    size = limits.batch_bytes if nbytes is None else as_bytes(nbytes, "batch_bytes")
+    layout = faster_layout(frame) if options.layout is None else check_layout(options.layout)
+    job = Job(
+        func, source, frame, rule, held, layout, batch_size(frame, held, size), scales, mask,
+        options.finalize, options.fill, wanted,
+    )  # fmt: skip
+    resources = Resources(
+        default_workers(options.executor)
+        if options.workers is None
+        else as_count(options.workers, "workers"),
+        options.executor,
+        None if options.memory is None else as_bytes(options.memory),
+        options.progress,
+        _runner_of(options.executor),
+        limits,
+    )
+    destination = Destination(options.out, places, options.resume)
+    drawn = Plan(job, Tiling(frame.axes, frame.counts), destination, resources)
+    return _resumed(drawn) or fit_plan(drawn)
+
+
+def _runner_of(executor: Any) -> Callable[[Plan, Any], Any]:
+    """Who runs a plan: threads of this process, other processes, or a cluster."""
+    if executor is None or executor == "threads" or isinstance(executor, ThreadPoolExecutor):
+        return ThreadRun.run
+    if all(hasattr(executor, name) for name in ("submit", "scatter", "ncores")):
+        from .runners.distributed import ClusterRun
+
+        return ClusterRun.run
+    from .runners.processes import ProcessRun
+
+    return ProcessRun.run
+
+
+def _resumed(drawn: Plan) -> Plan | None:
+    """The plan as the journal of the run to be resumed has it; None where there is none."""
+    places = drawn.destination.places
+    if not drawn.destination.resume or not places:
+        return None
+    path = journal_path(places[0].path)
+    record = read_journal(path)
+    if record is None:
+        return None
+    check_same(record, drawn, path)
+    found = drawn.with_tiles(tuple(record.header["tiles"]), record.header["batch"])
+    return with_allowed_workers(replace(found, blocks_done=sum(map(len, record.done))))

@@ -1,0 +1,379 @@
+"""The plan: what will be done, where results go and with what means, as data; what it takes, and the run."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..geometry import PatchGrid
+from ..geometry.limits import LIMITS, Limits
+from ..geometry.schedule import Schedule
+from ..geometry.tiling import Tile, Tiling, span_size
+from .block_task import uncut_unit
+from .job import Job
+from .progress import Report, reporting
+from .source import in_canonical, units_of
+from .tile_task import batch_sizes
+
+__all__ = ["Destination", "Plan", "Resources", "readable_size"]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where results go: ``out`` as the caller gave it, and the place of each image (None: new arrays)."""
+
+    out: Any = None
+    places: tuple[Any, ...] | None = None
+    resume: bool = False
+
+    @property
+    def staged(self) -> bool:
+        """Whether every image goes to a path, so that a run that was cut short can be resumed."""
+        return bool(self.places) and all(hasattr(p, "reopen") for p in self.places or ())
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether every image is an array, the caller's or a new one."""
+        return all(isinstance(p, np.ndarray) for p in self.places or ())
+
+
+@dataclass(frozen=True)
+class Resources:
+    """With what means: who runs the tasks, how many at a time, in how much memory.
+
+    ``runner(plan, report)`` does what the plan says and returns the result.
+    """
+
+    workers: int
+    executor: Any = None
+    memory: int | None = None
+    progress: Any = None
+    runner: Callable[[Plan, Report | None], Any] | None = None
+    limits: Limits = LIMITS
+
+    @property
+    def described(self) -> str:
+        if self.executor is None or isinstance(self.executor, str):
+            return self.executor or "threads"
+        return f"at a time, {type(self.executor).__name__}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `map_patches` will do: print it, ask it, `run` it (once or again).
+
+    ``projected_bytes`` counts what is held at once beside the image: the result where it is in
+    memory, accumulators of tiles that wait for their neighbours, blocks on their way in and out,
+    batches; not what ``func`` itself allocates, nor the interpreter and its libraries.
+    ``expanded_bytes`` is what the matrix of all patches would have taken.
+    """
+
+    job: Job
+    tiling: Tiling
+    destination: Destination
+    resources: Resources
+    blocks_done: int = 0
+
+    @property
+    def grid(self) -> PatchGrid:
+        return self.job.frame.grid
+
+    @property
+    def workers(self) -> int:
+        """How many tiles are worked on at a time."""
+        return self.resources.workers
+
+    @property
+    def memory(self) -> int | None:
+        """The budget in bytes, None where there is none."""
+        return self.resources.memory
+
+    @property
+    def tasks(self) -> int:
+        """How many tiles."""
+        return len(self.tiling)
+
+    @cached_property
+    def n_patches(self) -> int:
+        """How many patches go through ``func``."""
+        mask = self.job.mask
+        return self.job.frame.n_patches if mask is None else int(mask.sum())
+
+    @property
+    def expanded_bytes(self) -> int:
+        """Bytes of the matrix of all patches."""
+        return self.job.frame.n_patches * self.job.frame.features * self.job.dtype.itemsize
+
+    @property
+    def batch_bytes(self) -> int:
+        return self.job.batch_bytes
+
+    @cached_property
+    def batches(self) -> dict[int, int]:
+        """How many calls of ``func`` get how many patches: ``{patches: calls}``, largest first."""
+        calls: Counter[int] = Counter()
+        for tile, times in self._kinds_of_tiles():
+            mask = self.job.selection(tile)
+            if mask is None or mask.any():
+                for n in batch_sizes(self.job, tile, mask):
+                    calls[n] += times
+        return dict(sorted(calls.items(), reverse=True))
+
+    def _kinds_of_tiles(self) -> Iterable[tuple[Tile, int]]:
+        """Tiles that are not alike, and how often they come; with a mask no two are taken to be alike."""
+        if self.job.mask is not None:
+            return ((tile, 1) for tile in self.tiling)
+        frame, rows = self.job.frame, []
+        for k, n in enumerate(self.tiling.shape):
+            first: dict[Any, int] = {}
+            times: Counter[int] = Counter()
+            for i in range(n):
+                begin, end = self.tiling.tile(
+                    (0,) * k + (i,) + (0,) * (len(self.tiling.shape) - k - 1)
+                ).ranges[k]
+                breaks = tuple(frame.breaks(begin, end)) if k == frame.along else ()
+                times[first.setdefault((end - begin, breaks), i)] += 1
+            rows.append(times.items())
+        return (
+            (self.tiling.tile(tuple(i for i, _ in row)), math.prod(times for _, times in row))
+            for row in itertools.product(*rows)
+        )
+
+    @cached_property
+    def chunks(self) -> tuple[int, ...] | None:
+        """What of the image is decoded at once, per canonical axis."""
+        plain = isinstance(self.job.source, np.ndarray)
+        return None if plain else in_canonical(units_of(self.job.source), self.job.frame)
+
+    @cached_property
+    def unit(self) -> tuple[int, ...] | None:
+        """What of the first image is written at once, per canonical axis of the image, as far as is known."""
+        places, frame = self.destination.places, self.job.frame
+        out = places[0] if places else None
+        if out is None or isinstance(out, np.ndarray) or self.job.rule is None:
+            return None
+        found = units_of(out) if hasattr(out, "shape") else self._unit_of_sink(out)
+        if found is None or len(found) != len(frame.order):
+            return None
+        return in_canonical(found, frame)
+
+    def _unit_of_sink(self, sink: Any) -> tuple[int, ...] | None:
+        if not hasattr(sink, "unit"):
+            return None
+        try:
+            found: tuple[int, ...] | None = sink.unit(self._result_shape, self._result_dtype)
+        except ValueError:  # its chunks are for other axes, which func or finalize may well give
+            return None
+        return found
+
+    @property
+    def _scaled(self) -> tuple[int, ...]:
+        """The shape of a result that has the image's axes, canonical."""
+        scales, frame = iter(self.job.scale), self.job.frame
+        return tuple(
+            [
+                n * (next(scales) if cut else 1)
+                for n, cut in zip(frame.shape, frame.patched, strict=True)
+            ]
+        )
+
+    @property
+    def _result_shape(self) -> tuple[int, ...]:
+        return tuple([int(self._scaled[a]) for a in self.job.frame.back])
+
+    @property
+    def _result_dtype(self) -> np.dtype[Any]:
+        if self.job.result_dtype is not None:
+            return self.job.result_dtype
+        rule, held = self.job.rule, self.job.dtype
+        return held if rule is None else rule.result_dtype(held)
+
+    @cached_property
+    def blocks(self) -> Schedule:
+        """Where the result is cut, if results have the image's shape and dtype."""
+        frame = self.job.frame
+        ratio = [b // a for a, b in zip(frame.shape, self._scaled, strict=True)]
+        unit = self.unit and tuple([-(-u // r) for u, r in zip(self.unit, ratio, strict=True)])
+        uncut = uncut_unit(unit, frame, self.job.finalize)
+        most = self.resources.limits.block_elements
+        return Schedule.of(self.tiling, frame.axes, None, uncut, most)
+
+    @property
+    def window(self) -> int:
+        """How many tiles may be started before the oldest one is done."""
+        return min(math.prod(self.tiling.shape[1:]) + 2 * self.workers, 6 * self.workers)
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces may be held at once: those that a block still waits for, and those at work."""
+        return min(len(self.tiling), self.blocks.reach + self.window)
+
+    @cached_property
+    def state_bytes(self) -> float:
+        """Bytes of accumulators per element, as if results had the image's dtype."""
+        job = self.job
+        if job.rule is None:
+            return float(job.dtype.itemsize)
+        return job.rule.held_bytes(job.frame, job.dtype, job.whole)
+
+    @property
+    def projected_bytes(self) -> int:
+        """Bytes held at once beside the image, what ``func`` allocates aside."""
+        frame, item = self.job.frame, self.job.dtype.itemsize
+        ratio, result_item = math.prod(self.job.scale), self._result_dtype.itemsize
+        span = span_size(frame.axes, self.tiling.lengths)
+        piece = span * ratio * self.state_bytes
+        elements = max(math.prod(self.blocks.largest), span) * ratio
+        strip = min(elements, 2 * self.resources.limits.strip_elements)
+        block = strip * (self.state_bytes + self._finishing + item)
+        block += elements * (result_item + (16 if self.job.finalize else 0))
+        if not self.destination.in_memory:
+            block += 3 * elements * result_item  # while it is encoded
+        held = self.waiting * piece + self.workers * (
+            block + self._read_size() + 2 * self.batch_bytes
+        )
+        return int(held + self.result_bytes + getattr(self.job.source, "held", 0))
+
+    @property
+    def _finishing(self) -> float:
+        """Bytes per element while sums become values."""
+        if self.job.rule is None:
+            return 32.0
+        return self.job.rule.finishing_bytes(self.state_bytes, self.job.dtype, self._result_dtype)
+
+    def _read_size(self) -> int:
+        """Bytes of a tile's elements on their way in, padding and whole chunks included."""
+        frame, item = self.job.frame, self.job.dtype.itemsize
+        span = span_size(frame.axes, self.tiling.lengths)
+        padded = 0 if frame.inside else 2 * span * item
+        if isinstance(self.job.source, np.ndarray):
+            return padded
+        spans = [
+            span_size((a,), (n,)) for a, n in zip(frame.axes, self.tiling.lengths, strict=True)
+        ]
+        whole = [
+            min(-(-s // c) * c + c, -(-a.size // c) * c)
+            for s, c, a in zip(spans, self.chunks or [1] * len(spans), frame.axes, strict=True)
+        ]
+        return padded + (span + math.prod(whole)) * item
+
+    @property
+    def result_bytes(self) -> int:
+        """Bytes of the result, as if it had the image's shape and dtype; 0 where it is not held."""
+        places = self.destination.places
+        if places is not None:
+            return sum([p.held(self._result_shape) for p in places if hasattr(p, "held")])
+        return self.written_bytes
+
+    @cached_property
+    def read_bytes(self) -> int:
+        """Bytes read in all, halos included; of an image in chunks, whole ones."""
+        return math.prod(touched for touched, _ in self._touches()) * self.job.dtype.itemsize
+
+    @cached_property
+    def reads(self) -> float:
+        """How often an element of the image is read, or a chunk where it has chunks, on average."""
+        return math.prod(touched / size for touched, size in self._touches())
+
+    def _touches(self) -> list[tuple[int, int]]:
+        """Per axis: elements (of whole chunks) that tiles read in all, and that there are."""
+        found = []
+        chunks = self.chunks or (1,) * len(self.tiling.shape)
+        for k, (axis, c) in enumerate(zip(self.job.frame.axes, chunks, strict=True)):
+            spans = [(max(b, 0), min(e, axis.size)) for b, e in self.tiling.spans(k, axis)]
+            touched = sum([-(-e // c) - b // c for b, e in spans if e > b])
+            found.append((touched * c, -(-axis.size // c) * c))
+        return found
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of the result, as if it had the image's shape and dtype."""
+        if self.job.rule is None:
+            return math.prod(self.job.frame.counts) * 8
+        images = len(self.job.rule.spec.images)
+        return images * math.prod(self._scaled) * self._result_dtype.itemsize
+
+    def _shown(self, per_axis: tuple[int, ...]) -> str:
+        return "x".join(str(n) for k, n in enumerate(per_axis) if k != self.job.frame.channel)
+
+    def __repr__(self) -> str:
+        merge = None if self.job.rule is None else self.job.rule.merge
+        return (
+            f"<Plan {tuple(self.job.source.shape)} {self.job.dtype}; {self.grid!r}; merge={merge!r};"
+            f" {self.tasks:,} tiles, {readable_size(self.projected_bytes)} held,"
+            f" {self.workers} {self.resources.described}>"
+        )
+
+    def _repr_html_(self) -> str:
+        style = "style='text-align:left;padding:2px 8px'"
+        rows = "".join(
+            f"<tr><th {style}>{name}</th><td {style}>{html.escape(value)}</td></tr>"
+            for name, value in self._lines().items()
+        )
+        return f"<div><code>{html.escape(repr(self))}</code><table style='margin-top:6px'>{rows}</table></div>"
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<9} {value}" for name, value in self._lines().items())
+
+    def _lines(self) -> dict[str, str]:
+        """What is printed, a row each."""
+        counts = " x ".join(f"{n:,}" for n in self.grid.counts)
+        return {
+            "patches": f"{counts} = {self.n_patches:,} of {'x'.join(map(str, self.job.frame.patch_shape))}",
+            "expanded": f"{readable_size(self.expanded_bytes)} that are never held",
+            "held": f"{readable_size(self.projected_bytes)} beside the image"
+            + (f", of {readable_size(self.memory)} allowed" if self.memory else ""),
+            "read": f"{readable_size(self.read_bytes)}, each {self._input} {self.reads:.2f} times",
+            "written": f"{readable_size(self.written_bytes)} in {len(self.blocks):,} blocks"
+            f" of up to {self._shown(self.blocks.largest)}" + self._done(),
+            "tiles": f"{len(self.tiling):,} of {self._shown(self.tiling.lengths)} patches",
+            "batches": self._calls,
+            "workers": f"{self.workers} {self.resources.described}",
+        }
+
+    @property
+    def _calls(self) -> str:
+        """What ``func`` gets."""
+        most, least = max(self.batches, default=0), min(self.batches, default=0)
+        size = f"{most:,}" if most == least else f"{least:,} to {most:,}"
+        times = sum(self.batches.values())
+        nbytes = readable_size(most * self.job.frame.features * self.job.dtype.itemsize)
+        return f"{times:,} of {size} patches, up to {nbytes}, {self.job.layout} layout"
+
+    @property
+    def _input(self) -> str:
+        return "element" if self.chunks is None else f"chunk of {self._shown(self.chunks)}"
+
+    def _done(self) -> str:
+        return f", {self.blocks_done:,} of them done before" if self.destination.resume else ""
+
+    def run(self) -> Any:
+        """Do it; returns what `map_patches` returns."""
+        assert self.resources.runner is not None
+        with reporting(self.resources.progress) as report:
+            return self.resources.runner(self, report)
+
+    def with_tiles(self, lengths: tuple[int, ...], batch: int | None = None) -> Plan:
+        """The same plan with other tiles, and other batches."""
+        job = self.job if batch is None else replace(self.job, batch=batch)
+        return replace(self, job=job, tiling=Tiling(self.tiling.axes, lengths))
+
+    def with_workers(self, workers: int) -> Plan:
+        return replace(self, resources=replace(self.resources, workers=workers))
+
+
+def readable_size(size: float) -> str:
+    """A number of bytes in decimal units, three digits."""
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if size < 1000 or unit == "PB":
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    raise AssertionError

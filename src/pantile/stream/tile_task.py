@@ -1,0 +1,209 @@
+"""One tile's work: cut a batch, call ``func``, merge, until the tile is done."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.frame import Frame
+from ..geometry.schedule import along
+from ..geometry.tiling import Tile
+from ..kernels.flat import as_bits, flat, strided_by_items
+from ..kernels.walk import (
+    Operand,
+    Runs,
+    feature_tables,
+    full_runs,
+    line_tables,
+    listed,
+    placed,
+    runs_of,
+)
+from ..merge.batch import Area, PatchBatch
+from ..merge.reduction import State
+from .job import Indexed, Job, Kind, as_results, describe_kinds, kind_of
+
+__all__ = ["Cancelled", "TileResult", "batch_sizes", "run_tile"]
+
+
+class Cancelled(Exception):
+    """The run was stopped; the tile's work is not wanted any more."""
+
+
+@dataclass
+class TileResult:
+    """A tile's accumulators, or its results on the grid, with the kinds of results they were made from."""
+
+    tile: Tile
+    kinds: list[Kind]
+    states: list[State]
+
+
+def run_tile(
+    job: Job,
+    tile: Tile,
+    block: NDArray[Any],
+    mask: NDArray[np.bool_] | None = None,
+    progress: Callable[[int], None] | None = None,
+    cancelled: threading.Event | None = None,
+    learn: Callable[[list[Kind]], None] | None = None,
+) -> TileResult:
+    """Every selected patch of a tile through ``func`` once, from a block that holds the tile's span.
+
+    ``learn`` is called with the kinds of results as soon as the first are there.
+    """
+    runs = _runs(job.frame, tile, mask)
+    taken: _Merged | _OnGrid | None = None
+    for part, batch in _batches(job, tile, block, runs):
+        if cancelled is not None and cancelled.is_set():
+            raise Cancelled
+        try:
+            value = _call(job, batch, tile, part)
+        except Exception as error:
+            error.add_note(f"pantile: in func, {_where(job.frame, tile, part)}")
+            raise
+        try:
+            results = as_results(value, part.n)
+            kinds = [kind_of(result) for result in results]
+            if taken is None:
+                if learn is not None:
+                    learn(kinds)
+                taken = (_OnGrid if job.rule is None else _Merged)(job, tile, runs, kinds)
+            elif kinds != taken.kinds:
+                raise ValueError(
+                    "func must return the same kind of result every time:"
+                    f" first {describe_kinds(taken.kinds)}, now {describe_kinds(kinds)}"
+                )
+            taken.take(results, part)
+        except Exception as error:
+            error.add_note(f"pantile: with what func returned {_where(job.frame, tile, part)}")
+            raise
+        if progress is not None:
+            progress(part.n)
+    assert taken is not None, "tiles without patches are not run"
+    return TileResult(tile, taken.kinds, taken.states)
+
+
+def batch_sizes(job: Job, tile: Tile, mask: NDArray[np.bool_] | None = None) -> list[int]:
+    """How many patches each call of ``func`` gets, for one tile."""
+    return [part.n for part in _runs(job.frame, tile, mask).split(job.batch)]
+
+
+def _runs(frame: Frame, tile: Tile, mask: NDArray[np.bool_] | None) -> Runs:
+    breaks = frame.breaks(*tile.ranges[frame.along])
+    if mask is None:
+        return full_runs(tile.counts, breaks, frame.along)
+    return runs_of(np.flatnonzero(mask), tile.counts, breaks, frame.along)
+
+
+def _batches(
+    job: Job, tile: Tile, block: NDArray[Any], runs: Runs
+) -> Iterator[tuple[Runs, NDArray[Any]]]:
+    """The tile's patches, some at a time, in a buffer that is used again."""
+    from ..kernels.loops import copy_by_feature, copy_by_patch
+
+    frame = job.frame
+    origin = [begin for begin, _ in tile.span(frame.axes)]
+    block = strided_by_items(block)
+    memory = flat(block, as_bits(block.dtype))
+    source = placed(memory, frame.axes, origin, tile.ranges, frame.gap, frame.along)
+    parts = runs.split(job.batch)
+    buffer = np.empty(max([p.n for p in parts]) * frame.features, dtype=block.dtype)
+    feature = job.layout == "feature"
+    kernel, tables = (copy_by_feature, feature_tables) if feature else (copy_by_patch, line_tables)
+    made: dict[int, tuple[NDArray[Any], Operand]] = {}  # few sizes come again and again
+    for part in parts:
+        if part.n not in made:
+            view = _batch_view(buffer, part.n, frame.patch_shape, feature)
+            made[part.n] = view, listed(flat(view, as_bits(view.dtype)), frame.n_batch)
+        batch, goal = made[part.n]
+        kernel(goal.memory, source.memory, *tables((goal, source), part, frame.patch))
+        yield part, batch
+
+
+def _batch_view(
+    buffer: NDArray[Any], n: int, patch: tuple[int, ...], feature: bool
+) -> NDArray[Any]:
+    batch = buffer[: n * math.prod(patch)]
+    if feature:
+        return batch.reshape(*patch, n).transpose(len(patch), *range(len(patch)))
+    return batch.reshape(n, *patch)
+
+
+def _call(job: Job, batch: NDArray[Any], tile: Tile, part: Runs) -> Any:
+    """``func(batch)``, with the indices of the patches where it wants them."""
+    if not isinstance(job.func, Indexed):
+        return job.func(batch)
+    at = [a + begin for a, (begin, _) in zip(part.each().at, tile.ranges, strict=True)]
+    return job.func.func(batch, np.ravel_multi_index(tuple(at), job.frame.counts))
+
+
+class _Merged:
+    """Results that merge into accumulators of the tile's span."""
+
+    def __init__(self, job: Job, tile: Tile, runs: Runs, kinds: list[Kind]) -> None:
+        self.kinds = kinds
+        self.goals: list[tuple[Area, Any, Any]] = []
+        self.states: list[State] = []
+        for kind in kinds:
+            merged = job.merged(kind)
+            follows = merged.frame.follows(job.frame)
+            area = Area.of(merged.frame, along(follows, tile.ranges, (0, 1)))
+            self.goals.append((area, merged, None if merged.frame is job.frame else follows))
+            self.states.append(merged.reduction.init(area.shape))
+
+    def take(self, results: list[NDArray[Any]], runs: Runs) -> None:
+        for (area, merged, follows), state, result in zip(
+            self.goals, self.states, results, strict=True
+        ):
+            reduction, frame = merged.reduction, merged.frame
+            reduction.check(result)
+            readable = strided_by_items(reduction.readable(result))
+            source = listed(reduction.memory(readable), frame.n_batch)
+            mine = runs if follows is None else _on_axes(runs, follows, frame)
+            feature = _by_feature(source, frame)
+            reduction.add(state, PatchBatch(area, source, mine, frame.patch, feature))
+
+
+def _on_axes(runs: Runs, follows: tuple[int | None, ...], frame: Frame) -> Runs:
+    """Runs as positions on the axes of a result, whose channel axis may have come or gone."""
+    zeros = np.zeros(len(runs.lengths), dtype=np.int64)
+    return runs.on_axes(lambda at: along(follows, at, zeros), frame.along)
+
+
+def _by_feature(source: Operand, frame: Frame) -> bool:
+    steps = [s for s, p in zip(source.strides, frame.patch, strict=True) if p > 1]
+    return bool(steps) and source.along < min(steps)
+
+
+class _OnGrid:
+    """Results that stand on the grid: one entry per patch of the tile."""
+
+    def __init__(self, job: Job, tile: Tile, runs: Runs, kinds: list[Kind]) -> None:
+        self.kinds = kinds
+        self.states: list[State] = [(np.empty((runs.n, *k.shape), dtype=k.dtype),) for k in kinds]
+
+    def take(self, results: list[NDArray[Any]], runs: Runs) -> None:
+        begin = int(runs.sequence[0])
+        for (stored,), result in zip(self.states, results, strict=True):
+            stored[begin : begin + runs.n] = result
+
+
+def _where(frame: Frame, tile: Tile, runs: Runs) -> str:
+    """Which patches a batch holds, and the region of the image they span."""
+    firsts = [a + begin for a, (begin, _) in zip(runs.at, tile.ranges, strict=True)]
+    lasts = list(firsts)
+    lasts[runs.along] = lasts[runs.along] + runs.lengths - 1
+    regions = []
+    for axis, f, n in zip(frame.axes, firsts, lasts, strict=True):
+        begin, end = axis.span(int(f.min()), int(n.max()) + 1)
+        regions.append(f"{max(0, begin)}:{min(axis.size, end)}")
+    first = tuple(int(f[0]) for f in firsts)
+    last = tuple(int(n[-1]) for n in lasts)
+    return f"for {runs.n} patches from {first} to {last}, image region [{', '.join(regions)}]"
