@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 import pantile as pt
-from pantile.engine import staging
-from pantile.engine.journal import read_journal
+from pantile.geometry.limits import Limits, using_limits
+from pantile.stream.resume.journal import read_journal
 
 __all__ = ["main"]
 
@@ -40,9 +40,9 @@ def filtered(batch: np.ndarray) -> np.ndarray:
 
 def run(image: str, out: str, *, resume: bool, executor: object = None) -> None:
     """The run that is killed: journal lines come often, so that there is something to lose."""
-    staging._INTERVAL, staging._SHARE = 0.02, 0
     options = {"weights": "hann", "batch_bytes": 60_000, "workers": 2}
-    pt.map_patches(filtered, image, 16, 5, out=out, resume=resume, executor=executor, **options)
+    with using_limits(Limits(journal_seconds=0.02, journal_share=0)):
+        pt.map_patches(filtered, image, 16, 5, out=out, resume=resume, executor=executor, **options)
 
 
 def read(path: str) -> np.ndarray:

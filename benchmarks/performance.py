@@ -281,7 +281,7 @@ def first(report: Report) -> Iterator[str]:
         ("compiled / cached", "call", "nothing cached, one run", "cached, median", "best to worst"),
         rows,
     )
-    modules = ("numpy", "pantile", "pantile.engine")
+    modules = ("numpy", "pantile", "pantile.stream")
     seconds = [[import_seconds(name) for name in modules] for _ in range(3 if report.small else 7)]
     numpy, ours, engine = (duration(median(each)) for each in zip(*seconds, strict=True))
     yield (

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 import pantile as pt
 from pantile.cli.commands import app
 from pantile.files import open_image
+from pantile.geometry.limits import Limits, using_limits
 
 COLOURS = np.random.default_rng(0).integers(0, 255, (20, 24, 3), np.uint8)
 GRAY = COLOURS[..., 0]
@@ -530,13 +531,8 @@ def test_a_run_that_cannot_be_resumed_says_so_in_options():
     np.save("x.npy", np.zeros((400, 400), np.float32))
     code = "n = iter(range(9))\ndef f(b):\n    if next(n) == 2: raise KeyboardInterrupt\n    return b\n"
     Path("stops.py").write_text(code)
-    from pantile.engine import sizing, staging
-
     call = ("map", "x.npy", "o.npy", "--patch", "5", "--func", "stops.py:f", "--workers", "1")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(staging, "_INTERVAL", 0.0)
-        patch.setattr(sizing, "_STATE", 100_000)
-        patch.setattr(sizing, "_LEAST", 0)
+    with using_limits(Limits(journal_seconds=0.0, tile_state_bytes=100_000, tile_batches=0)):
         run(*call, code=130)
         message = refused(*call, "--resume", "--step", "2")
     assert "step: [1, 1] -> [2, 2]" in message

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import pantile as pt
 from pantile.cli.commands import app
+from pantile.geometry.limits import Limits, using_limits
 
 
 def run(*arguments, code=0):
@@ -178,16 +179,12 @@ def test_damage_is_one_line_and_earlier_results_stay():
     assert not [path for path in Path().iterdir() if "out.npy." in path.name]
 
 
-def test_an_interrupted_map_says_how_to_go_on(folder, monkeypatch):
-    from pantile.engine import sizing, staging
-
-    monkeypatch.setattr(staging, "_INTERVAL", 0.0)
-    monkeypatch.setattr(sizing, "_STATE", 4000)
-    monkeypatch.setattr(sizing, "_LEAST", 0)
+def test_an_interrupted_map_says_how_to_go_on(folder):
     code = "n = iter(range(9))\ndef f(b):\n    if next(n) == 8: raise KeyboardInterrupt\n    return -b\n"
     (folder / "queue.py").write_text(code)  # the file, not the standard library's module
     call = ("map", "image.npy", "out.npy", "--patch", "5", "--func", "queue.py:f")
-    said = run(*call, "--workers", "1", code=130).stderr
+    with using_limits(Limits(journal_seconds=0.0, tile_state_bytes=4000, tile_batches=0)):
+        said = run(*call, "--workers", "1", code=130).stderr
     assert "blocks are kept beside" in said
     assert "the same command with --resume goes on" in said
     (folder / "queue.py").write_text("def f(b):\n    return -b\n")
@@ -197,7 +194,7 @@ def test_an_interrupted_map_says_how_to_go_on(folder, monkeypatch):
 
 
 def test_progress_shows_rate_and_time_left_on_a_terminal_only(capsys, monkeypatch):
-    from pantile.engine.progress import bar
+    from pantile.stream.progress import bar
 
     for terminal in (False, True):
         if terminal:

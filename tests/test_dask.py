@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pantile as pt
-from pantile.geometry.tiles import Tiling
+from pantile.geometry.limits import Limits, using_limits
+from pantile.geometry.tiling import Tiling
 from pantile.testing import strategies
 from pantile.testing.compare import assert_agrees, assert_same_bits
 
@@ -223,7 +224,7 @@ def test_no_task_gives_more_than_a_tile_with_its_halo():
     assert len(pickle.dumps(dict(pt.map_patches(same, image, 13).dask))) < 400_000
 
 
-def test_chunks_follow_the_image(image, monkeypatch):
+def test_chunks_follow_the_image(image):
     def chunks(given, *args, **options):
         return pt.map_patches(same, da.from_array(image, chunks=given), *args, **options).chunks
 
@@ -235,8 +236,9 @@ def test_chunks_follow_the_image(image, monkeypatch):
     lazy = da.from_array(image, chunks=(20, 35))
     grid = pt.map_patches(lambda b: b.mean((1, 2)), lazy, 7, 3, merge=None)
     assert grid.chunks == ((7, 7, 5), (12, 10))
-    monkeypatch.setattr("pantile.engine.lazy._STATE", 8 * 40 * 45)
-    assert chunks(-1, 7) == ((30, 30), (35, 35))  # a chunk too large for one task
+    with using_limits(Limits(graph_state_bytes=8 * 40 * 45)):
+        cut = chunks(-1, 7)
+    assert cut == ((30, 30), (35, 35))  # a chunk too large for one task
 
 
 # each patch once, and only when it is asked for
@@ -299,9 +301,9 @@ def test_what_is_read_of_a_huge_image_is_little():
 
 
 def test_functions_that_are_told_numbers(image):
-    from pantile.engine.numbered import Numbered
+    from pantile.stream.job import Indexed
 
-    func = Numbered(lambda batch, numbers: numbers + batch[:, 0, 0] * 0)
+    func = Indexed(lambda batch, numbers: numbers + batch[:, 0, 0] * 0)
     lazy = pt.map_patches(func, da.from_array(image, chunks=25), 7, 3, merge=None)
     agrees(lazy, pt.map_patches(func, image, 7, 3, merge=None))
 

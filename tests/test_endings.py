@@ -21,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 import pantile as pt
-from pantile.engine import executors, run
+from pantile.stream.runners import base, threads
 
 Array = NDArray[Any]
 IMAGE = np.random.default_rng(3).normal(size=(3, 160, 170)).astype(np.float32)
@@ -115,8 +115,9 @@ def test_finalize_that_raises_ends_every_worker() -> None:
 def test_a_func_that_never_returns_does_not_hold_up_the_error(
     monkeypatch: pytest.MonkeyPatch, tiles_of: Any
 ) -> None:
-    monkeypatch.setattr(run.Run, "patience", 0.2)
-    monkeypatch.setattr(run, "PATIENCE", 0.2)
+    monkeypatch.setattr(base.Run, "patience", 0.2)
+    monkeypatch.setattr(base, "PATIENCE", 0.2)
+    monkeypatch.setattr(threads, "PATIENCE", 0.2)
     release, both = threading.Event(), threading.Barrier(2, timeout=30)
 
     def func(batch: Array) -> Array:
@@ -132,7 +133,7 @@ def test_a_func_that_never_returns_does_not_hold_up_the_error(
         assert busy()
     finally:
         release.set()
-    executors._wait_for_left()
+    threads._wait_for_left()
     assert not busy()
 
 

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 import pantile as pt
-from pantile.engine import staging
-from pantile.engine.scratch import scratch_folder
 from pantile.files import NpySink
+from pantile.geometry.limits import Limits, using_limits
+from pantile.stream.tempdir import shared_tempdir
 from pantile.testing.compare import assert_same_bits
 
 IMAGE = np.random.default_rng(8).normal(size=(64, 59))
@@ -212,13 +212,13 @@ def test_what_cannot_be_sent_is_said_before_work_begins(spawned, tmp_path, name,
     assert os.listdir(tmp_path) == []
 
 
-def test_a_dead_process_is_one_error_and_the_run_goes_on_later(tmp_path, monkeypatch):
-    monkeypatch.setattr(staging, "_INTERVAL", 0.0)
+def test_a_dead_process_is_one_error_and_the_run_goes_on_later(tmp_path):
     sink = NpySink(str(tmp_path / "result.npy"))
     flag = tmp_path / "flag"
     flag.touch()
     func = functools.partial(deadly, flag=str(flag), last=IMAGE[60, 50])
     with (
+        using_limits(Limits(journal_seconds=0.0)),
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
         pytest.raises(BrokenExecutor, match=r"a worker process died.*resume=True"),
     ):
@@ -352,19 +352,19 @@ def slowly(batch):
 def test_what_a_killed_run_left_goes_with_the_next(tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = "import sys, pantile.engine.scratch as s\nwith s.scratch_folder(): print(1, flush=True), sys.stdin.read()"
+    code = "import sys, pantile.stream.tempdir as s\nwith s.shared_tempdir(): print(1, flush=True), sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert other.stdout.read(1) == b"1"
     (tmp_path / "pantile-1-of-another-program").mkdir()
-    with scratch_folder() as mine, scratch_folder():
+    with shared_tempdir() as mine, shared_tempdir():
         assert len(os.listdir(tmp_path)) == 4  # one is at work, the others are ours and theirs
         assert os.path.isdir(mine)
     other.kill()
     other.communicate()
     assert len(os.listdir(tmp_path)) == 2
-    with scratch_folder():
+    with shared_tempdir():
         pass
     assert os.listdir(tmp_path) == ["pantile-1-of-another-program"]

@@ -13,6 +13,7 @@ import pytest
 
 import pantile as pt
 from pantile import PatchGrid
+from pantile.geometry.limits import Limits, using_limits
 from pantile.testing.fuzz import Hunt, cases, hunt
 from pantile.testing.fuzz.checks import check_extract, check_grid, check_map, check_unpatchify
 from pantile.testing.fuzz.hostile import check_hostile
@@ -80,11 +81,10 @@ def test_what_was_refused_without_a_word_has_words(verb, arguments):
     check_hostile(verb, arguments)
 
 
-def test_the_callers_errstate_holds_in_every_thread(monkeypatch):
+def test_the_callers_errstate_holds_in_every_thread():
     patches = np.full((39 * 39, 4, 4), np.inf, np.float32)
     patches[::2] = -np.inf
-    monkeypatch.setattr("pantile.verbs.unpatchify._LEAF", 1000)
-    with warnings.catch_warnings():
+    with using_limits(Limits(merge_leaf_elements=1000)), warnings.catch_warnings():
         warnings.simplefilter("error")
         with np.errstate(invalid="ignore"):
             merged = pt.unpatchify(patches, PatchGrid((42, 42), 4))

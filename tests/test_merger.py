@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import pantile as pt
 from pantile.kernels import loops
-from pantile.verbs.merges import MERGES
+from pantile.merge.spec import MERGES
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(4)

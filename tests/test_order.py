@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 import pantile as pt
-from pantile.geometry.tiles import span_size
+from pantile.geometry.tiling import span_size
+from pantile.merge.assembly import Assembly
 from pantile.testing.compare import assert_same_bits
-from pantile.verbs.assembly import Assembly
 
 Array = NDArray[Any]
 
@@ -56,8 +56,8 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     def delivered(self: Assembly, *arguments: Any) -> Any:
         ready = deliver(self, *arguments)
-        with self.lock:
-            states = [state for _, state in self.pieces.values() if state is not None]
+        with self._lock:
+            states = [state for state in self.pieces.values() if state is not None]
         found.append((len(states), sum(a.nbytes for state in states for a in state)))
         return ready
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 import pantile as pt
 from pantile.geometry.axis import AxisGrid
-from pantile.geometry.tiles import Tiling
+from pantile.geometry.schedule import Schedule
+from pantile.geometry.tiling import Tiling
 from pantile.testing.compare import assert_same_bits
 
 IMAGE = np.random.default_rng(5).normal(size=(67, 75))
@@ -54,13 +55,13 @@ def tilings(draw):
 
 def test_an_axis_of_one_unit_does_not_keep_the_others_whole():
     axes = pt.PatchGrid((2, 3), (2, 3)).axis_grids
-    assert Tiling(axes, (1, 1)).blocks(axes, (2, 1), 2).largest == (2, 1)
+    assert Schedule.of(Tiling(axes, (1, 1)), axes, None, (2, 1), 2).largest == (2, 1)
 
 
 @given(tilings())
 def test_blocks_are_whole_units_and_know_who_reaches_into_them(case):
     tiling, unit, most = case
-    blocks = tiling.blocks(tiling.axes, unit, most)
+    blocks = Schedule.of(tiling, tiling.axes, None, unit, most)
     if most is not None:
         assert np.prod(blocks.largest) <= max(most, np.prod(unit or 1))
     seen = np.zeros([axis.size for axis in tiling.axes], int)

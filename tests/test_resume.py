@@ -10,16 +10,19 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pantile as pt
-from pantile.engine import staging
-from pantile.engine.journal import read_journal
 from pantile.files import NpySink, ZarrSink
+from pantile.geometry.limits import current_limits, using_limits
+from pantile.stream.resume import staging
+from pantile.stream.resume.journal import read_journal
 from pantile.testing.compare import assert_same_bits
+from pantile.testing.fuzz.tiles import small_limits
 
 ROOT = Path(__file__).parent.parent
 IMAGE = np.random.default_rng(3).normal(size=(61, 58))
@@ -49,10 +52,9 @@ class Counting:
 
 
 @pytest.fixture(autouse=True)
-def every_block_is_recorded_at_once(monkeypatch, tiles_of):
-    monkeypatch.setattr(staging, "_INTERVAL", 0.0)
-    monkeypatch.setattr(staging, "_SHARE", 0)
-    with tiles_of(300):
+def every_block_is_recorded_at_once():
+    small = replace(small_limits(300), journal_seconds=0.0, journal_share=0)
+    with using_limits(small):
         yield
 
 
@@ -67,13 +69,8 @@ def sink(request, tmp_path):
 @pytest.fixture(scope="module")
 def whole():
     """What an uninterrupted run gives, with the tiles that all runs here have."""
-    sizes = __import__("pantile.engine.sizing", fromlist=["_"])
-    old = sizes._STATE, sizes._LEAST
-    sizes._STATE, sizes._LEAST = 300 * 8, 0
-    try:
+    with using_limits(replace(current_limits(), tile_state_bytes=300 * 8, tile_batches=0)):
         return pt.map_patches(bent, IMAGE, 7, 2, **OPTIONS)
-    finally:
-        sizes._STATE, sizes._LEAST = old
 
 
 def held(sink):
@@ -251,7 +248,7 @@ def test_bound_parameters_are_part_of_the_run(tmp_path):
     def closed(strength):
         return lambda batch: bent(batch, strength)
 
-    names = [staging.described(closed(s)) for s in (1, 2)]
+    names = [staging.describe(closed(s)) for s in (1, 2)]
     assert staging.differences(*names) == ["strength: 1 -> 2"]
 
 
@@ -337,7 +334,7 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_later(tmp_path, monkeypatc
 
     with monkeypatch.context() as patch:
         if victim == "journal":
-            patch.setattr("pantile.engine.journal.os.write", full(write))
+            patch.setattr("pantile.stream.resume.journal.os.write", full(write))
         else:
             patch.setattr(writer, "__setitem__", full(put))
         with pytest.raises(OSError, match="No space left"):
@@ -460,7 +457,7 @@ def test_whatever_is_bound_is_compared():
     pairs = [({1, 2}, {1, 3}), (b"a", b"b"), (Path("a"), Path("b")), (range(3), range(4))]
     for one, other in [*pairs, (Settings(1), Settings(2))]:
         first, second, again = (
-            staging.described(functools.partial(bent, strength=v)) for v in (one, other, one)
+            staging.describe(functools.partial(bent, strength=v)) for v in (one, other, one)
         )
         assert staging.differences(first, again) == []
         assert len(staging.differences(first, second)) == 1

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..geometry import AxisGrid
 from ..geometry.frame import Frame
 from ..kernels.flat import native
 from .casts import check_fill
@@ -56,7 +57,7 @@ class Ingredients(NamedTuple):
     )  # sums of weights per axis, where they are products
 
     @property
-    def patches(self) -> tuple[Any, ...]:
+    def patches(self) -> tuple[tuple[AxisGrid, ...], tuple[int, ...], Dtype]:
         return self.frame.axes, self.frame.patch, self.dtype
 
 
@@ -246,6 +247,11 @@ class MergeRule:
     @property
     def spec(self) -> MergeSpec:
         return spec_of(self.merge)
+
+    @property
+    def images(self) -> int:
+        """How many images it makes of one kind of patches."""
+        return len(self.spec.images)
 
     @property
     def trims(self) -> bool:

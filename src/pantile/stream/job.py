@@ -54,15 +54,13 @@ class Job:
     layout: str
     batch: int  # patches
     scale: tuple[int, ...]
-    mask: NDArray[np.bool_] | None  # which patches take part; None for all
+    mask: (
+        NDArray[np.bool_] | None
+    )  # which patches take part; None for all, or where tasks are given theirs
+    whole: bool  # every patch takes part
     finalize: Callable[[NDArray[Any]], Any] | None
     fill: Any
     result_dtype: np.dtype[Any] | None  # what the caller asked for
-
-    @property
-    def whole(self) -> bool:
-        """Whether every patch takes part."""
-        return self.mask is None
 
     @property
     def batch_bytes(self) -> int:

@@ -37,6 +37,7 @@ from .options import (
 from .plan import Destination, Plan, Resources
 from .resume.journal import journal_path, read_journal
 from .resume.staging import check_same
+from .runners.caller import CallerRun
 from .runners.threads import SupportsSubmit, ThreadRun
 from .sizing import batch_size, faster_layout, fit_plan, with_allowed_workers
 from .source import as_source
@@ -269,7 +270,7 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     layout = faster_layout(frame) if options.layout is None else check_layout(options.layout)
     job = Job(
         func, source, frame, rule, held, layout, batch_size(frame, held, size), scales, mask,
-        options.finalize, options.fill, wanted,
+        mask is None,        options.finalize, options.fill, wanted,
     )  # fmt: skip
     resources = Resources(
         default_workers(options.executor)
@@ -278,25 +279,25 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
         options.executor,
         None if options.memory is None else as_bytes(options.memory),
         options.progress,
-        _runner_of(options.executor),
-        limits,
+        limits=limits,
     )
     destination = Destination(options.out, places, options.resume)
     drawn = Plan(job, Tiling(frame.axes, frame.counts), destination, resources)
-    return _resumed(drawn) or fit_plan(drawn)
+    return _with_runner(_resumed(drawn) or fit_plan(drawn))
 
 
-def _runner_of(executor: Any) -> Callable[[Plan, Any], Any]:
-    """Who runs a plan: threads of this process, other processes, or a cluster."""
-    if executor is None or executor == "threads" or isinstance(executor, ThreadPoolExecutor):
-        return ThreadRun.run
-    if all(hasattr(executor, name) for name in ("submit", "scatter", "ncores")):
-        from .runners.distributed import ClusterRun
-
-        return ClusterRun.run
-    from .runners.processes import ProcessRun
-
-    return ProcessRun.run
+def _with_runner(drawn: Plan) -> Plan:
+    """The plan with who runs it: the caller, threads of this process, other processes, or a cluster."""
+    executor = drawn.resources.executor
+    runner: Any = ThreadRun
+    if executor is None or executor == "threads":
+        if min(drawn.workers, drawn.tasks) == 1:
+            runner = CallerRun
+    elif all(hasattr(executor, name) for name in ("submit", "scatter", "ncores")):
+        from .runners.distributed import ClusterRun as runner
+    elif not isinstance(executor, ThreadPoolExecutor):
+        from .runners.processes import ProcessRun as runner
+    return replace(drawn, resources=replace(drawn.resources, runner=runner.run))
 
 
 def _resumed(drawn: Plan) -> Plan | None:

@@ -298,8 +298,7 @@ class Plan:
         """Bytes of the result, as if it had the image's shape and dtype."""
         if self.job.rule is None:
             return math.prod(self.job.frame.counts) * 8
-        images = len(self.job.rule.spec.images)
-        return images * math.prod(self._scaled) * self._result_dtype.itemsize
+        return self.job.rule.images * math.prod(self._scaled) * self._result_dtype.itemsize
 
     def _shown(self, per_axis: tuple[int, ...]) -> str:
         return "x".join(str(n) for k, n in enumerate(per_axis) if k != self.job.frame.channel)

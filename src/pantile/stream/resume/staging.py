@@ -1,4 +1,4 @@
-"""Where the results of one run go: arrays, stores, or places beside the final name until they are whole.
+"""Places that a run can go on from: beside the final names until they are whole, with a journal of what is there.
 
 A run to paths keeps a journal, ``path + ".journal"``, beside the staging place. Whatever moment a
 crash comes in, `Staging.begin` finds one of these: no journal (nothing was begun, or all is done);
@@ -18,14 +18,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...geometry.rect import Index
 from ..block_task import Form, Result, make_result
 from ..job import Kind
-from ..plan import Plan, readable_size
+from ..places import Places
+from ..plan import Plan
 from ..source import fingerprint, units_of
-from ..tile_task import Cancelled
 from .identity import describe, differences
 from .journal import Journal, Record, journal_path
 
@@ -80,43 +79,28 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-class Staging:
-    """The places of a run's results, the journal of what is in them, and the step to their final names."""
+class Staging(Places):
+    """Places beside final names, the journal of what is in them, and the step to the final names."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.results: list[Result] = []
-        self.places: list[Any] = []
-        self.done: list[set[Index]] = []
-        self.total = 0
+        super().__init__(plan)
         self.recorded = 0
-        self._journal: Journal | None = None
-        self.staged = plan.destination.staged
-        rule = plan.job.rule
-        self.images = 1 if rule is None else len(rule.spec.images)  # of each result of func
+        self._begun = False
         self._limits = plan.resources.limits
-        self._identity = _plain(identity(plan)) if self.staged else None
+        self._identity = _plain(identity(plan))
         self._pending: list[tuple[int, ...]] = []
         self._next = 0.0
         self._lock, self._settling = threading.Lock(), threading.Lock()
-        self._locks: list[Any] = []
-        self._idle = threading.Condition()
-        self._putting, self._closed = 0, False
-
-    @property
-    def path(self) -> str:
-        """Of the journal: beside the first image."""
-        places = self.plan.destination.places
+        places = plan.destination.places
         assert places is not None
-        return journal_path(places[0].path)
+        self.path = journal_path(places[0].path)  # beside the first image
 
     # a run that was cut short
 
     def begin(self) -> bool:
         """Open what ``resume=True`` goes on with; True where there is nothing left but to call it whole."""
-        if not self.staged:
-            return False
         self._journal = Journal(self.path)  # nobody else writes here from now on
+        self._begun = True
         record = self._journal.read() if self.plan.destination.resume else None
         if record is None:
             return False
@@ -159,48 +143,17 @@ class Staging:
         for writer in writers:
             if writer is not None:
                 writer.commit()
-        assert self._journal is not None
         self._journal.remove()
         return True
 
     # places
 
-    def make(self, results: list[Result]) -> None:
-        """Make the places of results, now that it is known what they are."""
-        with self._open_for_writing():  # not once the run is given up: nobody would take them away
-            self._make(results)
-
     def _make(self, results: list[Result]) -> None:
-        forms = [form for result in results for form in result.forms]
-        outs = self._outs(len(forms))
-        if self._journal is not None:
-            self._journal.cut(0)  # of no run, until the header is there
-            _sync_folder(self.path)
-        self.results = results
-        places: list[Any] = []
-        try:
-            for out, form in zip(outs, forms, strict=True):
-                places.append(_made(out, form))
-        finally:
-            self._open(places)
-        self.done = [set() for _ in results]
-        if self._journal is not None:
-            self._journal.append(self._header())
-
-    def _outs(self, n: int) -> tuple[Any, ...]:
-        outs = self.plan.destination.places or (None,) * n
-        if len(outs) != n:
-            made = "func returns" if self.images == 1 else "func and the merge make"
-            raise ValueError(
-                f"{made} {n} results, so out must be a tuple of {n} arrays or paths, got {len(outs)}"
-            )
-        return outs
-
-    def _open(self, places: list[Any]) -> None:
-        self.places = places
-        self._locks = [
-            contextlib.nullcontext() if _parallel(p) else threading.Lock() for p in places
-        ]
+        self._outs(sum([len(result.forms) for result in results]))
+        self._journal.cut(0)  # of no run, until the header is there
+        _sync_folder(self.path)
+        super()._make(results)
+        self._journal.append(self._header())
 
     def _header(self) -> dict[str, Any]:
         plan = self.plan
@@ -222,39 +175,10 @@ class Staging:
             for form in result.forms:
                 yield result, form
 
-    def places_of(self, k: int) -> range:
-        """Which places the images of the ``k``-th result go to."""
-        return range(k * self.images, (k + 1) * self.images)
-
     # blocks
-
-    def put(
-        self, k: int, block: Index, where: tuple[slice, ...], images: Sequence[NDArray[Any]]
-    ) -> None:
-        """Write a finished block of the ``k``-th result, and note it in the journal when that is due."""
-        with self._open_for_writing():
-            for p, values in zip(self.places_of(k), images, strict=True):
-                with self._locks[p]:
-                    self.places[p][where] = values
-        self.note(k, block)
-
-    @contextlib.contextmanager
-    def _open_for_writing(self) -> Iterator[None]:
-        with self._idle:
-            if self._closed:
-                raise Cancelled
-            self._putting += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._putting -= 1
-                self._idle.notify_all()
 
     def note(self, k: int, block: Index) -> None:
         """A block is written; when a line of the journal is due, see it to the disk and say so."""
-        if self._journal is None:
-            return
         with self._lock:
             self._pending.append((k, *block))
             due = time.monotonic() >= self._next
@@ -265,14 +189,13 @@ class Staging:
                 self._settling.release()
 
     def _settle(self) -> None:
-        assert self._journal is not None
         with self._lock:
             pending, self._pending = self._pending, []
         if not pending:
             return
         begin = time.monotonic()
         for k in sorted({k for k, *_ in pending}):
-            for p in self.places_of(k):
+            for p in self.of(k):
                 self.places[p].sync()
         self._journal.append({"done": pending})
         self.recorded += len(pending)
@@ -284,28 +207,21 @@ class Staging:
 
     def finish(self) -> None:
         """Give whole results their final names; then nothing else is left of the run."""
-        writers = [p for p in self.places if hasattr(p, "commit")]
-        if self._journal is not None:
-            with self._settling:
-                self._settle()
-            earlier = [_stamp(out.path) for out in self._outs(len(self.places))]
-            self._journal.append({"whole": {"earlier": earlier}})
-        for writer in writers:
-            writer.commit()
-        self._closed = True
-        if self._journal is not None:
-            self._journal.remove()
+        with self._settling:
+            self._settle()
+        earlier = [_stamp(out.path) for out in self._outs(len(self.places))]
+        self._journal.append({"whole": {"earlier": earlier}})
+        super().finish()
+        self._journal.remove()
 
     def abandon(self, error: BaseException) -> None:
         """Stop writing. What can be resumed is kept, and ``error`` says so; the rest goes."""
+        if not self._begun:  # another run is at it
+            return
         try:
-            with self._idle:
-                self._closed = True
-                while self._putting:
-                    self._idle.wait()
-            if self._journal is not None:
-                with contextlib.suppress(Exception), self._settling:
-                    self._settle()
+            self._close()
+            with contextlib.suppress(Exception), self._settling:
+                self._settle()
             if self.recorded:
                 error.add_note(
                     f"pantile: {self.recorded} of {self.total or 'all'} blocks are kept beside"
@@ -314,33 +230,14 @@ class Staging:
             else:
                 self._discard()
         finally:
-            if self._journal is not None:
-                self._journal.close()
+            self._journal.close()
 
     def _discard(self) -> None:
         """Take away what this run has made; the journal of an earlier one stays while nothing has replaced it."""
-        with contextlib.suppress(OSError):
-            if self._journal is not None and self.places:
+        if self.places:
+            with contextlib.suppress(OSError):
                 self._journal.remove()
-        for place in self.places:
-            if hasattr(place, "discard"):
-                with contextlib.suppress(OSError):
-                    place.discard()
-
-
-def _made(out: Any, form: Form) -> Any:
-    if out is None:
-        try:
-            return np.empty(form.shape, dtype=form.dtype)
-        except MemoryError as error:
-            size = int(np.prod(form.shape, dtype=object)) * form.dtype.itemsize
-            raise MemoryError(
-                f"the result, {form.shape} {form.dtype}, takes {readable_size(size)}, more than there is:"
-                " give out= a path to write it to, like 'result.zarr'"
-            ) from error
-    if hasattr(out, "reopen"):
-        return out.create(form.shape, form.dtype)
-    return out
+        super()._discard()
 
 
 def _reopened(sink: Any, form: Form) -> Any:
@@ -348,13 +245,6 @@ def _reopened(sink: Any, form: Form) -> Any:
         return sink.reopen(form.shape, form.dtype)
     except FileNotFoundError:
         return None
-
-
-def _parallel(place: Any) -> bool:
-    """Whether blocks that share no unit may be written at once."""
-    if isinstance(place, np.ndarray) or hasattr(place, "commit"):
-        return True
-    return units_of(place) is not None and type(place).__module__.partition(".")[0] != "h5py"
 
 
 def _listed(unit: Sequence[int] | None) -> list[int] | None:

@@ -19,11 +19,12 @@ from ...merge.assembly import Assembly
 from ...merge.pieces import Piece
 from ..block_task import Form, make_result
 from ..job import Job, Kind
+from ..places import Places
 from ..plan import Plan
 from ..progress import Report
 from ..resume.staging import Staging
 from ..source import units_of
-from ..tile_task import TileResult
+from ..tile_task import TileResult, run_tile
 
 __all__ = ["PATIENCE", "POLL", "Run", "check_kinds"]
 
@@ -54,13 +55,14 @@ class Run(ABC):
 
     def result(self) -> Any:
         """The image or images, once everything is written."""
-        self.staging = Staging(self.plan)
+        staged = self.plan.destination.staged
+        self.staging = Staging(self.plan) if staged else Places(self.plan)
         try:
             if self.staging.begin():
                 return self.plan.destination.out
             self._open()
             with self.workers():
-                self._hand_out()
+                self.hand_out()
             self.staging.finish()
         except BaseException as error:
             self.cancelled.set()
@@ -75,29 +77,30 @@ class Run(ABC):
     def workers(self) -> AbstractContextManager[None]:
         """What must be there while tiles are worked on, as a context."""
 
-    @abstractmethod
     def submit(self, tile: Tile) -> Any:
         """Start a tile that has patches; returns a future."""
+        raise NotImplementedError
 
-    @abstractmethod
     def take(self, number: int, future: Any) -> None:
         """What is left to do once a tile is done; raises what went wrong."""
+        raise NotImplementedError
 
     # handing out
 
-    def _hand_out(self) -> None:
+    def hand_out(self) -> None:
+        """Start the tiles, a bounded number at a time, and take what they give."""
         try:
-            waiting = self._waiting()
+            waiting = self.waiting()
             following = next(waiting, None)
             if following is None:  # all was done before
-                self._tell()
+                self.tell()
             while following is not None or self.at_work:
                 while following is not None and self.may_start(following[0]):
                     self._start(*following)
                     following = next(waiting, None)
                 if self.at_work:
                     self._take()
-                self._tell()
+                self.tell()
         except BaseException as error:
             self._stop(error)
             raise
@@ -117,7 +120,7 @@ class Run(ABC):
                 " after that; nothing is done with what it returns"
             )
 
-    def _waiting(self) -> Iterator[tuple[int, Tile]]:
+    def waiting(self) -> Iterator[tuple[int, Tile]]:
         """The tiles that a block still needs; the others count as done."""
         for number, tile in enumerate(self.plan.tiling):
             if self.ledger is None or self.ledger.awaits(tile.index):
@@ -155,11 +158,18 @@ class Run(ABC):
         with self.lock:
             self.done += n
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Report the progress."""
         if self.report is not None:
             self.report(self.done, self.plan.n_patches)
 
     # bringing together
+
+    def work(self, tile: Tile) -> None:
+        """A tile, from its elements to the blocks that lacked no other."""
+        learn = self.prepare if self.job.finalize is None else None
+        block, mask = self.job.read(tile), self.job.selection(tile)
+        self.deliver(run_tile(self.job, tile, block, mask, self.count, self.cancelled, learn))
 
     def deliver(self, outcome: TileResult) -> None:
         """Take a tile's pieces, and make the blocks that lacked no other."""
@@ -237,7 +247,7 @@ class Run(ABC):
         return [
             result.schedule(
                 self.plan.tiling,
-                [units_of(staging.places[p]) for p in staging.places_of(k)],
+                [units_of(staging.places[p]) for p in staging.of(k)],
                 limits,
             )
             for k, result in enumerate(staging.results)
@@ -250,7 +260,7 @@ class Run(ABC):
             Form(tuple(places[p].shape), np.dtype(places[p].dtype))
             if p < len(places) and hasattr(places[p], "shape")
             else None
-            for p in self.staging.places_of(k)
+            for p in self.staging.of(k)
         ]
 
 

@@ -217,14 +217,15 @@ class _Finish:
     def of(cls, job: Job, layout: Chunked, merged: CompiledMerge) -> _Finish:
         frame = merged.frame
         follows = frame.follows(job.frame)
-        spans, cuts = [], []
+        spans: list[Rect] = []
+        cuts: list[tuple[int, ...]] = []
         for k, axis in zip(follows, frame.axes, strict=True):
-            tiles = ((0, axis.count),) if k is None or k == job.frame.channel else layout.tiles[k]
-            spans.append(tuple([axis.span(*tile) for tile in tiles]))
-            uncut = k is None or k == job.frame.channel
-            cuts.append(
-                (0, axis.size) if uncut else tuple([c * axis.scale for c in layout.cuts[k]])
-            )
+            if k is None or k == job.frame.channel:
+                spans.append((axis.span(0, axis.count),))
+                cuts.append((0, axis.size))
+            else:
+                spans.append(tuple([axis.span(*tile) for tile in layout.tiles[k]]))
+                cuts.append(tuple([c * axis.scale for c in layout.cuts[k]]))
         schedule = Schedule(tuple(spans), tuple(cuts), follows, len(job.frame.axes))
         return cls(merged, schedule, job.finalize, job.result_dtype)
 

@@ -113,7 +113,7 @@ class ClusterRun(Run):
         if future.status != "finished":
             self._fail(future)
         if isinstance(number, tuple):
-            self._take_block(*number, future.result())
+            self._take_block(number[0], number[1], future.result())
             return
         tile = self.plan.tiling.tile(
             tuple([int(i) for i in np.unravel_index(number, self.plan.tiling.shape)])
@@ -129,7 +129,7 @@ class ClusterRun(Run):
         except Exception as error:
             if type(error).__name__ in ("KilledWorker", "FutureCancelledError", "CancelledError"):
                 again = "the same call with resume=True goes on from what is done"
-                if not self.staging.staged:
+                if not self.plan.destination.staged:
                     again = (
                         "give out= a path that workers can reach, and resume=True goes on from"
                         " what is done"
@@ -159,7 +159,7 @@ class ClusterRun(Run):
     def _send_goals(self) -> None:
         staging, schedules = self.staging, self.schedules()
         places = [p if hasattr(p, "commit") else None for p in staging.places]
-        mine = [[places[p] for p in staging.places_of(k)] for k in range(len(staging.results))]
+        mine = [[places[p] for p in staging.of(k)] for k in range(len(staging.results))]
         kinds = [result.kind for result in staging.results]
         forms = [result.forms for result in staging.results]
         data = pickle.dumps((kinds, forms, schedules, mine, self.name))

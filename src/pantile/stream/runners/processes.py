@@ -187,7 +187,7 @@ class ProcessRun(Run):
 
     def _broken(self, error: BrokenExecutor) -> BrokenExecutor:
         again = "give out= a path, and resume=True goes on from what is done"
-        if self.staging.staged:
+        if self.plan.destination.staged:
             again = "the same call with a new executor and resume=True goes on from what is done"
         return type(error)(
             "a worker process died (killed, out of memory, or started by a script that lacks"

@@ -15,31 +15,16 @@ from typing import Any, Protocol
 
 from ...geometry.tiling import Tile
 from ...kernels.libraries import limit_libraries, limit_thread, share_of
-from ..tile_task import Cancelled, run_tile
+from ..tile_task import Cancelled
 from .base import PATIENCE, Run
 
-__all__ = ["Inline", "SupportsSubmit", "ThreadRun", "Threads"]
+__all__ = ["SupportsSubmit", "ThreadRun", "Threads"]
 
 
 class SupportsSubmit(Protocol):
     """A pool of `concurrent.futures`, a ``dask.distributed`` client, or anything alike."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any: ...
-
-
-class Inline:
-    """Runs each task at once, in the caller's thread."""
-
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*args))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-    def close(self, patience: float = 0) -> None:
-        """Nothing to end."""
 
 
 _left: list[threading.Thread] = []  # still in a func that did not return in time
@@ -104,7 +89,7 @@ class Threads:
 
 
 class ThreadRun(Run):
-    """Tiles in threads of this process: its own, the caller's where one is enough, or a pool of the caller's."""
+    """Tiles in threads of this process: its own, or a pool of the caller's."""
 
     @contextmanager
     def workers(self) -> Iterator[None]:
@@ -115,8 +100,7 @@ class ThreadRun(Run):
                 yield
                 return
             prepare = partial(limit_thread, share_of(at_once))
-            own = Inline() if self.plan.workers == 1 else Threads(at_once, prepare)
-            self.executor = own
+            self.executor = own = Threads(at_once, prepare)
             try:
                 yield
             finally:
@@ -133,10 +117,8 @@ class ThreadRun(Run):
     def _work(self, tile: Tile) -> None:
         if self.failed.is_set() or self.cancelled.is_set():
             raise Cancelled
-        learn = self.prepare if self.job.finalize is None else None
         try:
-            block, mask = self.job.read(tile), self.job.selection(tile)
-            self.deliver(run_tile(self.job, tile, block, mask, self.count, self.cancelled, learn))
+            self.work(tile)
         except BaseException:
             self.failed.set()
             raise

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import pantile as pt
 from pantile import PatchGrid
 from pantile.testing import slow
 
+from ...geometry.limits import current_limits, using_limits
 from .checks import FUNCTIONS, Roles, assert_mapped, filled, refused
 from .tiles import tiles_of
 
@@ -190,5 +191,5 @@ def _held(result: Any) -> Array:
 @contextlib.contextmanager
 def _recorded() -> Iterator[None]:
     """Every block is recorded as soon as it is written."""
-    with mock.patch.multiple("pantile.engine.staging", _INTERVAL=0.0, _SHARE=0):
+    with using_limits(replace(current_limits(), journal_seconds=0.0, journal_share=0)):
         yield

@@ -6,19 +6,13 @@ import contextlib
 import importlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-__all__ = ["WAYS", "computed_by", "tiles_of"]
+from ...geometry.limits import Limits, current_limits, using_limits
 
-# what keeps small arrays in one tile, one block, one thread: elements, bytes, batches
-_SIZES = {
-    "pantile.engine.sizing": {"_STATE": 8, "_LEAST": 0},
-    "pantile.engine.plan": {"BLOCK": 1},
-    "pantile.engine.results": {"BLOCK": 1, "STRIP": 1},
-    "pantile.ops.extract": {"_LEAF": 1, "_BLOCK": 8},
-    "pantile.ops.unpatchify": {"_LEAF": 1, "_STATE": 8},
-}
+__all__ = ["WAYS", "computed_by", "small_limits", "tiles_of"]
 
 # estimates of cost that leave one way of computing a product; "direct" cuts nothing and needs no FFT
 NEVER = {"_phases": lambda box: math.inf}  # noqa: ARG005
@@ -34,9 +28,24 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 def tiles_of(elements: int | None) -> Iterator[None]:
     """Cut even small arrays into tiles of about as many elements (None: as pantile chooses)."""
     with contextlib.ExitStack() as stack:
-        for name, sizes in _SIZES.items() if elements else ():
-            _change(stack, name, {key: (elements or 1) * each for key, each in sizes.items()})
+        if elements:
+            stack.enter_context(using_limits(small_limits(elements)))
         yield
+
+
+def small_limits(elements: int) -> Limits:
+    """Limits that keep an array in one tile, one block, one thread only up to so many elements."""
+    return replace(
+        current_limits(),
+        cut_leaf_elements=elements,
+        padded_block_bytes=8 * elements,
+        merge_leaf_elements=elements,
+        merge_state_bytes=8 * elements,
+        tile_state_bytes=8 * elements,
+        tile_batches=0,
+        block_elements=elements,
+        strip_elements=elements,
+    )
 
 
 @contextlib.contextmanager
