@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -165,11 +165,11 @@ class Run(ABC):
 
     # bringing together
 
-    def work(self, tile: Tile) -> None:
+    def work(self, tile: Tile, progress: Callable[[int], None]) -> None:
         """A tile, from its elements to the blocks that lacked no other."""
         learn = self.prepare if self.job.finalize is None else None
         block, mask = self.job.read(tile), self.job.selection(tile)
-        self.deliver(run_tile(self.job, tile, block, mask, self.count, self.cancelled, learn))
+        self.deliver(run_tile(self.job, tile, block, mask, progress, self.cancelled, learn))
 
     def deliver(self, outcome: TileResult) -> None:
         """Take a tile's pieces, and make the blocks that lacked no other."""

@@ -23,10 +23,9 @@ class CallerRun(Run):
             if mask is not None and not mask.any():
                 self.pass_over(tile)
             else:
-                self.work(tile)
+                self.work(tile, self.count_and_tell)
         self.tell()
 
-    def count(self, n: int) -> None:
-        super().count(n)
-        if self.done < self.plan.n_patches:
-            self.tell()
+    def count_and_tell(self, n: int) -> None:
+        self.count(n)
+        self.tell()

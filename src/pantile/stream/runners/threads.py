@@ -118,7 +118,7 @@ class ThreadRun(Run):
         if self.failed.is_set() or self.cancelled.is_set():
             raise Cancelled
         try:
-            self.work(tile)
+            self.work(tile, self.count)
         except BaseException:
             self.failed.set()
             raise
