@@ -1,0 +1,92 @@
+"""Every size that was measured, in one frozen value that is passed down: a test passes another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["LIMITS", "Costs", "Limits"]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """How long the steps of a matrix product take, in seconds, on two cores that are idle otherwise.
+
+    `pantile.matrix` compares ways to compute by them. Only their ratios matter: a factor of two in
+    any of them moves the border between two ways that take about as long there.
+    """
+
+    cut: float = 2.5e-9
+    """To cut an element of a patch and convert it to float64."""
+    read: float = 1.0e-9
+    """To read a cut element again, for a product with few columns."""
+    multiply: float = 3e-11
+    """A multiplication and addition in BLAS."""
+    multiply_phases: float = 3e-11
+    """The same where phases of the image are multiplied with each other."""
+    dot: float = 0.4e-9
+    """To multiply an element of a patch where it lies in the image."""
+    line: float = 4e-9
+    """What a line of such a patch takes in addition."""
+    row: float = 40e-9
+    """To find such a patch."""
+    fft: float = 1.1e-9
+    """Per point and log2(points) of an FFT, in blocks, on two threads."""
+    spectrum: float = 1.0e-9
+    """One pass over a point of a spectrum."""
+    spectrum_phases: float = 8.0e-9
+    """The same where the image is sorted into phases, or the products of phases are summed."""
+    call: float = 300e-6
+    """What a box takes in addition, however small."""
+    rectangle_gain: float = 16
+    """Rectangles of a mask are looked for where streaming them takes this many times what a box takes
+    however small."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes that bound memory or keep work in cache. The defaults were measured; results do not depend
+    on them but for rounding.
+
+    Each name ends with its unit.
+    """
+
+    # pantile.matrix: rows
+    row_block_bytes: int = 16_000_000
+    """A block of cut rows: it stays in cache, and BLAS is at full speed."""
+    numbered_rows: int = 1 << 20
+    """Rows whose numbers are made at a time."""
+    shuffled_rows: int = 1 << 20
+    """Up to so many rows are shuffled as a list (8 bytes each); beyond, their order is computed."""
+    shift_rows: int = 256
+    """Rows whose mean is near enough to the mean of all."""
+
+    # pantile.matrix: products
+    product_leaf_elements: int = 1 << 19
+    """Elements multiplied by one thread: with fewer, a second thread costs more than it brings."""
+    product_group_elements: int = 16_000_000
+    """Elements of a product for whole images, made at a time where only some of their rows are wanted."""
+
+    # pantile.matrix: boxes and Fourier transforms
+    rectangle_boxes: int = 512
+    """Boxes that one rectangle of patches may be split into."""
+    fft_points: int = 3 << 17
+    """Points of an FFT: 3 MB of float64."""
+    spectra_elements: int = 1 << 23
+    """Elements of the spectra of several columns, held together."""
+    lag_spectra_elements: int = 1 << 22
+    """Elements of the spectra of all pairs of phases, held together."""
+    face_bytes: int = 16_000_000
+    """Patches on the face of a box, cut at a time."""
+
+    # pantile.matrix: dask arrays
+    region_bytes: int = 128 << 20
+    """What one task reads, in float64; larger chunks are cut."""
+    tree_sums: int = 8
+    """Partial sums that one task adds."""
+
+    costs: Costs = field(default_factory=Costs)
+    """How ways to compute a product are compared."""
+
+
+LIMITS = Limits()
+"""What is used where nothing else is passed."""
