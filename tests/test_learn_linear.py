@@ -22,7 +22,7 @@ import pantile as pt
 from pantile.learn import PatchLDA, PatchPCA, PatchRidge
 from pantile.learn.labels import class_codes
 from pantile.learn.rows import Rows
-from pantile.matrix import cost
+from pantile.matrix import estimate as cost
 
 DTYPES = ["u1", "u2", "f4", "f8"]
 

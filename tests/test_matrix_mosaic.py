@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import pantile as pt
-from pantile.matrix import cost
-from pantile.matrix.mosaic import full_boxes
+from pantile.matrix import estimate as cost
+from pantile.matrix.selection.masks import full_boxes
 
 masks = array_shapes(min_dims=1, max_dims=3, max_side=9).flatmap(lambda s: arrays(bool, s))
 

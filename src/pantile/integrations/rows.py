@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis
 from ..matrix import PatchMatrix
-from ..matrix.parts import images_in
 from ..matrix.rowwise import apply_rows
-from ..matrix.table import BLOCK
+from ..matrix.selection.selection import BLOCK
+from ..matrix.selection.stack import images_in
 
 __all__ = ["checked_rows", "labelled_rows", "predict_rows"]
 

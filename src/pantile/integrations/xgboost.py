@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..matrix import PatchMatrix
-from ..matrix.table import BLOCK
+from ..matrix.selection.selection import BLOCK
 from .rows import checked_rows
 
 try:

@@ -15,7 +15,7 @@ from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, is_many
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
-from ..matrix.parts import images_in
+from ..matrix.selection.stack import images_in
 from ..verbs.frame import as_array, fewer_axes
 from .labels import UNLABELLED
 

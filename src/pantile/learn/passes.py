@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ..kernels.parallel import each_in_parallel
 from ..matrix import PatchMatrix
-from ..matrix.cost import CUT, product_ways
+from ..matrix.estimate import CUT, product_ways
 from ..matrix.guard import free_bytes
-from ..matrix.table import BLOCK
+from ..matrix.selection.selection import BLOCK
 from .base import row_slabs
 from .rows import chosen_rows
 

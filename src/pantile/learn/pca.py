@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry import PatchGrid
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
-from ..matrix.moments import moments_of
-from ..matrix.parts import images_in
+from ..matrix.gram.moments import moments_of
+from ..matrix.selection.stack import images_in
 from ..verbs.merger import Merger
 from .base import Images, PatchModel, is_number
 from .denoise import denoised

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..matrix import PatchMatrix
-from ..matrix.sums import column_sums, row_squares, shift_of
+from ..matrix.statistics.sums import column_sums, row_squares, shift_of
 from .passes import cutting_is_cheaper, pieces
 
 __all__ = ["CLOSE", "Points"]

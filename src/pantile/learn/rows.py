@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..matrix import PatchMatrix
-from ..matrix.cost import gram_ways, product_ways
-from ..matrix.moments import Moments, moments_of
-from ..matrix.sums import shift_of
+from ..matrix.estimate import gram_ways, product_ways
+from ..matrix.gram.moments import Moments, moments_of
+from ..matrix.statistics.sums import shift_of
 from .base import row_slabs
 
 __all__ = ["Rows", "chosen_rows"]

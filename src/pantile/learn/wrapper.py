@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.rowwise import apply_rows
-from ..matrix.table import BLOCK
+from ..matrix.selection.selection import BLOCK
 from .base import Images, PatchModel, images_of
 from .labels import class_codes
 from .sampling import Array, Batch, TrainingRows

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from .guard import readable_bytes
-from .parts import Array
-from .products import multiply, multiply_transposed
-from .table import BLOCK, Table
+from .product.multiply import multiply, multiply_transposed
+from .selection.selection import BLOCK, Table
+from .selection.stack import Array
 
 __all__ = ["operator_of", "write_memmap"]
 

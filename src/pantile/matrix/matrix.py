@@ -16,16 +16,16 @@ from ..geometry import PatchGrid
 from ..geometry.arguments import as_count
 from ..verbs.chunked import holds_dask
 from ..verbs.selection import selected
-from .cost import gram_ways, product_ways
+from .estimate import gram_ways, product_ways
 from .export import operator_of, write_memmap
+from .gram.moments import moments_of
 from .guard import check_fits, readable_bytes
-from .indexing import INSTEAD, chosen
-from .moments import moments_of
-from .operands import times, transposed_times
-from .parts import Array, Part, Rows, Stack, parts_of
-from .protocol import LAZY, advice
-from .statistics import as_ddof, mean_of, row_norms_of, sum_of, var_of
-from .table import BLOCK, Table
+from .numpy_functions import LAZY, advice
+from .product.operands import times, transposed_times
+from .selection.indexing import INSTEAD, chosen
+from .selection.selection import BLOCK, Table
+from .selection.stack import Array, Part, Rows, Stack, parts_of
+from .statistics.statistics import as_ddof, mean_of, row_norms_of, sum_of, var_of
 from .transposed import Transposed
 
 __all__ = ["PatchMatrix"]
@@ -90,7 +90,7 @@ class PatchMatrix:
 
     def __new__(cls, image: Any = None, *_: Any, **__: Any) -> PatchMatrix:
         if cls is PatchMatrix and holds_dask(image):
-            from .dasked import DaskPatchMatrix
+            from .dask.matrix import DaskPatchMatrix
 
             cls = DaskPatchMatrix  # its results are dask arrays
         return object.__new__(cls)

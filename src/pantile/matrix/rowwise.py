@@ -10,8 +10,8 @@ import numpy as np
 
 from ..kernels.libraries import limit_libraries, limit_thread, share_of
 from .guard import check_fits
-from .parts import Array
-from .table import BLOCK
+from .selection.selection import BLOCK
+from .selection.stack import Array
 
 if TYPE_CHECKING:
     from .matrix import PatchMatrix

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .operands import times, transposed_times
-from .parts import Array
-from .protocol import advice
+from .numpy_functions import advice
+from .product.operands import times, transposed_times
+from .selection.stack import Array
 
 if TYPE_CHECKING:
     from .matrix import PatchMatrix

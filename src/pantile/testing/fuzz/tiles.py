@@ -44,11 +44,11 @@ def computed_by(way: str, points: int | None = None) -> Iterator[None]:
     """Let `PatchMatrix` compute in one of `WAYS`, with FFTs of at most about so many ``points``, in small pieces."""
     with contextlib.ExitStack() as stack:
         if WAYS[way]:
-            _change(stack, "pantile.matrix.cost", WAYS[way])
+            _change(stack, "pantile.matrix.estimate", WAYS[way])
         if points:
-            _change(stack, "pantile.matrix.spectra", {"MOST_POINTS": points})
-            _change(stack, "pantile.matrix.lags", {"_FACE_BYTES": 200})
-            _change(stack, "pantile.matrix.direct", {"_ROWS": 5, "_LEAF": 1})
+            _change(stack, "pantile.matrix.boxes.fourier", {"MOST_POINTS": points})
+            _change(stack, "pantile.matrix.gram.lags", {"_FACE_BYTES": 200})
+            _change(stack, "pantile.matrix.product.direct", {"_ROWS": 5, "_LEAF": 1})
         yield
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry.tiles import Bounds
-from ..kernels.parallel import cores, each_in_parallel
-from .boxes import Box
-from .parts import Array
+from ...geometry.tiles import Bounds
+from ...kernels.parallel import cores, each_in_parallel
+from ..boxes.boxes import Box
+from ..selection.stack import Array
 
 __all__ = ["NotFinite", "Plan", "adjoint", "correlate", "in_lanes", "plan_of", "tiles"]
 

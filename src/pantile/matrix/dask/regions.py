@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import AxisGrid
-from ..geometry.tiles import Tile
-from ..kernels.flat import strided_by_items
-from ..verbs.chunked import Bits, Chunked
-from ..verbs.frame import Frame
-from .matrix import PatchMatrix
-from .parts import Array, Part, Rows, Stack
-from .table import Table
+from ...geometry import AxisGrid
+from ...geometry.tiles import Tile
+from ...kernels.flat import strided_by_items
+from ...verbs.chunked import Bits, Chunked
+from ...verbs.frame import Frame
+from ..matrix import PatchMatrix
+from ..selection.selection import Table
+from ..selection.stack import Array, Part, Rows, Stack
 
 __all__ = ["Local", "Spread", "joined", "region_of", "spread_of"]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .guard import check_fits
-from .indexing import INSTEAD
-from .parts import Array
-from .products import multiply, multiply_transposed, result_dtype
-from .table import Table
+from ..guard import check_fits
+from ..product.multiply import multiply, multiply_transposed, result_dtype
+from ..selection.indexing import INSTEAD
+from ..selection.selection import Table
+from ..selection.stack import Array
 
 __all__ = ["operand", "times", "transposed_times"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .guard import check_fits
-from .parts import Array
-from .table import BLOCK, Table
+from ..guard import check_fits
+from ..selection.selection import BLOCK, Table
+from ..selection.stack import Array
 
 __all__ = ["INSTEAD", "chosen"]
 

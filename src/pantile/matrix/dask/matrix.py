@@ -10,17 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import PatchGrid
-from ..verbs.chunked import Bits, Tasks, check_chunks, chunked, is_dask, new_array
-from ..verbs.extract import check_pad_value
-from ..verbs.frame import Frame, frame_of
-from ..verbs.selection import selected
-from .guard import check_fits
-from .indexing import INSTEAD, as_index
-from .matrix import PatchMatrix
-from .operands import operand
-from .parts import Array, Part, Rows, Stack
-from .region_tasks import (
+from ...geometry import PatchGrid
+from ...verbs.chunked import Bits, Tasks, check_chunks, chunked, is_dask, new_array
+from ...verbs.extract import check_pad_value
+from ...verbs.frame import Frame, frame_of
+from ...verbs.selection import selected
+from ..dask.regions import Spread, joined, spread_of
+from ..dask.tasks import (
     Shared,
     added,
     chosen_features,
@@ -40,10 +36,14 @@ from .region_tasks import (
     transposed_product,
     variance,
 )
-from .regions import Spread, joined, spread_of
-from .statistics import as_ddof, as_statistic_axis
-from .table import BLOCK, Table
-from .transposed import Transposed
+from ..guard import check_fits
+from ..matrix import PatchMatrix
+from ..product.operands import operand
+from ..selection.indexing import INSTEAD, as_index
+from ..selection.selection import BLOCK, Table
+from ..selection.stack import Array, Part, Rows, Stack
+from ..statistics.statistics import as_ddof, as_statistic_axis
+from ..transposed import Transposed
 
 __all__ = ["DaskPatchMatrix", "DaskTransposed"]
 

@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .boxes import Area, Box, areas_of
-from .direct import is_direct
-from .lags import lag_pairs, lag_points
-from .mosaic import mosaic
-from .parts import Part
-from .spectra import plan_of
-from .table import Table
+from .boxes.boxes import Area, Box, areas_of
+from .boxes.fourier import plan_of
+from .gram.lags import lag_pairs, lag_points
+from .product.direct import is_direct
+from .selection.masks import mosaic
+from .selection.selection import Table
+from .selection.stack import Part
 
 __all__ = ["Estimate", "Way", "gram_ways", "product_ways"]
 

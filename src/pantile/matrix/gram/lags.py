@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry.tiles import Bounds
-from . import spectra
-from .boxes import Box
-from .parts import Array
-from .spectra import NotFinite, Plan, in_lanes, plan_of, tiles
-from .table import conjugate
+from ...geometry.tiles import Bounds
+from ..boxes import fourier as spectra
+from ..boxes.boxes import Box
+from ..boxes.fourier import NotFinite, Plan, in_lanes, plan_of, tiles
+from ..selection.selection import conjugate
+from ..selection.stack import Array
 
 __all__ = ["lag_gram", "lag_pairs", "lag_points"]
 

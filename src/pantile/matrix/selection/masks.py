@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.tiles import Bounds
-from .boxes import Area
-from .table import Table
+from ...geometry.tiles import Bounds
+from ..boxes.boxes import Area
+from ..selection.selection import Table
 
 __all__ = ["full_boxes", "mosaic"]
 

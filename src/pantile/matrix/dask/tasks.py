@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..verbs.chunked import Bits, Chunked
-from .matrix import PatchMatrix
-from .parts import Array
-from .regions import Local, Spread, region_of
+from ...verbs.chunked import Bits, Chunked
+from ..dask.regions import Local, Spread, region_of
+from ..matrix import PatchMatrix
+from ..selection.stack import Array
 
 __all__ = [
     "Shared",

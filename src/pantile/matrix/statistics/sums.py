@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import AxisGrid
-from ..geometry.tiles import Bounds
-from .boxes import Area, areas_of
-from .parts import Array
-from .table import BLOCK, Table
+from ...geometry import AxisGrid
+from ...geometry.tiles import Bounds
+from ..boxes.boxes import Area, areas_of
+from ..selection.selection import BLOCK, Table
+from ..selection.stack import Array
 
 __all__ = ["area_sums", "column_sums", "row_squares", "shift_of"]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .boxes import Area, Box
-from .cost import Estimate, Way, product_ways
-from .direct import direct_times, direct_transposed
-from .parts import Array
-from .spectra import NotFinite, adjoint, correlate
-from .table import BLOCK, Table
+from ..boxes.boxes import Area, Box
+from ..boxes.fourier import NotFinite, adjoint, correlate
+from ..estimate import Estimate, Way, product_ways
+from ..product.direct import direct_times, direct_transposed
+from ..selection.selection import BLOCK, Table
+from ..selection.stack import Array
 
 __all__ = ["box_blocks", "multiply", "multiply_transposed", "result_dtype"]
 

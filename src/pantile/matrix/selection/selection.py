@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .parts import Array, Rows, Stack, as_rows
+from ..selection.stack import Array, Rows, Stack, as_rows
 
 __all__ = ["BLOCK", "Table", "column_norms", "conjugate", "standardise"]
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.mapping import Mapping, mapping_of
-from ..geometry.tiles import Bounds
-from ..kernels.flat import as_bits, flat, strided_by_items
-from ..kernels.read import read_block
-from ..kernels.walk import runs_of, stacked
-from ..verbs.extract import check_pad_value, copy_patches, fill_stack
-from ..verbs.frame import Frame, as_array, frame_of
+from ...files.mapping import Mapping, mapping_of
+from ...geometry.tiles import Bounds
+from ...kernels.flat import as_bits, flat, strided_by_items
+from ...kernels.read import read_block
+from ...kernels.walk import runs_of, stacked
+from ...verbs.extract import check_pad_value, copy_patches, fill_stack
+from ...verbs.frame import Frame, as_array, frame_of
 
 __all__ = ["Array", "Part", "Rows", "Stack", "as_rows", "images_in", "parts_of"]
 

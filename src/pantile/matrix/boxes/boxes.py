@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import AxisGrid
-from ..geometry.tiles import Bounds
-from .parts import Array, Part
-from .table import Table
+from ...geometry import AxisGrid
+from ...geometry.tiles import Bounds
+from ..selection.selection import Table
+from ..selection.stack import Array, Part
 
 __all__ = ["Area", "AxisBox", "Box", "areas_of", "rectangles"]
 

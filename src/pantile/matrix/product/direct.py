@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.flat import flat, native, strided_by_items
-from ..kernels.parallel import each_in_parallel
-from ..kernels.read import read_block
-from ..kernels.walk import Operand, Runs, line_tables, placed, runs_of
-from ..verbs.extract import readable
-from .parts import Array, Part
-from .spectra import in_lanes
-from .table import Table
+from ...kernels.flat import flat, native, strided_by_items
+from ...kernels.parallel import each_in_parallel
+from ...kernels.read import read_block
+from ...kernels.walk import Operand, Runs, line_tables, placed, runs_of
+from ...verbs.extract import readable
+from ..boxes.fourier import in_lanes
+from ..selection.selection import Table
+from ..selection.stack import Array, Part
 
 __all__ = ["direct_times", "direct_transposed", "is_direct"]
 
@@ -45,7 +45,7 @@ def direct_times(table: Table, right: Array, out: Array) -> None:
 
 
 def _project(part: Part, source: Operand, vectors: Array, sums: Array, runs: Runs) -> None:
-    from ..kernels.loops import project
+    from ...kernels.loops import project
 
     for vector, column in zip(vectors, sums, strict=True):
         project(*_tables(part, vector, source, runs), column)
@@ -63,7 +63,7 @@ def direct_transposed(table: Table, right: Array) -> Array:
 
 
 def _backprojected(part: Part, source: Operand, weights: Array, lane: list[Runs]) -> Array:
-    from ..kernels.loops import backproject
+    from ...kernels.loops import backproject
 
     total = np.zeros((len(weights), part.frame.features), weights.dtype)
     for runs in lane:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .parts import Array
-from .products import multiply, multiply_transposed
-from .sums import column_sums, row_squares, shift_of
-from .table import BLOCK, Table, column_norms
+from ..product.multiply import multiply, multiply_transposed
+from ..selection.selection import BLOCK, Table, column_norms
+from ..selection.stack import Array
+from ..statistics.sums import column_sums, row_squares, shift_of
 
 __all__ = ["as_ddof", "as_statistic_axis", "mean_of", "row_norms_of", "sum_of", "var_of"]
 

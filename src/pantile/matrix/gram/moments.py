@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .boxes import Area
-from .cost import Estimate, Way, gram_ways
-from .lags import lag_gram
-from .parts import Array
-from .products import box_blocks
-from .spectra import NotFinite
-from .sums import area_sums, shift_of
-from .table import BLOCK, Table, conjugate
+from ..boxes.boxes import Area
+from ..boxes.fourier import NotFinite
+from ..estimate import Estimate, Way, gram_ways
+from ..gram.lags import lag_gram
+from ..product.multiply import box_blocks
+from ..selection.selection import BLOCK, Table, conjugate
+from ..selection.stack import Array
+from ..statistics.sums import area_sums, shift_of
 
 __all__ = ["Moments", "moments_of"]
 
