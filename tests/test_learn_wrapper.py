@@ -26,8 +26,9 @@ from sklearn.svm import SVC
 from sklearn.utils import get_tags
 
 import pantile as pt
+from pantile.geometry.limits import Limits
 from pantile.learn import PatchEstimator, sampling
-from pantile.matrix import shuffle
+from pantile.matrix.shuffle import draw_distinct, permute, shuffle_blocks
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
@@ -78,21 +79,17 @@ def explicit(image, patch, step=1, channel_axis=None):
 
 @given(st.integers(1, 3000), st.integers(0, 9), st.sampled_from([4, 1 << 20]))
 def test_a_permutation_has_every_number_once(size, seed, listed):
-    with mock.patch.object(shuffle, "_LISTED", listed):
-        order = shuffle.permutation(size, np.random.default_rng(seed))
+    order = permute(size, np.random.default_rng(seed), Limits(shuffled_rows=listed))
     assert np.array_equal(np.sort(order(np.arange(size))), np.arange(size))
 
 
 def test_unlisted_permutations_are_random():
     """Where a number goes is uniform, and neighbours part (chi-square, far in the tail)."""
     size, seeds = 50, 1500
-    with mock.patch.object(shuffle, "_LISTED", 0):
-        orders = np.array(
-            [
-                shuffle.permutation(size, np.random.default_rng(s))(np.arange(size))
-                for s in range(seeds)
-            ]
-        )
+    limits = Limits(shuffled_rows=0)
+    orders = np.array(
+        [permute(size, np.random.default_rng(s), limits)(np.arange(size)) for s in range(seeds)]
+    )
     for position in (0, 1, 49):
         counts = np.bincount(orders[:, position], minlength=size)
         assert ((counts - seeds / size) ** 2 / (seeds / size)).sum() < 110  # 49 degrees of freedom
@@ -102,7 +99,7 @@ def test_unlisted_permutations_are_random():
 
 @given(st.integers(1, 400), st.integers(1, 50), st.integers(1, 120), st.integers(0, 5))
 def test_shuffled_blocks_have_every_number_once(size, block, pool, seed):
-    found = list(shuffle.shuffled_blocks(size, block, pool, np.random.default_rng(seed)))
+    found = list(shuffle_blocks(size, block, pool, np.random.default_rng(seed)))
     assert np.array_equal(np.sort(np.concatenate(found)), np.arange(size))
     assert max(map(len, found)) <= max(pool, block)
 
@@ -110,7 +107,7 @@ def test_shuffled_blocks_have_every_number_once(size, block, pool, seed):
 @given(st.integers(0, 200), st.floats(0, 1), st.integers(0, 5))
 def test_distinct_numbers(size, part, seed):
     n = int(size * part)
-    found = shuffle.distinct(size, n, np.random.default_rng(seed))
+    found = draw_distinct(size, n, np.random.default_rng(seed))
     assert len(found) == n
     assert (np.diff(found) > 0).all()
     assert n == 0 or (found[0] >= 0 and found[-1] < size)
@@ -118,7 +115,7 @@ def test_distinct_numbers(size, part, seed):
 
 def test_distinct_numbers_are_all_as_likely():
     hits = sum(
-        np.bincount(shuffle.distinct(10, n, np.random.default_rng(s)), minlength=10)
+        np.bincount(draw_distinct(10, n, np.random.default_rng(s)), minlength=10)
         for s in range(1500)
         for n in (3, 8)
     )
@@ -262,9 +259,9 @@ def test_small_blocks_change_nothing():
     image, labels = scene()
     model = PatchEstimator(SVC(), 3).fit(image, labels)
     whole = model.decision_function(image)
-    with mock.patch("pantile.learn.wrapper.BLOCK", 500):
-        for jobs in (1, 2):
-            assert np.array_equal(model.set_params(n_jobs=jobs).decision_function(image), whole)
+    model.limits = Limits(row_block_bytes=500)
+    for jobs in (1, 2):
+        assert np.array_equal(model.set_params(n_jobs=jobs).decision_function(image), whole)
 
 
 def test_regressors_skip_nan_and_take_several_targets():

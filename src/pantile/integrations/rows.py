@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis
+from ..geometry.limits import LIMITS
 from ..matrix import PatchMatrix
 from ..matrix.rowwise import apply_rows
-from ..matrix.selection.selection import BLOCK
-from ..matrix.selection.stack import images_in
+from ..matrix.selection.stack import list_images
 
 __all__ = ["checked_rows", "labelled_rows", "predict_rows"]
 
@@ -60,7 +60,7 @@ def labelled_rows(
     >>> y, X[0]
     (array([7, 8, 9]), array([ 0.,  1.,  2.,  5.,  6.,  7., 10., 11., 12.]))
     """
-    many = images_in(image) is not None
+    many = list_images(image) is not None
     images, given = _arrays(image, many), _arrays(labels, many)
     if not isinstance(grid, PatchGrid | list | tuple):
         raise TypeError(f"grid must be a PatchGrid, or a list of one for each image, got {grid!r}")
@@ -95,7 +95,7 @@ def _centred(image: Array, labels: Array, grid: PatchGrid, channel_axis: int | N
 
 
 def predict_rows(
-    predict: Callable[[Array], Any], matrix: PatchMatrix, *, nbytes: int = BLOCK
+    predict: Callable[[Array], Any], matrix: PatchMatrix, *, nbytes: int = LIMITS.row_block_bytes
 ) -> Array:
     """``predict`` of all rows, called on blocks of them as float32: ``(rows, ...)``.
 

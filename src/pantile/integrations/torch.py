@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.limits import LIMITS, Limits
 from ..matrix import PatchMatrix
-from ..matrix.rowwise import channel_of
-from ..matrix.shuffle import shuffled_blocks
+from ..matrix.shuffle import shuffle_blocks
 from .rows import checked_rows
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _patches(matrix: PatchMatrix, indices: Any) -> NDArray[Any]:
     """Chosen rows as patches, channels first."""
     rows = np.asarray(matrix[np.asarray(indices, dtype=np.int64)])
     patches = rows.reshape(len(rows), *matrix.patch_shape)
-    channel = channel_of(matrix)
+    channel = matrix.selection.channel
     return patches if channel is None else np.moveaxis(patches, channel + 1, 1)
 
 
@@ -172,6 +172,8 @@ class BlockShuffleSampler:
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
+    limits: Limits = LIMITS
+
     def __init__(
         self,
         n: int,
@@ -217,7 +219,7 @@ class BlockShuffleSampler:
 
     def _batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         left = np.zeros(0, dtype=np.int64)
-        for rows in shuffled_blocks(self.n, self.block, self.pool, rng):
+        for rows in shuffle_blocks(self.n, self.block, self.pool, rng, self.limits):
             mixed = np.concatenate([left, rng.permutation(rows)])
             full = len(mixed) // self.batch_size * self.batch_size
             for batch in mixed[:full].reshape(-1, self.batch_size):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..geometry.limits import LIMITS
 from ..matrix import PatchMatrix
-from ..matrix.selection.selection import BLOCK
 from .rows import checked_rows
 
 try:
@@ -63,7 +63,7 @@ class PatchDataIter(xgboost.DataIter):  # type: ignore[misc]
         label: Any = None,
         *,
         weight: Any = None,
-        nbytes: int = BLOCK,
+        nbytes: int = LIMITS.row_block_bytes,
         cache_prefix: str | None = None,
         **fields: Any,
     ) -> None:

@@ -14,8 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, is_many
 from ..geometry.boundary import PadMode
+from ..geometry.limits import LIMITS, Limits
 from ..matrix import PatchMatrix
-from ..matrix.selection.stack import images_in
+from ..matrix.matrix import with_limits
+from ..matrix.selection.stack import list_images
 from ..verbs.frame import as_array, fewer_axes
 from .labels import UNLABELLED
 
@@ -51,6 +53,7 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
     channel_axis: int | None
     pad: Any
     pad_mode: PadMode
+    limits: Limits = LIMITS
     n_features_in_: int
     patch_shape_: tuple[int, ...]
 
@@ -95,7 +98,8 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         for array in arrays:
             _check_real(array)
         grids = [self.grid(array.shape) for array in arrays]
-        return PatchMatrix(list(arrays), grids, channel_axis=self.channel_axis, where=where)
+        found = PatchMatrix(list(arrays), grids, channel_axis=self.channel_axis, where=where)
+        return with_limits(found, self.limits)
 
     def _fit_matrix(self, images: Images, where: Any = None) -> PatchMatrix:
         """The matrix to fit on; remembers the shape of its patches."""
@@ -173,7 +177,7 @@ def images_of(images: Images) -> tuple[bool, list[Array]]:
     """Whether it is a list of images, and the images as arrays. Nested lists of numbers are one image."""
     if isinstance(images, list | tuple) and not images:
         raise ValueError("image is an empty list: give an image or a list of one or more")
-    listed = images_in(images)
+    listed = list_images(images)
     each = [images] if listed is None else listed
     return listed is not None, [as_array(image) for image in each]
 

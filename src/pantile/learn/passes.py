@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from ..kernels.parallel import each_in_parallel
 from ..matrix import PatchMatrix
-from ..matrix.estimate import CUT, product_ways
+from ..matrix.estimate import estimate_product
 from ..matrix.guard import free_bytes
-from ..matrix.selection.selection import BLOCK
 from .base import row_slabs
 from .rows import chosen_rows
 
@@ -57,7 +56,7 @@ def pieces(matrix: PatchMatrix, columns: int, cut: bool) -> Iterator[tuple[slice
     if not cut:
         yield from row_slabs(matrix, columns)
         return
-    for rows, block in matrix._table.blocks(BLOCK, np.float64):
+    for rows, block in matrix.selection.blocks(dtype=np.float64):
         yield rows, block.T
 
 
@@ -78,15 +77,15 @@ def labelled_rows(matrix: PatchMatrix, codes: Array, columns: int) -> Chosen:
 
 def cutting_is_cheaper(matrix: PatchMatrix, columns: int, share: float = 1.0) -> bool:
     """Whether to cut ``share`` of the rows, once for both products, or to multiply all uncut."""
-    table = matrix._table
-    there, back = product_ways(table, columns), product_ways(table, columns, adjoint=True)
-    once = there.blocks + back.blocks - table.n_rows * table.features * CUT
+    rows = matrix.selection
+    there, back = estimate_product(rows, columns), estimate_product(rows, columns, adjoint=True)
+    once = there.blocks + back.blocks - rows.n_rows * rows.features * rows.limits.costs.cut
     return once * share <= min(there.boxes, there.direct) + min(back.boxes, back.direct)
 
 
 def _gathered(matrix: PatchMatrix) -> Array:
     found = np.empty(matrix.shape)
-    for rows, block in matrix._table.blocks(BLOCK):
+    for rows, block in matrix.selection.blocks():
         found[rows] = block.T
     return found
 

@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry import PatchGrid
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
-from ..matrix.gram.moments import moments_of
-from ..matrix.selection.stack import images_in
+from ..matrix.gram.moments import compute_moments
+from ..matrix.selection.stack import list_images
 from ..verbs.merger import Merger
 from .base import Images, PatchModel, is_number
 from .denoise import denoised
@@ -104,7 +104,7 @@ class PatchPCA(  # type: ignore[call-arg]
         if n < 2:
             raise ValueError("image has one patch only: a variance needs two or more")
         wanted = _checked(self.n_components, min(n, features))
-        moments = moments_of(matrix._table)
+        moments = compute_moments(matrix.selection)
         covariance = moments.cov(1)
         total = float(np.trace(covariance))
         values, vectors = _largest(covariance, wanted)
@@ -167,7 +167,7 @@ class PatchPCA(  # type: ignore[call-arg]
         components it is the image that was transformed.
         """
         check_is_fitted(self)
-        listed = images_in(codes)
+        listed = list_images(codes)
         if listed is None:
             return self._image(np.asarray(codes), shape)
         shapes: Sequence[Any] = [None] * len(listed) if shape is None else shape
@@ -211,7 +211,7 @@ class PatchPCA(  # type: ignore[call-arg]
                 f"sigma must be the noise's standard deviation, above 0, got {sigma!r}"
             )
         matrix = self._fitted_matrix(image)
-        covariance = moments_of(matrix._table).cov(0)
+        covariance = compute_moments(matrix.selection).cov(0)
         variances = np.einsum("ij,ij->i", self.components_ @ covariance, self.components_)
         return denoised(self, image, variances, float(sigma))
 

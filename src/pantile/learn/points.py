@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..matrix import PatchMatrix
-from ..matrix.statistics.sums import column_sums, row_squares, shift_of
+from ..matrix.statistics.sums import compute_shift, sum_columns, sum_row_squares
 from .passes import cutting_is_cheaper, pieces
 
 __all__ = ["CLOSE", "Points"]
@@ -30,7 +30,7 @@ class Points:
 
     @cached_property
     def _shifts(self) -> tuple[Any, Array]:
-        return shift_of(self.matrix._table)
+        return compute_shift(self.matrix.selection)
 
     @property
     def shift(self) -> Array:
@@ -39,7 +39,7 @@ class Points:
     @cached_property
     def moments(self) -> tuple[Array, Array]:
         """Sums of coordinates and of their squares."""
-        return column_sums(self.matrix._table, self._shifts[0], squares=True)
+        return sum_columns(self.matrix.selection, self._shifts[0], squares=True)
 
     @property
     def variance(self) -> float:
@@ -66,7 +66,7 @@ class Points:
         if isinstance(block, np.ndarray):
             points = block - self.shift
             return np.asarray(np.einsum("ij,ij->i", points, points))
-        sums = row_squares(block._table, self._shifts[0])
+        sums = sum_row_squares(block.selection, self._shifts[0])
         assert sums is not None
         return sums
 

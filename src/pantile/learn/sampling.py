@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..matrix import PatchMatrix
-from ..matrix.shuffle import distinct, shuffled_blocks
+from ..matrix.shuffle import draw_distinct, shuffle_blocks
 
 __all__ = ["Batch", "TrainingRows"]
 
@@ -109,7 +109,9 @@ class TrainingRows:
         No stratum is left out. Row numbers are not listed, only those chosen are.
         """
         quotas = (_even if balanced else _proportional)(self.counts, n)
-        ranks = [distinct(int(m), int(q), rng) for m, q in zip(self.counts, quotas, strict=True)]
+        ranks = [
+            draw_distinct(int(m), int(q), rng) for m, q in zip(self.counts, quotas, strict=True)
+        ]
         if self.codes is None:
             return ranks[0]
         found = [self._placed(k, each) for k, each in enumerate(ranks)]
@@ -147,8 +149,8 @@ class TrainingRows:
     def _pools(self, pool: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         """Numbers of rows that take part, about ``pool`` at a time and no fewer."""
         waiting: list[NDArray[np.int64]] = []
-        left = int(self.counts.sum())
-        for numbers in shuffled_blocks(len(self.matrix), _RUN, min(pool, _NUMBERS), rng):
+        left, limits = int(self.counts.sum()), self.matrix.selection.limits
+        for numbers in shuffle_blocks(len(self.matrix), _RUN, min(pool, _NUMBERS), rng, limits):
             kept = numbers if self.codes is None else numbers[self.codes[numbers] >= 0]
             waiting.append(kept)
             left -= len(kept)

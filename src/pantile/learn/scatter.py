@@ -59,7 +59,7 @@ def ledoit_wolf(rows: Rows, mean: Array, covariance: Array) -> Array:
 def _fourth(rows: Rows, mean: Array, scale: Array) -> float:
     """Sum over the rows of the fourth power of their norm, standardised."""
     total = 0.0
-    for _, block in rows.taken._table.blocks(dtype=np.float64):
+    for _, block in rows.taken.selection.blocks(dtype=np.float64):
         block -= mean[:, None]
         block /= scale[:, None]
         norms = np.einsum("ij,ij->j", block, block)

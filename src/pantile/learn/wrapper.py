@@ -19,7 +19,6 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.rowwise import apply_rows
-from ..matrix.selection.selection import BLOCK
 from .base import Images, PatchModel, images_of
 from .labels import class_codes
 from .sampling import Array, Batch, TrainingRows
@@ -272,7 +271,7 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
             lambda block: _dense(method(block)),
             matrix,
             rows=rows,
-            nbytes=BLOCK,
+            nbytes=matrix.selection.limits.row_block_bytes,
             dtype=dtype,
             workers=effective_n_jobs(self.n_jobs),
         )

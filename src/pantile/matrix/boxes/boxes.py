@@ -1,16 +1,16 @@
-"""Evenly spaced rectangles of patches: what FFTs and lags can work on.
+"""Evenly spaced boxes of patches: what Fourier transforms and lags can work on.
 
-A `Box` is a rectangle of patches with one step per axis. Dilation is taken out by looking at every
-``dilation``-th element, which makes several boxes; a step is taken out by looking at its phases
-(polyphase components) as if they were channels. What is left is a stack ``(Z, *N)`` in which patch
-``w`` holds ``stack[:, w : w + lags]``: every step is 1, and channels, phases and thin axes are ``Z``.
+A `Box` is a box of patches with one step per axis. Dilation is removed by looking at every
+``dilation``-th element only, which makes several boxes. A step is removed by sorting the elements into
+phases (polyphase components), which are then treated like channels. What is left is a stack ``(depth,
+*sizes)`` in which patch ``w`` holds ``stack[:, w : w + lags]``: every step is 1, and phases and thin
+axes make up the ``depth``.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,20 +20,18 @@ from numpy.typing import NDArray
 
 from ...geometry import AxisGrid
 from ...geometry.tiles import Bounds
-from ..selection.selection import Table
-from ..selection.stack import Array, Part
+from ..selection.rectangles import Rectangle
+from ..selection.stack import Array, GriddedImage
 
-__all__ = ["Area", "AxisBox", "Box", "areas_of", "rectangles"]
-
-_MOST_BOXES = 512
+__all__ = ["AxisBox", "Box", "split_into_boxes"]
 
 
 @dataclass(frozen=True)
 class AxisBox:
-    """``count`` patches of ``patch`` samples on every ``unit``-th element from ``begin`` on.
+    """One axis of a box: ``count`` patches of ``patch`` samples, ``step`` samples between two of them.
 
-    Patch ``t`` starts ``t * step`` of these samples behind the first; it is the grid's patch ``row
-    + t * row_step``.
+    The samples are every ``unit``-th element from ``begin`` on. Patch ``t`` of the box is patch ``row +
+    t * row_step`` of its rectangle.
     """
 
     begin: int
@@ -46,7 +44,7 @@ class AxisBox:
 
     @property
     def lags(self) -> int:
-        """Length of a patch in each phase."""
+        """How many samples of a patch are in one phase, at most."""
         return -(-self.patch // self.step)
 
     @property
@@ -60,12 +58,12 @@ class AxisBox:
         return self.count + self.lags - 1
 
     def samples(self, t0: int, t1: int) -> tuple[int, int]:
-        """The elements that stack positions ``t0`` to ``t1`` are read from, as bounds."""
+        """First element and end of what stack positions ``t0`` to ``t1`` are read from."""
         last = min(self.step * t1, self.length) - 1
         return self.begin + self.unit * self.step * t0, self.begin + self.unit * last + 1
 
     def rows(self, t0: int, t1: int) -> slice:
-        """Patches ``t0`` to ``t1`` as a slice of the grid's."""
+        """Patches ``t0`` to ``t1`` as a slice of the rectangle's."""
         return slice(
             self.row + t0 * self.row_step, self.row + (t1 - 1) * self.row_step + 1, self.row_step
         )
@@ -73,11 +71,14 @@ class AxisBox:
 
 @dataclass(frozen=True)
 class Box:
-    """One `AxisBox` per canonical axis of an area."""
+    """A box of patches of a rectangle: one `AxisBox` per canonical axis."""
 
-    part: Part
-    within: tuple[int, ...]  # counts of the area it is a part of
+    rectangle: Rectangle
     axes: tuple[AxisBox, ...]
+
+    @property
+    def image(self) -> GriddedImage:
+        return self.rectangle.image
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
@@ -93,13 +94,21 @@ class Box:
 
     @cached_property
     def lag_axes(self) -> tuple[int, ...]:
-        """Axes along which patches overlap; along the others they are only summed over."""
+        """Axes along which a patch has more than one sample in a phase; the others are only summed over."""
         return tuple(k for k, n in enumerate(self.lags) if n > 1)
 
     @cached_property
     def depth(self) -> int:
-        """Length of the stack's first axis."""
+        """Length of the stack's first axis: the number of phases."""
         return math.prod(axis.step for axis in self.axes)
+
+    @property
+    def lag_pairs(self) -> int:
+        """Pairs of lags ``(a, b)`` with ``min(a, b) = 0`` on every axis, and ``a = 0`` on the first lag axis."""
+        first = self.lag_axes[0]
+        return math.prod(
+            self.lags[k] if k == first else 2 * self.lags[k] - 1 for k in self.lag_axes
+        )
 
     @property
     def n_rows(self) -> int:
@@ -107,7 +116,7 @@ class Box:
 
     @cached_property
     def slots(self) -> NDArray[np.int64]:
-        """Where in ``(depth, *lags)``, flattened, each feature lies."""
+        """Where each feature lies in ``(depth, *lags)``, flattened."""
         depth = np.zeros(1, dtype=np.int64)
         lag = np.zeros(1, dtype=np.int64)
         for axis in self.axes:
@@ -117,15 +126,16 @@ class Box:
         return depth * math.prod(self.lags) + lag
 
     def read(self, ranges: Bounds, shift: Any, dtype: Any) -> Array:
-        """Positions ``ranges`` of the stack, less ``shift``: a new array ``(depth, *lengths)``."""
+        """The stack at positions ``ranges``, less ``shift``: a new array ``(depth, *lengths)``."""
         bounds = tuple(axis.samples(*r) for axis, r in zip(self.axes, ranges, strict=True))
-        found = self.part.read(bounds)[tuple(slice(None, None, axis.unit) for axis in self.axes)]
+        found = self.image.read(bounds)[tuple(slice(None, None, axis.unit) for axis in self.axes)]
         values: Array = np.subtract(found, shift, dtype=dtype)
         if self.depth == 1:
             return values[None]
-        return self._phases(values, tuple(end - begin for begin, end in ranges))
+        return self._split_phases(values, tuple(end - begin for begin, end in ranges))
 
-    def _phases(self, values: Array, lengths: tuple[int, ...]) -> Array:
+    def _split_phases(self, values: Array, lengths: tuple[int, ...]) -> Array:
+        """Samples sorted into phases: every ``step``-th one along each axis."""
         steps = [axis.step for axis in self.axes]
         whole = np.zeros([n * s for n, s in zip(lengths, steps, strict=True)], values.dtype)
         whole[tuple(slice(0, n) for n in values.shape)] = values
@@ -134,64 +144,32 @@ class Box:
         return np.ascontiguousarray(split.reshape(self.depth, *lengths))
 
     def rows(self) -> NDArray[np.int64]:
-        """Numbers of the patches in their area, in C order."""
+        """The numbers of its patches in the rectangle, in C order."""
         numbers = np.zeros(1, dtype=np.int64)
-        for axis, total in zip(self.axes, self.within, strict=True):
+        for axis, total in zip(self.axes, self.rectangle.counts, strict=True):
             numbers = (
                 numbers[:, None] * total + np.arange(total)[axis.rows(0, axis.count)]
             ).ravel()
         return numbers
 
 
-@dataclass(frozen=True)
-class Area:
-    """A rectangle of a part's patches whose rows follow each other, from ``first`` on in the part.
-
-    ``begin`` is where they stand in the selection.
-    """
-
-    part: Part
-    ranges: Bounds
-    first: int
-    begin: int
-
-    @cached_property
-    def counts(self) -> tuple[int, ...]:
-        return tuple(end - begin for begin, end in self.ranges)
-
-    @property
-    def n_rows(self) -> int:
-        return math.prod(self.counts)
-
-    @cached_property
-    def boxes(self) -> list[Box]:
-        """Evenly spaced boxes, each patch in one of them; none where there would be too many."""
-        axes = [
-            [box for begin, end in _even(axis, *r) for box in _undilated(axis, begin, end, r[0])]
-            for axis, r in zip(self.part.frame.axes, self.ranges, strict=True)
+def split_into_boxes(rectangle: Rectangle, most: int) -> list[Box]:
+    """Boxes that hold each patch of a rectangle once; none where they would be more than ``most``."""
+    axes = [
+        [
+            box
+            for begin, end in _split_uneven(axis, *r)
+            for box in _split_dilated(axis, begin, end, r[0])
         ]
-        if math.prod(len(found) for found in axes) > _MOST_BOXES:
-            return []
-        return [Box(self.part, self.counts, chosen) for chosen in itertools.product(*axes)]
-
-
-def areas_of(table: Table) -> list[Area]:
-    """Areas whose rows are the selection, in order; none where it has gaps."""
-    if table.contiguous is None:
+        for axis, r in zip(rectangle.image.frame.axes, rectangle.ranges, strict=True)
+    ]
+    if math.prod(len(found) for found in axes) > most:
         return []
-    begin, end = table.contiguous
-    found = []
-    for k, part in enumerate(table.stack.parts):
-        before = table.stack.begin(k)
-        low, high = max(begin, before), min(end, before + part.n_rows)
-        for ranges in rectangles(low - before, high - before, part.frame.counts):
-            found.append(Area(part, ranges, low - before, low - begin))
-            low += found[-1].n_rows
-    return found
+    return [Box(rectangle, chosen) for chosen in itertools.product(*axes)]
 
 
-def _even(axis: AxisGrid, begin: int, end: int) -> list[tuple[int, int]]:
-    """Stretches of patches with even steps, as long as can be."""
+def _split_uneven(axis: AxisGrid, begin: int, end: int) -> list[tuple[int, int]]:
+    """Patches ``begin`` to ``end`` in stretches of equal steps, each as long as it can be."""
     if axis.uniform or end - begin < 3:
         return [(begin, end)]
     gaps = np.diff(axis.starts(begin, end))
@@ -205,8 +183,8 @@ def _even(axis: AxisGrid, begin: int, end: int) -> list[tuple[int, int]]:
     return found
 
 
-def _undilated(axis: AxisGrid, begin: int, end: int, origin: int) -> list[AxisBox]:
-    """Patches ``begin`` to ``end``, evenly spaced, as boxes without dilation; rows count from ``origin``."""
+def _split_dilated(axis: AxisGrid, begin: int, end: int, origin: int) -> list[AxisBox]:
+    """Evenly spaced patches ``begin`` to ``end`` as boxes without dilation; rows count from ``origin``."""
     n, p, d, first = end - begin, axis.patch, axis.dilation, axis.start(begin)
     gap = axis.start(begin + 1) - first if n > 1 else 1
     if p == 1:
@@ -220,32 +198,4 @@ def _undilated(axis: AxisGrid, begin: int, end: int, origin: int) -> list[AxisBo
     return [
         AxisBox(first + i * gap, d, step, -(-(n - i) // stride), p, begin - origin + i, stride)
         for i in range(stride)
-    ]
-
-
-def rectangles(begin: int, end: int, counts: Sequence[int]) -> list[Bounds]:
-    """Rows ``begin`` to ``end`` of a grid of ``counts``, in C order, as rectangles of patches.
-
-    >>> rectangles(1, 6, (3, 3))
-    [((0, 1), (1, 3)), ((1, 2), (0, 3))]
-    """
-    if end <= begin:
-        return []
-    if len(counts) == 1:
-        return [((begin, end),)]
-    inner = math.prod(counts[1:])
-    first, last = -(-begin // inner), end // inner
-    if first > last:
-        return _below(first - 1, begin, end, counts)
-    found = _below(first - 1, begin, first * inner, counts)
-    if last > first:
-        found.append(((first, last), *((0, n) for n in counts[1:])))
-    return found + _below(last, last * inner, end, counts)
-
-
-def _below(index: int, begin: int, end: int, counts: Sequence[int]) -> list[Bounds]:
-    """The rectangles of rows that lie in one ``index`` of the first axis."""
-    before = index * math.prod(counts[1:])
-    return [
-        ((index, index + 1), *rest) for rest in rectangles(begin - before, end - before, counts[1:])
     ]

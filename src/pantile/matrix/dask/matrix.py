@@ -1,9 +1,8 @@
-"""`PatchMatrix` of a dask array: every product and sum as a lazy dask array, one task per region of the image."""
+"""`PatchMatrix` of a dask array: every product and sum as a lazy dask array."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,44 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import PatchGrid
-from ...verbs.chunked import Bits, Tasks, check_chunks, chunked, is_dask, new_array
+from ...geometry.limits import LIMITS, Limits
+from ...verbs.chunked import check_chunks, is_dask
 from ...verbs.extract import check_pad_value
 from ...verbs.frame import Frame, frame_of
 from ...verbs.selection import selected
-from ..dask.regions import Spread, joined, spread_of
-from ..dask.tasks import (
-    Shared,
-    added,
-    chosen_features,
-    column_sums,
-    covariance,
-    gathered,
-    gram_of,
-    product,
-    row_norms,
-    row_sums,
-    row_vars,
-    rows_task,
-    scatter,
-    squares,
-    sum_task,
-    taken,
-    transposed_product,
-    variance,
-)
 from ..guard import check_fits
 from ..matrix import PatchMatrix
-from ..product.operands import operand
+from ..product.operands import check_operand
 from ..selection.indexing import INSTEAD, as_index
-from ..selection.selection import BLOCK, Table
-from ..selection.stack import Array, Part, Rows, Stack
+from ..selection.selection import Selection
+from ..selection.stack import Array, GriddedImage, Stack
 from ..statistics.statistics import as_ddof, as_statistic_axis
 from ..transposed import Transposed
+from . import tasks
+from .graph import RegionGraph
+from .scatter import compute_cov, compute_var, join
 
 __all__ = ["DaskPatchMatrix", "DaskTransposed"]
-
-_BYTES = 128 << 20  # of a region of the image in float64; larger chunks are cut
-_TOGETHER = 8  # partial sums that one task adds
 
 Index = tuple[int, ...]
 
@@ -57,7 +36,7 @@ class DaskPatchMatrix(PatchMatrix):
     """What `PatchMatrix` makes of a dask array: the same matrix, its results dask arrays.
 
     The image is cut into regions that follow its chunks. Each is read with its halo by one task,
-    which works on it as a `PatchMatrix` in memory; sums of the regions are added up in a tree, rows
+    which works on it as a `PatchMatrix` in memory. Sums of the regions are added up in a tree; rows
     are put in order by dask. ``X[rows]`` is a dask array too, `blocks` computes what it yields. What
     would compute everything at once (``np.asarray``, `to_memmap`, `aslinearoperator`) is refused.
 
@@ -99,37 +78,30 @@ class DaskPatchMatrix(PatchMatrix):
         frame = frame_of(tuple(image.shape), patch, step, axes=axes, channel_axis=channel_axis)
         check_pad_value(frame, np.dtype(image.dtype))
         mask = None if where is None else selected(where, frame)
-        self._prepare(image, frame, mask, bool(center), bool(scale))
+        self._set(image, frame, mask, bool(center), bool(scale))
 
-    def _prepare(
-        self, image: Any, frame: Frame, mask: NDArray[np.bool_] | None, center: bool, scale: bool
+    def _set(
+        self,
+        image: Any,
+        frame: Frame,
+        mask: NDArray[np.bool_] | None,
+        center: bool,
+        scale: bool,
+        limits: Limits = LIMITS,
     ) -> None:
         mask = None if mask is None or mask.all() else mask
-        self._image, self._frame, self._mask = image, frame, mask
-        self._layout = chunked(image, frame, partial(_fits, frame))
-        rows: Rows = range(frame.n_patches) if mask is None else np.flatnonzero(mask)
+        self._graph = RegionGraph(image, frame, mask, center, scale, limits)
         unread: Any = _Unread(frame.shape, np.dtype(image.dtype))
-        self._table = Table(Stack((Part(unread, frame),)), rows, center, scale)
-
-    @classmethod
-    def _made(cls, *parts: Any) -> DaskPatchMatrix:
-        matrix: DaskPatchMatrix = object.__new__(cls)
-        matrix._prepare(*parts)
-        return matrix
+        stack = Stack((GriddedImage(unread, frame),))
+        self.selection = Selection(stack, self._graph.rows, center, scale, limits)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        table = self._table
-        return DaskPatchMatrix._made, (
-            self._image,
-            self._frame,
-            self._mask,
-            table.center,
-            table.scale,
-        )
+        graph, shown = self._graph, self.selection
+        return _rebuild, (graph.image, graph.frame, graph.mask, shown.center, shown.scale)
 
     def __repr__(self) -> str:
-        tasks = math.prod(self._layout.shape)
-        return f"{super().__repr__()[:-1]}; dask, {tasks} region{'s' * (tasks != 1)}>"
+        n = self._graph.n_regions
+        return f"{super().__repr__()[:-1]}; dask, {n} region{'s' * (n != 1)}>"
 
     @property
     def T(self) -> Transposed:
@@ -139,7 +111,7 @@ class DaskPatchMatrix(PatchMatrix):
         """Slices of rows give a smaller lazy matrix; rows, and features of all rows, give dask arrays."""
         rows, features = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
         if isinstance(features, slice) and features == slice(None):
-            return self._slice(rows) if isinstance(rows, slice) else self._chosen(rows)
+            return self._slice(rows) if isinstance(rows, slice) else self._take(rows)
         if not (isinstance(rows, slice) and rows == slice(None)):
             return (
                 self[rows][..., features]
@@ -149,8 +121,8 @@ class DaskPatchMatrix(PatchMatrix):
         features = np.arange(self.shape[1])[features]
         if np.ndim(features) > 1:
             raise IndexError(f"features must be a number or one-dimensional, got {features!r}")
-        return self._by_rows(
-            "patch-features", chosen_features, np.shape(features), self.dtype, features
+        return self._map(
+            "patch-features", tasks.take_features, np.shape(features), self.dtype, features
         )
 
     def _slice(self, rows: slice) -> DaskPatchMatrix:
@@ -158,86 +130,65 @@ class DaskPatchMatrix(PatchMatrix):
             raise IndexError(
                 "rows of a dask array's matrix are sliced forwards: use X[rows] with numbers"
             )
-        mask = np.zeros(self._frame.n_patches, bool)
-        mask[np.asarray(self._table.rows[rows], dtype=np.int64)] = True
+        graph, shown = self._graph, self.selection
+        mask = np.zeros(graph.frame.n_patches, bool)
+        mask[np.asarray(shown.rows[rows], dtype=np.int64)] = True
         if not mask.any():
             raise IndexError(f"{rows} leaves no row of {len(self)}")
-        table = self._table
-        shaped = mask.reshape(self._frame.counts)
-        return DaskPatchMatrix._made(self._image, self._frame, shaped, table.center, table.scale)
+        shaped = mask.reshape(graph.frame.counts)
+        return _rebuild(graph.image, graph.frame, shaped, shown.center, shown.scale, shown.limits)
 
-    def _chosen(self, rows: Any) -> Any:
+    def _take(self, rows: Any) -> Any:
         """Rows as one block of a dask array, from the regions that have any of them."""
         at = as_index(rows, len(self), "row")
         nbytes = at.size * self.shape[1] * self.dtype.itemsize
         check_fits(nbytes, f"{at.size} rows", INSTEAD)
-        numbers = np.asarray(self._table.rows, dtype=np.int64)[at.ravel()]
-        tasks, name, reads = self._begin("patch-rows", at)
-        parts, places = [], []
-        for index, place, local in spread_of(self._layout, numbers):
-            tasks.put(
-                (f"{name}-part", *index),
-                taken,
-                tasks.ref(f"{name}-shared"),
-                index,
-                Spread(local),
-                *reads(index),
-            )
-            parts.append(tasks.ref((f"{name}-part", *index)))
-            places.append(place)
-        shape = (*at.shape, self.shape[1])
-        tasks.put((name, *(0,) * len(shape)), gathered, Spread(*places), shape, self.dtype, *parts)
-        return new_array(tasks, name, [(n,) for n in shape], self.dtype, {}, self._image)
+        numbers = np.asarray(self.selection.rows, dtype=np.int64)[at.ravel()]
+        return self._graph.take(at, numbers, self.shape[1], self.dtype)
 
     def __matmul__(self, right: Any) -> Any:
-        found = self._operand(right, self.shape[1], "X @ V", "feature")
-        dtype = self._dtype(found)
-        return self._by_rows("patch-product", product, tuple(found.shape[1:]), dtype, found)
+        found = _check_operand(right, self.shape[1], "X @ V", "feature")
+        dtype = self._result_dtype(found)
+        return self._map("patch-product", tasks.multiply, tuple(found.shape[1:]), dtype, found)
 
     def __rmatmul__(self, left: Any) -> Any:
         turned = left.T if is_dask(left) else np.asarray(left).T
-        return self._transposed_times(turned, "V @ X").T
+        return self.transposed_times(turned, "V @ X").T
 
-    def _transposed_times(self, right: Any, said: str) -> Any:
-        found = self._operand(right, len(self), said, "row")
+    def transposed_times(self, right: Any, expression: str) -> Any:
+        """``X.T @ right``; ``expression`` is what messages call it."""
+        found = _check_operand(right, len(self), expression, "row")
         shape = self.shape[1], *found.shape[1:]
-        spread = self._on_grid(found, said)
-        return self._summed(
-            "patch-sums", transposed_product, shape, self._dtype(found), blocks=spread
-        )
+        blocks = self._graph.place_on_grid(found, expression)
+        dtype, function = self._result_dtype(found), tasks.multiply_transposed
+        return self._graph.sum_regions("patch-sums", function, shape, dtype, blocks=blocks)
 
-    def _operand(self, value: Any, size: int, said: str, name: str) -> Any:
-        if not is_dask(value):
-            return operand(value, size, said, name)
-        check_chunks(value)
-        if value.dtype.kind not in "biufc" or value.ndim not in (1, 2) or value.shape[0] != size:
-            raise ValueError(
-                f"{said}: numbers with one row per {name} are needed, {size} of them,"
-                f" got shape {value.shape} of {value.dtype}"
-            )
-        return value
+    def _result_dtype(self, other: Any) -> np.dtype[Any]:
+        factor = np.complex128 if other.dtype.kind == "c" else "f8"
+        return np.dtype(np.result_type(self.selection.work, factor))
 
-    def _dtype(self, other: Any) -> np.dtype[Any]:
-        found = np.result_type(self._table.work, np.complex128 if other.dtype.kind == "c" else "f8")
-        return np.dtype(found)
+    def _map(self, what: str, function: Any, width: Index, dtype: Any, value: Any = None) -> Any:
+        return self._graph.map_regions(what, function, width, dtype, value)
 
     def gram(self) -> Any:
         """``conj(X).T @ X``, the sum of the Gram matrices of the regions, each as in memory."""
-        return self._summed("patch-gram", gram_of, (self.shape[1],) * 2, self._table.work)
+        shape = (self.shape[1],) * 2
+        return self._graph.sum_regions("patch-gram", tasks.gram, shape, self.selection.work)
 
     def cov(self, ddof: int = 1) -> Any:
         """Covariance of the features, from the moments of the regions (Chan, Golub, LeVeque, 1979)."""
-        shape, dtype = (self.shape[1],) * 2, self._table.work
-        divided = partial(covariance, as_ddof(ddof))
-        return self._summed("patch-cov", scatter, shape, dtype, joined, divided)
+        shape, dtype = (self.shape[1],) * 2, self.selection.work
+        finish = partial(compute_cov, as_ddof(ddof))
+        return self._graph.sum_regions("patch-cov", tasks.cov_scatter, shape, dtype, join, finish)
 
     def sum(self, axis: int | None = None) -> Any:
         """Sum over rows (0), features (1), or everything (None)."""
-        which = as_statistic_axis(axis)
+        which, dtype = as_statistic_axis(axis), self.selection.work
         if which == 1:
-            return self._by_rows("patch-sum", row_sums, (), self._table.work)
+            return self._map("patch-sum", tasks.sum_features, (), dtype)
         shape = () if which is None else (self.shape[1],)
-        return self._summed("patch-sum", partial(column_sums, which), shape, self._table.work)
+        function = partial(tasks.sum_elements, which)
+        return self._graph.sum_regions("patch-sum", function, shape, dtype)
 
     def mean(self, axis: int | None = None) -> Any:
         """Mean over rows (0), features (1), or everything (None)."""
@@ -246,13 +197,12 @@ class DaskPatchMatrix(PatchMatrix):
 
     def var(self, axis: int | None = None, ddof: int = 0) -> Any:
         """Variance over rows (0), features (1), or everything (None)."""
-        which, taken = as_statistic_axis(axis), as_ddof(ddof)
+        which, ddof_ = as_statistic_axis(axis), as_ddof(ddof)
         if which == 1:
-            return self._by_rows("patch-var", partial(row_vars, taken), (), np.dtype(float))
-        shape = () if which is None else (self.shape[1],)
-        found = partial(squares, which)
-        divided = partial(variance, taken)
-        return self._summed("patch-var", found, shape, np.dtype(float), joined, divided)
+            return self._map("patch-var", partial(tasks.row_var, ddof_), (), np.dtype(float))
+        shape, dtype = () if which is None else (self.shape[1],), np.dtype(float)
+        function, finish = partial(tasks.var_scatter, which), partial(compute_var, ddof_)
+        return self._graph.sum_regions("patch-var", function, shape, dtype, join, finish)
 
     def std(self, axis: int | None = None, ddof: int = 0) -> Any:
         """Standard deviation over rows (0), features (1), or everything (None)."""
@@ -262,9 +212,9 @@ class DaskPatchMatrix(PatchMatrix):
 
     def row_norms(self) -> Any:
         """Euclidean norm of each row."""
-        return self._by_rows("patch-norms", row_norms, (), np.dtype(float))
+        return self._map("patch-norms", tasks.row_norms, (), np.dtype(float))
 
-    def blocks(self, nbytes: int = BLOCK) -> Iterator[tuple[slice, Array]]:
+    def blocks(self, nbytes: int = LIMITS.row_block_bytes) -> Iterator[tuple[slice, Array]]:
         """Consecutive rows as ``(rows, block)``, each computed when it is its turn.
 
         Every block reads the chunks it lies in anew: let ``nbytes`` be some rows of chunks, or persist
@@ -276,129 +226,13 @@ class DaskPatchMatrix(PatchMatrix):
             yield rows, np.asfortranarray(self[np.arange(rows.start, rows.stop)].compute())
 
     def aslinearoperator(self) -> Any:
-        raise _computes("aslinearoperator() computes the whole image for every product")
+        raise _refuse("aslinearoperator() computes the whole image for every product")
 
     def to_memmap(self, path: Any) -> Array:
-        raise _computes("to_memmap() writes from an image in memory")
+        raise _refuse("to_memmap() writes from an image in memory")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        raise _computes("numpy.asarray of this PatchMatrix would compute the image and expand it")
-
-    # How results come about
-
-    def _begin(self, what: str, *asked: Any) -> tuple[Tasks, str, Callable[[Index], list[Any]]]:
-        """Tasks that know the layout, under the name that is the result's, and what reads the image."""
-        from dask.base import tokenize
-
-        table = self._table
-        shared = Shared(self._layout, table.center, table.scale)
-        token = tokenize(self._image, shared, self._mask, *asked)
-        tasks, name = Tasks(), f"{what}-{token}"
-        tasks.keep(f"{name}-shared", shared)
-        return tasks, name, self._layout.read_tasks(tasks, self._image, f"patch-read-{token}")
-
-    def _regions(self) -> Iterator[tuple[Index, Bits | None]]:
-        """Regions with selected rows, and which."""
-        for index in self._layout.indices():
-            ranges = self._layout.tile(index).ranges
-            mask = None if self._mask is None else self._mask[tuple(slice(*r) for r in ranges)]
-            if mask is None or mask.any():
-                yield index, None if mask is None else Bits.of(mask)
-
-    def _by_rows(
-        self, what: str, function: Any, width: Index, dtype: Any, value: Any = None
-    ) -> Any:
-        """``function(matrix, value)`` of every region, ``(rows, *width)``, in the order of rows."""
-        tasks, name, reads = self._begin(what, function, value)
-        given, sources = _whole(tasks, name, value)
-        kept, tail = self._kept, (0,) * len(width)
-        regions = dict(self._regions())
-        for index in self._layout.indices():
-            counts = self._layout.tile(index).counts
-            shape = (*(counts[k] for k in kept), *width)
-            key = (name, *(index[k] for k in kept), *tail)
-            if index in regions:
-                args = function, index, regions[index], shape, dtype, given
-                tasks.put(key, rows_task, tasks.ref(f"{name}-shared"), *args, *reads(index))
-            else:
-                tasks.put(key, np.zeros, shape, dtype)
-        chunks = [*self._counts_along, *([n] for n in width)]
-        whole = new_array(tasks, name, chunks, dtype, {}, self._image, *sources)
-        flat = whole.reshape(-1, *width)
-        return flat if self._mask is None else flat[np.asarray(self._table.rows)]
-
-    def _summed(
-        self,
-        what: str,
-        function: Any,
-        shape: Index,
-        dtype: Any,
-        combine: Callable[..., Any] | None = None,
-        finish: Callable[[Any], Array] = np.asarray,
-        blocks: Any = None,
-    ) -> Any:
-        """The sum of ``function(matrix, block)`` over all regions, in a tree; ``combine`` adds partial ones."""
-        tasks, name, reads = self._begin(what, function, finish, blocks)
-        level = []
-        for index, mask in self._regions():
-            key = (f"{name}-part", *index)
-            given = (
-                None if blocks is None else tasks.ref((blocks.name, *self._place(index, blocks)))
-            )
-            tasks.put(
-                key,
-                sum_task,
-                tasks.ref(f"{name}-shared"),
-                function,
-                index,
-                mask,
-                given,
-                *reads(index),
-            )
-            level.append(key)
-        depth = 0
-        while len(level) > 1:
-            groups = [level[k : k + _TOGETHER] for k in range(0, len(level), _TOGETHER)]
-            level = [(f"{name}-tree", depth, k) for k in range(len(groups))]
-            for key, group in zip(level, groups, strict=True):
-                tasks.put(key, combine or added, *map(tasks.ref, group))
-            depth += 1
-        tasks.put((name, *(0,) * len(shape)), finish, tasks.ref(level[0]))
-        sources = [self._image] if blocks is None else [self._image, blocks]
-        return new_array(tasks, name, [(n,) for n in shape], dtype, {}, *sources)
-
-    @property
-    def _kept(self) -> list[int]:
-        return [k for k in range(len(self._frame.axes)) if k != self._frame.channel]
-
-    @property
-    def _counts_along(self) -> list[list[int]]:
-        return [[end - begin for begin, end in self._layout.tiles[k]] for k in self._kept]
-
-    def _place(self, index: Index, blocks: Any) -> Index:
-        at = tuple(index[k] for k in self._kept)
-        return (*at, *(0,) * (blocks.ndim - len(at)))
-
-    def _on_grid(self, right: Any, said: str) -> Any:
-        """``(n_rows, ...)`` as a dask array ``(*counts, ...)`` in the chunks of the regions."""
-        import dask.array
-
-        counts = tuple(self._frame.counts[k] for k in self._kept)
-        tail = tuple(right.shape[1:])
-        if is_dask(right):
-            if self._mask is not None:
-                raise TypeError(
-                    f"{said} with where= or a slice takes an array in memory: U.compute()"
-                )
-            shaped = right.reshape(*counts, *tail)
-        else:
-            values = right
-            if self._mask is not None:
-                values = np.zeros((self._frame.n_patches, *tail), right.dtype)
-                values[np.asarray(self._table.rows)] = right
-            shaped = dask.array.from_array(values.reshape(*counts, *tail), chunks=-1)
-        chunks = (*map(tuple, self._counts_along), *tail)
-        return shaped.rechunk(chunks)
+        raise _refuse("numpy.asarray of this PatchMatrix would compute the image and expand it")
 
 
 class DaskTransposed(Transposed):
@@ -409,43 +243,47 @@ class DaskTransposed(Transposed):
     def __matmul__(self, right: Any) -> Any:
         if right is self._matrix and self.dtype.kind != "c":
             return self._matrix.gram()
-        return self._matrix._transposed_times(right, "X.T @ U")
+        return self._matrix.transposed_times(right, "X.T @ U")
 
     def __rmatmul__(self, left: Any) -> Any:
         return (self._matrix @ (left.T if is_dask(left) else np.asarray(left).T)).T
 
 
 class _Unread:
-    """Stands where an image in memory would; only dask tasks read a dask array."""
+    """Stands where an image in memory would be; only dask tasks read a dask array."""
 
     def __init__(self, shape: Index, dtype: np.dtype[Any]) -> None:
         self.shape, self.dtype, self.ndim = shape, dtype, len(shape)
 
     def __getitem__(self, key: Any) -> Any:
-        raise _computes("this needs the image in memory")
+        raise _refuse("this needs the image in memory")
 
     def __array__(self, *args: Any, **options: Any) -> Any:
-        raise _computes("this needs the image in memory")
+        raise _refuse("this needs the image in memory")
 
 
-def _computes(what: str) -> TypeError:
+def _rebuild(*state: Any) -> DaskPatchMatrix:
+    """The matrix of what `DaskPatchMatrix._set` takes."""
+    matrix: DaskPatchMatrix = object.__new__(DaskPatchMatrix)
+    matrix._set(*state)
+    return matrix
+
+
+def _check_operand(value: Any, size: int, expression: str, name: str) -> Any:
+    """A dense vector or matrix, or a dask array of one, with ``size`` rows, one per ``name``."""
+    if not is_dask(value):
+        return check_operand(value, size, expression, name)
+    check_chunks(value)
+    if value.dtype.kind not in "biufc" or value.ndim not in (1, 2) or value.shape[0] != size:
+        raise ValueError(
+            f"{expression}: numbers with one row per {name} are needed, {size} of them,"
+            f" got shape {value.shape} of {value.dtype}"
+        )
+    return value
+
+
+def _refuse(what: str) -> TypeError:
     return TypeError(
         f"{what}, and the image is a dask array: use X @ V, X.T @ U, X.gram(), X.cov(), X.mean(0), X.blocks(),"
         " X.sample(n) or X[rows], or PatchMatrix(image.compute(), ...) where it fits in memory"
     )
-
-
-def _fits(frame: Frame, lengths: Sequence[int]) -> bool:
-    rows = zip(lengths, frame.axes, strict=True)
-    return 8 * math.prod(n + axis.extent - 1 for n, axis in rows) <= _BYTES
-
-
-def _whole(tasks: Tasks, name: str, value: Any) -> tuple[Any, list[Any]]:
-    """How tasks get at a small array: kept in the graph once, or a dask array in one chunk."""
-    if value is None:
-        return None, []
-    if is_dask(value):
-        one = value.rechunk(-1)
-        return tasks.ref((one.name, *(0,) * one.ndim)), [one]
-    tasks.keep(f"{name}-given", value)
-    return tasks.ref(f"{name}-given"), []

@@ -1,4 +1,4 @@
-"""What the tasks of a dask array's patch matrix do: each makes the matrix of its region, and asks it."""
+"""What the tasks of a dask array's matrix do: each makes the matrix of its region and works on it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 
 import numpy as np
 
+from ...geometry.limits import Limits
 from ...verbs.chunked import Bits, Chunked
-from ..dask.regions import Local, Spread, region_of
 from ..matrix import PatchMatrix
 from ..selection.stack import Array
+from .regions import AsIs, Region, read_region
+from .scatter import Scatter
 
 __all__ = [
     "Shared",
-    "added",
-    "chosen_features",
-    "column_sums",
-    "covariance",
-    "gathered",
-    "gram_of",
-    "product",
+    "add",
+    "cov_scatter",
+    "gather",
+    "gram",
+    "map_rows",
+    "multiply",
+    "multiply_transposed",
     "row_norms",
-    "row_sums",
-    "row_vars",
-    "rows_task",
-    "scatter",
-    "squares",
-    "sum_task",
-    "taken",
-    "transposed_product",
-    "variance",
+    "row_var",
+    "sum_elements",
+    "sum_features",
+    "sum_rows",
+    "take_features",
+    "take_rows",
+    "var_scatter",
 ]
 
 Index = tuple[int, ...]
@@ -45,13 +45,19 @@ class Shared:
     layout: Chunked
     center: bool
     scale: bool
+    limits: Limits
 
-    def local(self, index: Index, arrays: Sequence[Array]) -> Local:
+    def region(self, index: Index, arrays: Sequence[Array]) -> Region:
+        """A region with its elements, from the chunks that it is read from."""
         block = self.layout.block(index, arrays)
-        return region_of(self.layout.frame, self.layout.tile(index), block, self.center, self.scale)
+        tile = self.layout.tile(index)
+        return read_region(self.layout.frame, tile, block, self.center, self.scale, self.limits)
 
 
-def rows_task(
+# tasks of a graph
+
+
+def map_rows(
     shared: Shared,
     function: Any,
     index: Index,
@@ -61,67 +67,75 @@ def rows_task(
     value: Any,
     *arrays: Array,
 ) -> Array:
-    local = shared.local(index, arrays)
-    rows = local.rows(mask)
-    found = function(local.matrix(rows), value)
-    whole = np.zeros((local.n_rows, *found.shape[1:]), dtype)
-    whole[local.place(rows)] = found
+    """``function(matrix, value)`` of the selected rows of a region, on its grid; 0 for the other rows."""
+    region = shared.region(index, arrays)
+    rows = region.select(mask)
+    found = function(region.matrix(rows), value)
+    whole = np.zeros((region.n_rows, *found.shape[1:]), dtype)
+    whole[region.place(rows)] = found
     return whole.reshape(shape)
 
 
-def sum_task(
+def sum_rows(
     shared: Shared, function: Any, index: Index, mask: Bits | None, block: Any, *arrays: Array
 ) -> Any:
-    local = shared.local(index, arrays)
-    rows = local.rows(mask)
+    """``function(matrix, block)`` of the selected rows of a region."""
+    region = shared.region(index, arrays)
+    rows = region.select(mask)
     if block is not None:
-        order = local.place(rows)
-        block = block.reshape(local.n_rows, *block.shape[local.ndim :])[order]
-    return function(local.matrix(rows), block)
+        order = region.place(rows)
+        block = block.reshape(region.n_rows, *block.shape[region.ndim :])[order]
+    return function(region.matrix(rows), block)
 
 
-def taken(shared: Shared, index: Index, numbers: Spread, *arrays: Array) -> Array:
-    local = shared.local(index, arrays)
-    found: Array = local.matrix(None)[local.numbered(numbers.items[0])]
+def take_rows(shared: Shared, index: Index, numbers: AsIs, *arrays: Array) -> Array:
+    """Rows of a region by their numbers."""
+    region = shared.region(index, arrays)
+    found: Array = region.matrix(None)[region.find(numbers.items[0])]
     return found
 
 
-def gathered(places: Spread, shape: Index, dtype: Any, *parts: Array) -> Array:
+def gather(places: AsIs, shape: Index, dtype: Any, *parts: Array) -> Array:
+    """Rows from several regions, each at its place, in ``shape``."""
     out = np.empty((math.prod(shape[:-1]), shape[-1]), dtype)
     for place, part in zip(places.items, parts, strict=True):
         out[place] = part
     return out.reshape(shape)
 
 
-def added(*parts: Array) -> Array:
+def add(*parts: Array) -> Array:
+    """The sum of some arrays."""
     total = np.array(parts[0])
     for part in parts[1:]:
         total += part
     return total
 
 
-def product(matrix: PatchMatrix, value: Array) -> Array:
+# what they call, ``function(matrix, value)``
+
+
+def multiply(matrix: PatchMatrix, value: Array) -> Array:
     return matrix @ value
 
 
-def transposed_product(matrix: PatchMatrix, block: Array) -> Array:
+def multiply_transposed(matrix: PatchMatrix, block: Array) -> Array:
     return matrix.T @ block
 
 
-def chosen_features(matrix: PatchMatrix, features: Array) -> Array:
+def take_features(matrix: PatchMatrix, features: Array) -> Array:
     found: Array = matrix[:, features]
     return found
 
 
-def gram_of(matrix: PatchMatrix, _: None) -> Array:
+def gram(matrix: PatchMatrix, _: None) -> Array:
     return matrix.gram()
 
 
-def row_sums(matrix: PatchMatrix, _: None) -> Array:
+def sum_features(matrix: PatchMatrix, _: None) -> Array:
     return np.asarray(matrix.sum(1))
 
 
-def row_vars(ddof: float, matrix: PatchMatrix, _: None) -> Array:
+def row_var(ddof: float, matrix: PatchMatrix, _: None) -> Array:
     return np.asarray(matrix.var(1, ddof))  # type: ignore[arg-type]
 
 
@@ -129,26 +143,15 @@ def row_norms(matrix: PatchMatrix, _: None) -> Array:
     return matrix.row_norms()
 
 
-def column_sums(axis: int | None, matrix: PatchMatrix, _: None) -> Array:
+def sum_elements(axis: int | None, matrix: PatchMatrix, _: None) -> Array:
     return np.asarray(matrix.sum(axis))
 
 
-def scatter(matrix: PatchMatrix, _: None) -> tuple[int, Array, Array]:
-    """How many rows, their mean, and the products of what is left of them."""
+def cov_scatter(matrix: PatchMatrix, _: None) -> Scatter:
     n = len(matrix)
-    return n, np.asarray(matrix.mean(0)), np.asarray(matrix.cov(ddof=0)) * n
+    return Scatter(n, np.asarray(matrix.mean(0)), np.asarray(matrix.cov(ddof=0)) * n)
 
 
-def covariance(ddof: float, moments: tuple[int, Array, Array]) -> Array:
-    n, _, products = moments
-    return products / (n - ddof)
-
-
-def squares(axis: int | None, matrix: PatchMatrix, _: None) -> tuple[int, Array, Array]:
+def var_scatter(axis: int | None, matrix: PatchMatrix, _: None) -> Scatter:
     n = matrix.size if axis is None else len(matrix)
-    return n, np.asarray(matrix.mean(axis)), np.asarray(matrix.var(axis)) * n
-
-
-def variance(ddof: float, moments: tuple[int, Array, Array]) -> Array:
-    n, _, squares = moments
-    return np.asarray(squares / (n - ddof))
+    return Scatter(n, np.asarray(matrix.mean(axis)), np.asarray(matrix.var(axis)) * n)

@@ -1,4 +1,4 @@
-"""Sums of products of features: Gram and covariance matrices, exact and safe for a large mean."""
+"""Sums over rows of features and of products of two features: exact, also where the mean is large."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from ..boxes.boxes import Area
 from ..boxes.fourier import NotFinite
-from ..estimate import Estimate, Way, gram_ways
-from ..gram.lags import lag_gram
-from ..product.multiply import box_blocks
-from ..selection.selection import BLOCK, Table, conjugate
+from ..estimate import Estimate, Way, estimate_gram
+from ..product.multiply import cut_box
+from ..selection.selection import Selection
 from ..selection.stack import Array
-from ..statistics.sums import area_sums, shift_of
+from ..selection.standardise import conjugate
+from ..statistics.sums import compute_shift, sum_rectangles
+from .lags import gram_by_lags
 
-__all__ = ["Moments", "moments_of"]
-
-_SOME = 256  # rows whose mean is near enough to the mean of all
+__all__ = ["ShiftedMoments", "compute_moments"]
 
 
 @dataclass(frozen=True)
-class Moments:
+class ShiftedMoments:
     """Of ``y = x - shift``: how many rows, ``sum y``, and ``sum conj(y)^T y``."""
 
     n_rows: int
@@ -50,18 +48,18 @@ class Moments:
         products /= self.n_rows - ddof
         return products
 
-    def plus(self, rows: Moments) -> Moments:
+    def plus(self, rows: ShiftedMoments) -> ShiftedMoments:
         """The moments of these rows and those, which must have the same shift."""
-        return Moments(
+        return ShiftedMoments(
             self.n_rows + rows.n_rows,
             self.shift,
             self.total + rows.total,
             self.products + rows.products,
         )
 
-    def without(self, rows: Moments) -> Moments:
+    def without(self, rows: ShiftedMoments) -> ShiftedMoments:
         """The moments of all but those rows, which must have the same shift."""
-        return Moments(
+        return ShiftedMoments(
             self.n_rows - rows.n_rows,
             self.shift,
             self.total - rows.total,
@@ -69,66 +67,75 @@ class Moments:
         )
 
 
-def moments_of(table: Table, shift: tuple[Any, Array] | None = None) -> Moments:
-    """The moments of all rows, by lags where that is cheaper than blocks.
+def compute_moments(selection: Selection, shift: tuple[Any, Array] | None = None) -> ShiftedMoments:
+    """The moments of all rows, by lags where that is faster than in blocks.
 
-    ``shift`` is taken out first: as `shift_of` gives it, which is the default.
+    ``shift`` is a constant to take out first, in the two forms that `compute_shift` returns; by
+    default one near the mean.
     """
-    estimate = gram_ways(table)
-    constant, features = _shift_of(table) if shift is None else shift
+    estimate = estimate_gram(selection)
+    constant, features = _choose_shift(selection) if shift is None else shift
     if estimate.way == "boxes":
         try:
-            found = _boxes(table, estimate, constant, features)
-            return (
-                found if estimate.rest is None else found.plus(_streamed(estimate.rest, features))
-            )
+            found = _sum_rectangles(selection, estimate, constant, features)
+            rest = estimate.rest
+            return found if rest is None else found.plus(_sum_blocks(rest, features))
         except NotFinite:
             pass
-    return _streamed(table, features)
+    return _sum_blocks(selection, features)
 
 
-def _shift_of(table: Table) -> tuple[Any, Array]:
+def _choose_shift(selection: Selection) -> tuple[Any, Array]:
     """A constant near the mean: of the images, or where rows are chosen, of some of these."""
-    return shift_of(table) if table.contiguous is not None or not table.plain else _near_mean(table)
+    if selection.span is None and selection.plain:
+        return _mean_of_some(selection)
+    return compute_shift(selection)
 
 
-def _boxes(table: Table, estimate: Estimate, shift: Any, features: Array) -> Moments:
-    products = np.zeros((table.features,) * 2, table.work)
-    for area, ways in estimate.areas:
-        for way in ways:
-            _add_box(products, area, way, shift, features)
-    areas = [area for area, _ in estimate.areas]
-    total, _ = area_sums(areas, shift, table.work)
-    return Moments(sum(area.n_rows for area in areas), features, total, products)
+def _mean_of_some(selection: Selection) -> tuple[Any, Array]:
+    """The mean of some rows, one number per channel.
 
-
-def _near_mean(table: Table) -> tuple[Any, Array]:
-    """The mean of some rows, one number per channel; whole numbers for integers. 0 where it is not finite."""
-    frame = table.stack.parts[0].frame
-    at = np.unique(np.linspace(0, max(table.n_rows - 1, 0), _SOME).astype(np.int64))[: table.n_rows]
-    rows = table.taken(at).astype(table.work).reshape(len(at), *frame.patch)
+    It is a whole number for integers, and 0 where it would not be finite.
+    """
+    frame = selection.stack.images[0].frame
+    n, most = selection.n_rows, selection.limits.shift_rows
+    at = np.unique(np.linspace(0, max(n - 1, 0), most).astype(np.int64))[:n]
+    rows = selection.take(at).astype(selection.work).reshape(len(at), *frame.patch)
     others = tuple(k for k in range(rows.ndim) if k - 1 != frame.channel or k == 0)
     mean = rows.mean(axis=others, keepdims=True)[0] if len(at) else np.zeros((1,) * (rows.ndim - 1))
-    mean = np.rint(mean) if table.stack.dtype.kind in "biu" else mean
+    mean = np.rint(mean) if selection.stack.dtype.kind in "biu" else mean
     mean = mean if np.isfinite(mean).all() else np.zeros_like(mean)
     return mean, np.broadcast_to(mean, frame.patch).ravel()
 
 
-def _add_box(products: Array, area: Area, way: Way, shift: Any, features: Array) -> None:
+def _sum_rectangles(
+    selection: Selection, estimate: Estimate, shift: Any, features: Array
+) -> ShiftedMoments:
+    products = np.zeros((selection.features,) * 2, selection.work)
+    for _, ways in estimate.rectangles:
+        for way in ways:
+            _add_box(products, selection, way, shift, features)
+    rectangles = [rectangle for rectangle, _ in estimate.rectangles]
+    total, _ = sum_rectangles(rectangles, shift, selection.work, selection.limits)
+    return ShiftedMoments(sum(each.n_rows for each in rectangles), features, total, products)
+
+
+def _add_box(products: Array, selection: Selection, way: Way, shift: Any, features: Array) -> None:
+    limits = selection.limits
     if way.name != "blocks":
-        products += lag_gram(way.box, shift, products.dtype, direct=way.name == "phases")
+        products += gram_by_lags(way.box, shift, products.dtype, way.name == "phases", limits)
         return
-    for _, columns in box_blocks(area, way.box, products.dtype):
+    for _, columns in cut_box(way.box, products.dtype, limits.row_block_bytes):
         columns -= features[:, None]
         products += conjugate(columns) @ columns.T
 
 
-def _streamed(table: Table, shift: Array) -> Moments:
-    products = np.zeros((table.features,) * 2, table.work)
-    part = np.empty_like(products)
-    total = np.zeros(table.features, table.work)
-    for _, columns in table.blocks(BLOCK, table.work):
+def _sum_blocks(selection: Selection, shift: Array) -> ShiftedMoments:
+    products = np.zeros((selection.features,) * 2, selection.work)
+    one = np.empty_like(products)
+    total = np.zeros(selection.features, selection.work)
+    for _, columns in selection.blocks(dtype=selection.work):
         columns -= shift[:, None]
         total += columns.sum(axis=1)
-        products += np.matmul(conjugate(columns), columns.T, out=part)
-    return Moments(table.n_rows, shift, total, products)
+        products += np.matmul(conjugate(columns), columns.T, out=one)
+    return ShiftedMoments(selection.n_rows, shift, total, products)

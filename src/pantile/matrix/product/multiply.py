@@ -1,135 +1,142 @@
-"""Products of the matrix with dense ones: by FFT, patch by patch where they lie, or in blocks."""
+"""Products of a selection with dense matrices, in the way that is estimated to be the fastest."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ..boxes.boxes import Area, Box
-from ..boxes.fourier import NotFinite, adjoint, correlate
-from ..estimate import Estimate, Way, product_ways
-from ..product.direct import direct_times, direct_transposed
-from ..selection.selection import BLOCK, Table
+from ..boxes.boxes import Box
+from ..boxes.fourier import NotFinite
+from ..estimate import Estimate, Way, estimate_product
+from ..selection.rectangles import Rectangle
+from ..selection.selection import Selection
 from ..selection.stack import Array
+from .correlate import correlate, correlate_transposed
+from .direct import multiply_directly, multiply_transposed_directly
 
-__all__ = ["box_blocks", "multiply", "multiply_transposed", "result_dtype"]
-
-_GROUP = 16_000_000  # elements of a result that are worked on at a time where rows are chosen
+__all__ = ["cut_box", "multiply", "multiply_transposed", "result_dtype"]
 
 
-def result_dtype(table: Table, other: Array) -> np.dtype[Any]:
+def result_dtype(selection: Selection, other: Array) -> np.dtype[Any]:
     """complex128 where either is complex, else float64."""
-    return np.dtype(
-        np.complex128 if "c" in (table.stack.dtype.kind, other.dtype.kind) else np.float64
-    )
+    kinds = selection.stack.dtype.kind, other.dtype.kind
+    return np.dtype(np.complex128 if "c" in kinds else np.float64)
 
 
-def multiply(table: Table, right: Array) -> Array:
+def multiply(selection: Selection, right: Array) -> Array:
     """``X @ right`` for ``(features, k)``, in float64 or complex128."""
-    dtype = result_dtype(table, right)
+    dtype = result_dtype(selection, right)
     right = right.astype(dtype, copy=False)
-    out = np.empty((table.n_rows, right.shape[1]), dtype)
-    estimate = product_ways(table, right.shape[1])
+    out = np.empty((selection.n_rows, right.shape[1]), dtype)
+    estimate = estimate_product(selection, right.shape[1])
     try:
         if estimate.way == "boxes" and np.isfinite(right).all():
-            _multiply_boxes(table, estimate, right, out)
+            _multiply_boxes(selection, estimate, right, out)
             return out
     except NotFinite:
-        pass  # an FFT would spread it: blocks keep it in the rows that hold it
+        pass  # a Fourier transform would spread it: blocks keep it in the rows that hold it
     if estimate.direct < estimate.blocks:
-        direct_times(table, right, out)
+        multiply_directly(selection, right, out)
         return out
-    for rows, columns in table.blocks(BLOCK, table.work):
+    for rows, columns in selection.blocks(dtype=selection.work):
         np.matmul(columns.T, right, out=out[rows])
     return out
 
 
-def _multiply_boxes(table: Table, estimate: Estimate, right: Array, out: Array) -> None:
-    for area, ways in estimate.areas:
-        if table.contiguous is not None:
-            _area_times(area, ways, right, out[area.begin : area.begin + area.n_rows])
+def _multiply_boxes(selection: Selection, estimate: Estimate, right: Array, out: Array) -> None:
+    for rectangle, ways in estimate.rectangles:
+        if selection.span is not None:
+            _multiply_rectangle(selection, rectangle, ways, right, out[rectangle.rows])
             continue
-        chosen = _chosen(table, area)
-        group = max(1, _GROUP // area.n_rows)
-        for j in range(0, right.shape[1], group):
-            whole = np.empty((area.n_rows, right[:, j : j + group].shape[1]), out.dtype)
-            _area_times(area, ways, right[:, j : j + group], whole)
-            out[chosen, j : j + group] = whole[_numbers(table, chosen) - area.begin]
+        at, numbers = _find_rows(selection, rectangle)
+        for j in _group_columns(selection, rectangle, right.shape[1]):
+            whole = np.empty((rectangle.n_rows, right[:, j].shape[1]), out.dtype)
+            _multiply_rectangle(selection, rectangle, ways, right[:, j], whole)
+            out[at, j] = whole[numbers]
 
 
-def _chosen(table: Table, area: Area) -> Array:
-    """Where in the selection rows of an area stand that is a whole part."""
-    rows = _numbers(table, slice(None))
-    return np.flatnonzero((rows >= area.begin) & (rows < area.begin + area.n_rows))
+def _find_rows(selection: Selection, rectangle: Rectangle) -> tuple[Array, Array]:
+    """Where rows of a whole image are in a selection with gaps, and their numbers in the image."""
+    rows = selection.row_numbers(0, selection.n_rows)
+    begin, end = rectangle.rows.start, rectangle.rows.stop
+    at = np.flatnonzero((rows >= begin) & (rows < end))
+    return at, rows[at] - begin
 
 
-def _numbers(table: Table, chosen: Any) -> Array:
-    found: Array = table.numbered(0, table.n_rows)[chosen]
-    return found
+def _group_columns(selection: Selection, rectangle: Rectangle, columns: int) -> list[slice]:
+    """Columns of which all rows of a whole image are computed together, though few may be wanted."""
+    size = max(1, selection.limits.product_group_elements // rectangle.n_rows)
+    return [slice(j, j + size) for j in range(0, columns, size)]
 
 
-def _area_times(area: Area, ways: tuple[Way, ...], right: Array, out: Array) -> None:
-    """``out``, ``(n, k)``: the rows of an area times ``right``."""
-    shaped = out.reshape(*area.counts, right.shape[1])
+def _multiply_rectangle(
+    selection: Selection, rectangle: Rectangle, ways: tuple[Way, ...], right: Array, out: Array
+) -> None:
+    """Write the rows of a rectangle times ``right`` into ``out``, ``(n, k)``."""
+    shaped = out.reshape(*rectangle.counts, right.shape[1])
     for way in ways:
         if way.name == "fft":
-            correlate(way.box, right, shaped)
+            correlate(way.box, right, shaped, selection.limits)
         else:
-            for rows, columns in box_blocks(area, way.box, out.dtype):
+            for rows, columns in cut_box(way.box, out.dtype, selection.limits.row_block_bytes):
                 out[rows] = columns.T @ right
 
 
-def box_blocks(area: Area, box: Box, dtype: Any) -> Any:
-    """Numbers in the area of some of a box's rows at a time, and those rows as columns."""
-    rows = box.rows()
-    features = area.part.frame.features
-    size = max(1, BLOCK // (np.dtype(dtype).itemsize * features))
+def cut_box(box: Box, dtype: Any, nbytes: int) -> Iterator[tuple[Array, Array]]:
+    """Some patches of a box at a time: their numbers in the rectangle, and the patches as columns."""
+    rectangle, image = box.rectangle, box.image
+    rows, features = box.rows(), image.frame.features
+    size = max(1, nbytes // (np.dtype(dtype).itemsize * features))
     for begin in range(0, len(rows), size):
-        part = rows[begin : begin + size]
-        columns = np.empty((features, len(part)), area.part.image.dtype)
-        area.part.cut(part + area.first, columns)
-        yield part, columns.astype(dtype)
+        some = rows[begin : begin + size]
+        columns = np.empty((features, len(some)), image.values.dtype)
+        image.cut(rectangle.image_rows(some), columns)
+        yield some, columns.astype(dtype)
 
 
-def multiply_transposed(table: Table, right: Array) -> Array:
+def multiply_transposed(selection: Selection, right: Array) -> Array:
     """``X.T @ right`` for ``(n_rows, k)``, in float64 or complex128."""
-    dtype = result_dtype(table, right)
+    dtype = result_dtype(selection, right)
     right = right.astype(dtype, copy=False)
-    estimate = product_ways(table, right.shape[1], adjoint=True)
+    estimate = estimate_product(selection, right.shape[1], adjoint=True)
     try:
         if estimate.way == "boxes" and np.isfinite(right).all():
-            return _transposed_boxes(table, estimate, right)
+            return _multiply_boxes_transposed(selection, estimate, right)
     except NotFinite:
         pass
     if estimate.direct < estimate.blocks:
-        return direct_transposed(table, right)
-    total = np.zeros((table.features, right.shape[1]), dtype)
-    for rows, columns in table.blocks(BLOCK, table.work):
+        return multiply_transposed_directly(selection, right)
+    total = np.zeros((selection.features, right.shape[1]), dtype)
+    for rows, columns in selection.blocks(dtype=selection.work):
         total += columns @ right[rows]
     return total
 
 
-def _transposed_boxes(table: Table, estimate: Estimate, right: Array) -> Array:
-    total = np.zeros((table.features, right.shape[1]), right.dtype)
-    for area, ways in estimate.areas:
-        if table.contiguous is not None:
-            _add_area(total, area, ways, right[area.begin : area.begin + area.n_rows])
+def _multiply_boxes_transposed(selection: Selection, estimate: Estimate, right: Array) -> Array:
+    total = np.zeros((selection.features, right.shape[1]), right.dtype)
+    for rectangle, ways in estimate.rectangles:
+        if selection.span is not None:
+            _add_rectangle(total, selection, rectangle, ways, right[rectangle.rows])
             continue
-        chosen = _chosen(table, area)
-        group = max(1, _GROUP // area.n_rows)
-        for j in range(0, right.shape[1], group):
-            whole = np.zeros((area.n_rows, right[:, j : j + group].shape[1]), right.dtype)
-            np.add.at(whole, _numbers(table, chosen) - area.begin, right[chosen, j : j + group])
-            _add_area(total[:, j : j + group], area, ways, whole)
+        at, numbers = _find_rows(selection, rectangle)
+        for j in _group_columns(selection, rectangle, right.shape[1]):
+            whole = np.zeros((rectangle.n_rows, right[:, j].shape[1]), right.dtype)
+            np.add.at(whole, numbers, right[at, j])
+            _add_rectangle(total[:, j], selection, rectangle, ways, whole)
     return total
 
 
-def _add_area(total: Array, area: Area, ways: tuple[Way, ...], weights: Array) -> None:
-    shaped = weights.reshape(*area.counts, weights.shape[1])
+def _add_rectangle(
+    total: Array, selection: Selection, rectangle: Rectangle, ways: tuple[Way, ...], weights: Array
+) -> None:
+    """Add the transposed rows of a rectangle times ``weights``, ``(n, k)``, to ``total``."""
+    shaped = weights.reshape(*rectangle.counts, weights.shape[1])
     for way in ways:
         if way.name == "fft":
-            total += adjoint(way.box, shaped)
+            total += correlate_transposed(way.box, shaped, selection.limits)
         else:
-            for rows, columns in box_blocks(area, way.box, weights.dtype):
+            nbytes = selection.limits.row_block_bytes
+            for rows, columns in cut_box(way.box, weights.dtype, nbytes):
                 total += columns @ weights[rows]

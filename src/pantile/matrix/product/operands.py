@@ -7,25 +7,34 @@ from typing import Any
 import numpy as np
 
 from ..guard import check_fits
-from ..product.multiply import multiply, multiply_transposed, result_dtype
 from ..selection.indexing import INSTEAD
-from ..selection.selection import Table
+from ..selection.selection import Selection
 from ..selection.stack import Array
+from .multiply import multiply, multiply_transposed, result_dtype
 
-__all__ = ["operand", "times", "transposed_times"]
+__all__ = ["LazyMatrix", "check_operand", "times", "transposed_times"]
 
 
-def times(table: Table, right: Any, said: str = "X @ V") -> Array:
-    """``X @ right``, a vector or a matrix with one row per feature."""
-    array = operand(right, table.features, said, "feature")
-    found = multiply(_guarded(table, array, table.n_rows, said), _as_columns(array))
+class LazyMatrix:
+    """A matrix that is no dense operand, because its elements are not in memory."""
+
+
+def times(selection: Selection, right: Any, expression: str = "X @ V") -> Array:
+    """``X @ right``, a vector or a matrix with one row per feature.
+
+    ``expression`` is what messages call it.
+    """
+    array = check_operand(right, selection.features, expression, "feature")
+    _check_result(selection, array, selection.n_rows, expression)
+    found = multiply(selection, _as_columns(array))
     return found[:, 0] if array.ndim == 1 else found
 
 
-def transposed_times(table: Table, right: Any, said: str = "X.T @ U") -> Array:
+def transposed_times(selection: Selection, right: Any, expression: str = "X.T @ U") -> Array:
     """``X.T @ right``, a vector or a matrix with one row per row of X."""
-    array = operand(right, table.n_rows, said, "row")
-    found = multiply_transposed(_guarded(table, array, table.features, said), _as_columns(array))
+    array = check_operand(right, selection.n_rows, expression, "row")
+    _check_result(selection, array, selection.features, expression)
+    found = multiply_transposed(selection, _as_columns(array))
     return found[:, 0] if array.ndim == 1 else found
 
 
@@ -33,26 +42,27 @@ def _as_columns(array: Array) -> Array:
     return array[:, None] if array.ndim == 1 else array
 
 
-def _guarded(table: Table, array: Array, n: int, said: str) -> Table:
+def _check_result(selection: Selection, array: Array, n: int, expression: str) -> None:
+    """Raise `MemoryError` where a result of ``n`` rows would not fit."""
     columns = 1 if array.ndim == 1 else array.shape[1]
-    check_fits(n * columns * result_dtype(table, array).itemsize, f"the result of {said}", INSTEAD)
-    return table
+    nbytes = n * columns * result_dtype(selection, array).itemsize
+    check_fits(nbytes, f"the result of {expression}", INSTEAD)
 
 
-def operand(value: Any, size: int, said: str, name: str) -> Array:
-    """A dense vector or matrix of numbers with ``size`` rows."""
-    if hasattr(value, "toarray") or getattr(value, "_lazy_patches", False):
+def check_operand(value: Any, size: int, expression: str, name: str) -> Array:
+    """``value`` as a dense vector or matrix of numbers with ``size`` rows, one per ``name``."""
+    if hasattr(value, "toarray") or isinstance(value, LazyMatrix):
         raise TypeError(
-            f"{said} takes a dense vector or matrix, got {type(value).__name__}:"
+            f"{expression} takes a dense vector or matrix, got {type(value).__name__}:"
             " X.T @ X is X.gram(), of a sparse matrix use .toarray()"
         )
     array = np.asarray(value)
     if array.dtype.kind not in "biufc" or array.ndim not in (1, 2):
         raise TypeError(
-            f"{said} takes a vector or matrix of numbers, got shape {array.shape} of {array.dtype}"
+            f"{expression} takes a vector or matrix of numbers, got shape {array.shape} of {array.dtype}"
         )
     if array.shape[0] != size:
         raise ValueError(
-            f"{said}: one row per {name} is needed, {size} of them, got shape {array.shape}"
+            f"{expression}: one row per {name} is needed, {size} of them, got shape {array.shape}"
         )
     return array

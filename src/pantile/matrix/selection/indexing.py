@@ -9,35 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..guard import check_fits
-from ..selection.selection import BLOCK, Table
-from ..selection.stack import Array
+from .selection import Selection
+from .stack import Array
 
-__all__ = ["INSTEAD", "chosen"]
+__all__ = ["INSTEAD", "as_index", "take"]
 
 INSTEAD = (
     "use X @ V, X.gram(), X.blocks(), X.sample(n) or fewer rows, which need no copy of everything,"
     " or X.to_memmap(path), which writes it to disk"
 )
-_COLUMN_ROWS = 1 << 20
+"""What messages recommend instead of an array that does not fit."""
 
 
-def chosen(table: Table, key: Any) -> Table | Array | Any:
-    """The part of a table that ``key`` names: a table for slices of rows, else an array."""
-    rows, columns = _pair(key)
+def take(selection: Selection, key: Any) -> Selection | Array | Any:
+    """What ``key`` names: a selection for slices of rows, else an array."""
+    rows, columns = _split_key(key)
     if isinstance(columns, slice) and columns == slice(None):
-        return _rows(table, rows)
-    features = np.arange(table.features)[columns] if isinstance(columns, slice) else None
+        return _take_rows(selection, rows)
+    features = np.arange(selection.features)[columns] if isinstance(columns, slice) else None
     if features is None:
-        features = as_index(columns, table.features, "feature")
+        features = as_index(columns, selection.features, "feature")
     if isinstance(rows, slice):
-        return _columns(table[rows], features)
-    at = as_index(rows, table.n_rows, "row")
+        return _take_features(selection[rows], features)
+    at = as_index(rows, selection.n_rows, "row")
     if isinstance(columns, slice):
-        return _orthogonal(table, at, features)
-    return _points(table, at, features)
+        return _take_product(selection, at, features)
+    return _take_elements(selection, at, features)
 
 
-def _pair(key: Any) -> tuple[Any, Any]:
+def _split_key(key: Any) -> tuple[Any, Any]:
+    """What ``key`` says of rows, and of features."""
     items = key if isinstance(key, tuple) else (key,)
     items = tuple(slice(None) if item is Ellipsis else item for item in items)
     if len(items) > 2 or any(item is None for item in items):
@@ -47,11 +48,13 @@ def _pair(key: Any) -> tuple[Any, Any]:
     return items[0] if items else slice(None), items[1] if len(items) > 1 else slice(None)
 
 
-def _rows(table: Table, rows: Any) -> Table | Array:
+def _take_rows(selection: Selection, rows: Any) -> Selection | Array:
     if isinstance(rows, slice):
-        return table[rows]
-    at = as_index(rows, table.n_rows, "row")
-    return table.row(int(at)) if at.ndim == 0 else _orthogonal(table, at, slice(None))
+        return selection[rows]
+    at = as_index(rows, selection.n_rows, "row")
+    return (
+        selection.take_row(int(at)) if at.ndim == 0 else _take_product(selection, at, slice(None))
+    )
 
 
 def as_index(value: Any, size: int, name: str) -> NDArray[np.int64]:
@@ -74,59 +77,64 @@ def as_index(value: Any, size: int, name: str) -> NDArray[np.int64]:
     return np.where(index < 0, index + size, index)
 
 
-def _orthogonal(table: Table, at: NDArray[np.int64], features: Any) -> Array:
-    """All chosen features of all chosen rows, of the shape of both indices."""
+def _take_product(selection: Selection, at: NDArray[np.int64], features: Any) -> Array:
+    """Each chosen feature of each chosen row: the shape of ``at``, then that of ``features``."""
     whole = isinstance(features, slice)
-    shape = (*at.shape, table.features) if whole else (*at.shape, *np.shape(features))
-    nbytes = int(np.prod(shape, dtype=object)) * table.dtype.itemsize
+    shape = (*at.shape, selection.features) if whole else (*at.shape, *np.shape(features))
+    nbytes = int(np.prod(shape, dtype=object)) * selection.dtype.itemsize
     check_fits(nbytes, f"{at.size} rows", INSTEAD)
     if whole:
-        return table.taken(at.ravel()).reshape(shape)
-    out = np.empty((at.size, features.size), table.dtype)
-    for begin, end in _steps(at.size, table):
-        out[begin:end] = table.taken(at.ravel()[begin:end])[:, features.ravel()]
+        return selection.take(at.ravel()).reshape(shape)
+    out = np.empty((at.size, features.size), selection.dtype)
+    for begin, end in _split(at.size, selection):
+        out[begin:end] = selection.take(at.ravel()[begin:end])[:, features.ravel()]
     return out.reshape(shape)
 
 
-def _steps(n: int, table: Table) -> list[tuple[int, int]]:
-    size = max(1, BLOCK // (16 * table.features))
+def _split(n: int, selection: Selection) -> list[tuple[int, int]]:
+    """Ranges of ``n`` rows whose elements take no more than a block each."""
+    size = max(1, selection.limits.row_block_bytes // (16 * selection.features))
     return [(begin, min(begin + size, n)) for begin in range(0, n, size)]
 
 
-def _points(table: Table, rows: NDArray[np.int64], features: NDArray[np.int64]) -> Array | Any:
-    """One element for each pair of the two indices, broadcast as NumPy does."""
+def _take_elements(
+    selection: Selection, rows: NDArray[np.int64], features: NDArray[np.int64]
+) -> Array | Any:
+    """One element for each pair of row and feature, the two indices broadcast as in NumPy."""
     if (
         rows.ndim == 2
         and rows.shape[1] == 1
         and features.ndim in (1, 2)
         and features.size == features.shape[-1]
     ):
-        return _orthogonal(table, rows[:, 0], features.ravel())
+        return _take_product(selection, rows[:, 0], features.ravel())
     at, which = np.broadcast_arrays(rows, features)
-    out = np.empty(at.size, table.dtype)
-    for begin, end in _steps(at.size, table):
-        taken = table.taken(at.ravel()[begin:end])
+    out = np.empty(at.size, selection.dtype)
+    for begin, end in _split(at.size, selection):
+        taken = selection.take(at.ravel()[begin:end])
         out[begin:end] = taken[np.arange(end - begin), which.ravel()[begin:end]]
     return out.reshape(at.shape)[()]
 
 
-def _columns(table: Table, features: NDArray[np.int64]) -> Array:
+def _take_features(selection: Selection, features: NDArray[np.int64]) -> Array:
     """Chosen features of all rows: ``n_rows x len(features)`` and nothing more."""
     flat = features.ravel()
-    nbytes = table.n_rows * flat.size * table.dtype.itemsize
-    check_fits(nbytes, f"{flat.size} features of {table.n_rows} rows", INSTEAD)
-    out = np.empty((flat.size, table.n_rows), table.dtype)
-    if table.plain:
+    nbytes = selection.n_rows * flat.size * selection.dtype.itemsize
+    check_fits(nbytes, f"{flat.size} features of {selection.n_rows} rows", INSTEAD)
+    out = np.empty((flat.size, selection.n_rows), selection.dtype)
+    if selection.plain:
         for line, feature in zip(out, flat.tolist(), strict=True):
-            _fill_column(table, feature, line)
+            _fill_feature(selection, feature, line)
     else:
-        for rows, columns in table.blocks():
+        for rows, columns in selection.blocks():
             out[:, rows] = columns[flat]
-    return out.T.reshape(table.n_rows, *features.shape)
+    return out.T.reshape(selection.n_rows, *features.shape)
 
 
-def _fill_column(table: Table, feature: int, line: Array) -> None:
-    column = table.stack.column(operator.index(feature))
-    for begin in range(0, table.n_rows, _COLUMN_ROWS):
-        end = min(begin + _COLUMN_ROWS, table.n_rows)
-        column.cut(table.numbered(begin, end), line[None, begin:end])
+def _fill_feature(selection: Selection, feature: int, line: Array) -> None:
+    """Write one feature of all rows into ``line``."""
+    column = selection.stack.pick_feature(operator.index(feature))
+    size = selection.limits.numbered_rows
+    for begin in range(0, selection.n_rows, size):
+        end = min(begin + size, selection.n_rows)
+        column.cut(selection.row_numbers(begin, end), line[None, begin:end])

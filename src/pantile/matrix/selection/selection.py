@@ -1,4 +1,4 @@
-"""The rows a matrix shows, and blocks of them in memory."""
+"""The rows that a matrix shows, and blocks of them in memory."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..selection.stack import Array, Rows, Stack, as_rows
+from ...geometry.limits import LIMITS, Limits
+from .rectangles import Rectangle, rectangles_of_rows
+from .stack import Array, Stack
+from .standardise import standardise
 
-__all__ = ["BLOCK", "Table", "column_norms", "conjugate", "standardise"]
+__all__ = ["Rows", "Selection"]
 
-BLOCK = 16_000_000
-"""Bytes of a block, by default: it stays in cache, and BLAS is at full speed."""
+Rows = range | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows of a stack of parts, each less its mean and over its norm where asked."""
+class Selection:
+    """Rows of a stack of images, in this order; each less its mean and over its norm where asked.
+
+    ``rows`` are their numbers in the stack. ``limits`` are the sizes that all work on them keeps to.
+    """
 
     stack: Stack
     rows: Rows
     center: bool = False
     scale: bool = False
+    limits: Limits = LIMITS
 
     @property
     def n_rows(self) -> int:
@@ -36,8 +42,14 @@ class Table:
         return self.stack.features
 
     @property
+    def channel(self) -> int | None:
+        """Which axis of a patch is the channel axis; None where there is none."""
+        frame = self.stack.images[0].frame
+        return None if frame.channel is None else frame.channel - frame.n_batch
+
+    @property
     def plain(self) -> bool:
-        """Whether rows are patches as they are."""
+        """Whether rows are patches as they are, neither centred nor scaled."""
         return not (self.center or self.scale)
 
     @cached_property
@@ -47,69 +59,81 @@ class Table:
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of elements: the image's, but float64 for integers with their mean or norm taken out."""
+        """The dtype of elements: the image's, but float64 for integers that are centred or scaled."""
         return self.stack.dtype if self.plain or self.stack.dtype.kind in "fc" else self.work
 
     @property
-    def contiguous(self) -> tuple[int, int] | None:
-        """First row and end where the rows follow each other without a gap."""
+    def span(self) -> tuple[int, int] | None:
+        """First row and end where the rows follow each other without a gap, else None."""
         if isinstance(self.rows, range) and len(self.rows) and self.rows.step == 1:
             return self.rows.start, self.rows.stop
         return None
 
-    def __getitem__(self, part: slice) -> Table:
+    @cached_property
+    def rectangles(self) -> list[Rectangle]:
+        """Rectangles of patches whose rows, one after the other, are these; none where there are gaps.
+
+        Of rows with gaps, `find_rectangles` in `masks` gives rectangles and the rows that are left.
+        """
+        return [] if self.span is None else rectangles_of_rows(self.stack, *self.span)
+
+    def __getitem__(self, part: slice) -> Selection:
         return replace(self, rows=self.rows[part])
 
-    def numbered(self, begin: int, end: int) -> NDArray[np.int64]:
-        """Rows ``begin`` to ``end`` as numbers in the stack."""
-        return as_rows(self.rows, begin, end)
+    def row_numbers(self, begin: int, end: int) -> NDArray[np.int64]:
+        """The numbers in the stack of rows ``begin`` to ``end``."""
+        chosen = self.rows[begin:end]
+        if isinstance(chosen, range):
+            return np.arange(chosen.start, chosen.stop, chosen.step, dtype=np.int64)
+        return chosen.astype(np.int64, copy=False)
 
-    def row(self, at: int) -> Array:
+    def take_row(self, at: int) -> Array:
         """One row, ``(features,)``, a new array."""
-        column = self.stack.row(int(self.rows[at]))[:, None]
-        return np.ascontiguousarray(self.shown(column)[:, 0])
+        column = self.stack.cut_row(int(self.rows[at]))[:, None]
+        return np.ascontiguousarray(self._standardise(column)[:, 0])
 
-    def taken(self, at: NDArray[np.int64]) -> Array:
+    def take(self, at: NDArray[np.int64]) -> Array:
         """Chosen rows, a new array ``(len(at), features)``."""
-        rows = (
-            np.asarray(self.rows[at]) if isinstance(self.rows, np.ndarray) else self._in_range(at)
-        )
+        rows = self.rows
+        numbers = rows.start + at * rows.step if isinstance(rows, range) else np.asarray(rows[at])
         columns = np.empty((len(at), self.features), self.stack.dtype).T
-        self.stack.cut(rows.astype(np.int64, copy=False), columns)
-        return self.shown(columns).T
+        self.stack.cut(numbers.astype(np.int64, copy=False), columns)
+        return self._standardise(columns).T
 
-    def _in_range(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
-        assert isinstance(self.rows, range)
-        return self.rows.start + at * self.rows.step
-
-    def shown(self, columns: Array) -> Array:
-        """Cut patches (as columns) as the matrix shows them."""
+    def _standardise(self, columns: Array) -> Array:
+        """Patches (as columns) as the matrix shows them."""
         if self.plain:
             return columns
         working = columns.astype(self.work)
         standardise(working, self.center, self.scale)
         return working.astype(self.dtype, copy=False)
 
-    def blocks(self, nbytes: int = BLOCK, dtype: Any = None) -> Iterator[tuple[slice, Array]]:
-        """Consecutive rows as ``(features, n)``, in buffers that are used again."""
+    def blocks(self, nbytes: int | None = None, dtype: Any = None) -> Iterator[tuple[slice, Array]]:
+        """Consecutive rows as ``(rows, columns)``, ``columns`` of shape ``(features, n)``.
+
+        The buffers are used again: copy what you keep. A block takes at most about ``nbytes`` bytes,
+        by default ``limits.row_block_bytes``.
+        """
+        nbytes = self.limits.row_block_bytes if nbytes is None else int(nbytes)
         wanted = np.dtype(self.dtype if dtype is None else dtype)
         width = max(self.stack.dtype.itemsize, wanted.itemsize)
-        size = min(max(1, int(nbytes) // (width * self.features)), max(1, self.n_rows))
+        size = min(max(1, nbytes // (width * self.features)), max(1, self.n_rows))
         raw = np.empty(size * self.features, self.stack.dtype)
-        direct = self.plain and wanted == raw.dtype
-        buffers = {d: np.empty(0 if direct else raw.size, d) for d in {self.work, wanted}}
+        as_cut = self.plain and wanted == raw.dtype
+        buffers = {d: np.empty(0 if as_cut else raw.size, d) for d in {self.work, wanted}}
         for begin in range(0, self.n_rows, size):
             end = min(begin + size, self.n_rows)
             shape, n = (self.features, end - begin), (end - begin) * self.features
             block = raw[:n].reshape(shape)
-            self.stack.cut(self.numbered(begin, end), block)
-            if not direct:
-                block = self._converted(
+            self.stack.cut(self.row_numbers(begin, end), block)
+            if not as_cut:
+                block = self._convert(
                     block, {d: b[:n].reshape(shape) for d, b in buffers.items()}, wanted
                 )
             yield slice(begin, end), block
 
-    def _converted(self, block: Array, buffers: dict[Any, Array], wanted: Any) -> Array:
+    def _convert(self, block: Array, buffers: dict[Any, Array], wanted: Any) -> Array:
+        """The block as ``wanted``, centred and scaled where asked, in one of the buffers."""
         if self.plain:
             np.copyto(buffers[wanted], block, casting="unsafe")
             return buffers[wanted]
@@ -119,30 +143,3 @@ class Table:
         if wanted != self.work:
             np.copyto(buffers[wanted], working, casting="unsafe")
         return buffers[wanted]
-
-
-def standardise(columns: Array, center: bool, scale: bool) -> None:
-    """Take the mean out of each column, and divide it by its norm; columns of norm 0 stay 0."""
-    if center:
-        columns -= columns[0].copy()  # so that equal elements become 0 exactly
-        columns -= columns.mean(axis=0)
-    if scale:
-        norms = column_norms(columns)
-        columns /= np.where(norms > 0, norms, 1)
-
-
-def conjugate(array: Array) -> Array:
-    """The conjugate; of real arrays the array itself, which lets BLAS see that ``A @ A.T`` is symmetric."""
-    return np.conj(array) if array.dtype.kind == "c" else array
-
-
-def column_norms(columns: Array) -> NDArray[np.float64]:
-    """Euclidean norm of each column, without an array of their squares."""
-    if columns.dtype.kind == "c":
-        return np.sqrt(_sums_of_squares(columns.real) + _sums_of_squares(columns.imag))
-    return np.sqrt(_sums_of_squares(columns))
-
-
-def _sums_of_squares(columns: Array) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.einsum("ij,ij->j", columns, columns)
-    return found

@@ -9,90 +9,96 @@ from typing import Any
 import numpy as np
 
 from ...geometry import AxisGrid
+from ...geometry.limits import Limits
 from ...geometry.tiles import Bounds
-from ..boxes.boxes import Area, areas_of
-from ..selection.selection import BLOCK, Table
+from ..selection.rectangles import Rectangle
+from ..selection.selection import Selection
 from ..selection.stack import Array
 
-__all__ = ["area_sums", "column_sums", "row_squares", "shift_of"]
+__all__ = ["compute_shift", "sum_columns", "sum_rectangles", "sum_row_squares"]
 
 
-def shift_of(table: Table) -> tuple[Any, Array]:
-    """A constant near the image's mean, one per channel, to take out before squaring.
+def compute_shift(selection: Selection) -> tuple[Any, Array]:
+    """A constant near the images' mean, one per channel, to take out before squaring.
 
-    Returns it as something that broadcasts against canonical blocks, and as one number per feature.
-    0 where rows are centred or scaled, or the image holds NaN or infinity. Whole numbers for
-    integers, so that nothing is rounded.
+    It is returned in two forms: broadcastable against blocks of an image, and as one number per
+    feature. It is 0 where rows are centred or scaled, or an image holds NaN or infinity, and a whole
+    number for integers, so that nothing is rounded.
     """
-    frame = table.stack.parts[0].frame
+    frame = selection.stack.images[0].frame
     shape = [1] * len(frame.axes)
     if frame.channel is not None:
         shape[frame.channel] = frame.axes[frame.channel].size
-    total: Array = np.zeros(shape, table.work)
-    for part in table.stack.parts if table.plain else ():
-        others = tuple(k for k in range(len(shape)) if k != part.frame.channel)
-        total += part.image.sum(axis=others, dtype=table.work, keepdims=True)
-    size = sum(part.image.size for part in table.stack.parts) / math.prod(shape)
-    shift = np.rint(total / size) if table.stack.dtype.kind in "biu" else total / size
+    total: Array = np.zeros(shape, selection.work)
+    for image in selection.stack.images if selection.plain else ():
+        others = tuple(k for k in range(len(shape)) if k != image.frame.channel)
+        total += image.values.sum(axis=others, dtype=selection.work, keepdims=True)
+    size = sum(image.values.size for image in selection.stack.images) / math.prod(shape)
+    shift = np.rint(total / size) if selection.stack.dtype.kind in "biu" else total / size
     if not np.isfinite(shift).all():
         shift = np.zeros_like(total)
     return shift, np.broadcast_to(shift, frame.patch).ravel()
 
 
-def column_sums(table: Table, shift: Any, squares: bool = False) -> tuple[Array, Array]:
-    """Sums of ``y`` and of ``|y|**2`` over all rows, per feature, for ``y = x - shift``.
+def sum_columns(selection: Selection, shift: Any, squares: bool = False) -> tuple[Array, Array]:
+    """Sums of ``y`` and (if asked for) of ``|y|**2`` over all rows, per feature, for ``y = x - shift``.
 
-    Where the selection has gaps, or rows are centred or scaled, it is streamed.
+    Where the selection has gaps, or rows are centred or scaled, rows are cut, a block at a time.
     """
-    areas = areas_of(table) if table.plain else []
-    return area_sums(areas, shift, table.work, squares) if areas else _streamed(table, shift)
+    rectangles = selection.rectangles if selection.plain else []
+    if not rectangles:
+        return _sum_blocks(selection, shift)
+    return sum_rectangles(rectangles, shift, selection.work, selection.limits, squares)
 
 
-def area_sums(
-    areas: list[Area], shift: Any, dtype: Any, squares: bool = False
+def sum_rectangles(
+    rectangles: list[Rectangle], shift: Any, dtype: Any, limits: Limits, squares: bool = False
 ) -> tuple[Array, Array]:
-    """The same over the rows of some areas."""
-    found = [_area_sums(area, shift, dtype, squares) for area in areas]
+    """The same over the rows of some rectangles."""
+    found = [_sum_rectangle(each, shift, dtype, limits, squares) for each in rectangles]
     return np.sum([s for s, _ in found], axis=0), np.sum([q for _, q in found], axis=0)
 
 
-def _streamed(table: Table, shift: Any) -> tuple[Array, Array]:
-    features = np.broadcast_to(shift, table.stack.parts[0].frame.patch).reshape(-1, 1)
-    total = np.zeros(table.features, table.work)
-    squares = np.zeros(table.features)
-    for _, columns in table.blocks(BLOCK, table.work):
+def _sum_blocks(selection: Selection, shift: Any) -> tuple[Array, Array]:
+    features = np.broadcast_to(shift, selection.stack.images[0].frame.patch).reshape(-1, 1)
+    total = np.zeros(selection.features, selection.work)
+    squares = np.zeros(selection.features)
+    for _, columns in selection.blocks(dtype=selection.work):
         columns -= features
         total += columns.sum(axis=1)
         squares += np.einsum("ij,ij->i", columns, columns.conj()).real
     return total, squares
 
 
-def _area_sums(area: Area, shift: Any, dtype: Any, squares: bool) -> tuple[Array, Array]:
-    """Sums of an area as products with one matrix per axis, bands of the image at a time."""
-    axes = area.part.frame.axes
-    weights = [_touched(axis, *r) for axis, r in zip(axes, area.ranges, strict=True)]
+def _sum_rectangle(
+    rectangle: Rectangle, shift: Any, dtype: Any, limits: Limits, squares: bool
+) -> tuple[Array, Array]:
+    """Sums of a rectangle as products with one matrix per axis, a band of the image at a time."""
+    axes = rectangle.image.frame.axes
+    weights = [_count_hits(axis, *r) for axis, r in zip(axes, rectangle.ranges, strict=True)]
     total = np.zeros([axis.patch for axis in axes], dtype)
     square = np.zeros(total.shape)
-    for k, bounds in _bands(axes, area.ranges):
-        values = np.subtract(area.part.read(bounds), shift, dtype=dtype)
-        first = axes[k].start(area.ranges[k][0])
+    for k, bounds in _split_bands(axes, rectangle.ranges, limits.row_block_bytes):
+        values = np.subtract(rectangle.image.read(bounds), shift, dtype=dtype)
+        first = axes[k].start(rectangle.ranges[k][0])
         here = list(weights)
         here[k] = weights[k][:, bounds[k][0] - first : bounds[k][1] - first]
-        total += _contracted(values, here)
+        total += _contract(values, here)
         if squares:
-            square += _contracted((values * values.conj()).real, here)
+            square += _contract((values * values.conj()).real, here)
     return total.ravel(), square.ravel()
 
 
-def _contracted(values: Array, weights: list[Array]) -> Array:
+def _contract(values: Array, weights: list[Array]) -> Array:
+    """``values`` multiplied along each axis with its matrix of weights."""
     values = values @ weights[-1].T
     for k, matrix in reversed(list(enumerate(weights[:-1]))):
         values = np.moveaxis(np.tensordot(matrix, values, (1, k)), 0, k)
     return values
 
 
-def _touched(axis: AxisGrid, begin: int, end: int) -> Array:
-    """How often sample ``a`` of a patch falls on each element, ``(patch, span)``."""
+def _count_hits(axis: AxisGrid, begin: int, end: int) -> Array:
+    """How often sample ``a`` of a patch lies on each element, ``(patch, span)``."""
     starts = axis.starts(begin, end) - axis.start(begin)
     counts = np.zeros((axis.patch, int(starts[-1]) + axis.extent))
     for a in range(axis.patch):
@@ -100,63 +106,73 @@ def _touched(axis: AxisGrid, begin: int, end: int) -> Array:
     return counts
 
 
-def _bands(axes: tuple[AxisGrid, ...], ranges: Bounds) -> Iterator[tuple[int, Bounds]]:
-    """The elements of an area in bands across its longest axis."""
-    spans = [
-        (a.start(b), a.start(e - 1) + a.extent) for a, (b, e) in zip(axes, ranges, strict=True)
-    ]
+def _span(axes: tuple[AxisGrid, ...], ranges: Bounds) -> Bounds:
+    """The elements that patches ``ranges`` reach over."""
+    rows = zip(axes, ranges, strict=True)
+    return tuple((axis.start(b), axis.start(e - 1) + axis.extent) for axis, (b, e) in rows)
+
+
+def _split_bands(
+    axes: tuple[AxisGrid, ...], ranges: Bounds, nbytes: int
+) -> Iterator[tuple[int, Bounds]]:
+    """The elements of a rectangle in bands across its longest axis: which axis, and the bounds."""
+    spans = _span(axes, ranges)
     sizes = [end - begin for begin, end in spans]
     k = int(np.argmax(sizes))
-    thick = max(1, BLOCK // (8 * math.prod(sizes) // sizes[k]))
+    thick = max(1, nbytes // (8 * math.prod(sizes) // sizes[k]))
     for begin in range(*spans[k], thick):
         yield k, (*spans[:k], (begin, min(begin + thick, spans[k][1])), *spans[k + 1 :])
 
 
-def row_squares(table: Table, shift: Any = 0) -> Array | None:
-    """Sum of ``|x - shift|**2`` of each row, None where the selection has gaps.
+def sum_row_squares(selection: Selection, shift: Any = 0) -> Array | None:
+    """Sum of ``|x - shift|**2`` of each row; None where the selection has gaps.
 
-    Windows one axis after the other; ``shift`` is as `shift_of` gives it first.
+    Sums of windows, one axis after the other. ``shift`` is what `compute_shift` gives first.
     """
-    areas = areas_of(table) if table.plain else []
-    if not areas:
+    rectangles = selection.rectangles if selection.plain else []
+    if not rectangles:
         return None
-    out = np.empty(table.n_rows)
-    for area in areas:
-        target = out[area.begin : area.begin + area.n_rows].reshape(area.counts)
-        longest = int(np.argmax(area.counts))
-        halo = math.prod(
-            a.longest_gap * n + a.extent
-            for a, n in zip(area.part.frame.axes, area.counts, strict=True)
-        )
-        thick = max(1, 4 * BLOCK // 8 * area.counts[longest] // halo)
-        for begin in range(0, area.counts[longest], thick):
-            part = slice(begin, begin + thick)
-            ranges = list(area.ranges)
-            origin = ranges[longest][0]
-            ranges[longest] = (origin + begin, min(origin + begin + thick, ranges[longest][1]))
-            target[(*[slice(None)] * longest, part)] = _windows(area, tuple(ranges), shift)
+    out = np.empty(selection.n_rows)
+    for rectangle in rectangles:
+        target = out[rectangle.rows].reshape(rectangle.counts)
+        longest = int(np.argmax(rectangle.counts))
+        for part, ranges in _split_ranges(rectangle, longest, selection.limits.row_block_bytes):
+            target[(*[slice(None)] * longest, part)] = _sum_windows(rectangle, ranges, shift)
     return out
 
 
-def _windows(area: Area, ranges: Bounds, shift: Any) -> Array:
-    axes = area.part.frame.axes
-    bounds = tuple(
-        (a.start(b), a.start(e - 1) + a.extent) for a, (b, e) in zip(axes, ranges, strict=True)
-    )
-    values = area.part.read(bounds)
+def _split_ranges(
+    rectangle: Rectangle, longest: int, nbytes: int
+) -> Iterator[tuple[slice, Bounds]]:
+    """Some patches along the longest axis at a time: which of them, and their ranges on all axes."""
+    rows = zip(rectangle.image.frame.axes, rectangle.counts, strict=True)
+    reach = math.prod(axis.longest_gap * n + axis.extent for axis, n in rows)
+    count = rectangle.counts[longest]
+    thick = max(1, 4 * nbytes // 8 * count // reach)
+    for begin in range(0, count, thick):
+        ranges = list(rectangle.ranges)
+        origin = ranges[longest][0]
+        ranges[longest] = (origin + begin, min(origin + begin + thick, ranges[longest][1]))
+        yield slice(begin, begin + thick), tuple(ranges)
+
+
+def _sum_windows(rectangle: Rectangle, ranges: Bounds, shift: Any) -> Array:
+    """Sum of ``|x - shift|**2`` of each patch of ``ranges``."""
+    axes = rectangle.image.frame.axes
+    values = rectangle.image.read(_span(axes, ranges))
     values = np.subtract(values, shift, dtype=np.result_type(values.dtype, np.float64))
     sums: Array = np.square(values.real)
     if values.dtype.kind == "c":
         sums += np.square(values.imag)
     for k, (axis, (begin, end)) in enumerate(zip(axes, ranges, strict=True)):
         starts = axis.starts(begin, end) - axis.start(begin)
-        sums = _moving_sum(sums, axis.patch, axis.dilation, k)
+        sums = _sum_moving(sums, axis.patch, axis.dilation, k)
         if len(starts) < sums.shape[k]:
             sums = sums.take(starts, axis=k)
     return sums
 
 
-def _moving_sum(values: Array, patch: int, dilation: int, axis: int) -> Array:
+def _sum_moving(values: Array, patch: int, dilation: int, axis: int) -> Array:
     """Sums of ``patch`` elements, by sums of 1, 2, 4, ... of them: no difference, so no cancellation."""
     n = values.shape[axis] - (patch - 1) * dilation
     before = (slice(None),) * axis

@@ -6,10 +6,13 @@ import contextlib
 import importlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-__all__ = ["WAYS", "computed_by", "tiles_of"]
+from pantile.geometry.limits import LIMITS, Costs, Limits
+
+__all__ = ["WAYS", "limits_for", "tiles_of"]
 
 # what keeps small arrays in one tile, one block, one thread: elements, bytes, batches
 _SIZES = {
@@ -21,12 +24,11 @@ _SIZES = {
 }
 
 # estimates of cost that leave one way of computing a product; "direct" cuts nothing and needs no FFT
-NEVER = {"_phases": lambda box: math.inf}  # noqa: ARG005
-WAYS: Mapping[str, Mapping[str, Any]] = {
-    "chosen": {},
-    "blocks": {"FFT": 1e9, "PASS": 1e9, "DOT": 1e9, **NEVER},
-    "boxes": {"CUT": 1e9, "DOT": 1e9, "CALL": 0.0, **NEVER},
-    "direct": {"CUT": 1e9, "FFT": 1e9, "PASS": 1e9, "CALL": 0.0},
+WAYS: Mapping[str, Costs] = {
+    "chosen": Costs(),
+    "blocks": Costs(fft=1e9, spectrum=1e9, dot=1e9, multiply_phases=math.inf),
+    "boxes": Costs(cut=1e9, dot=1e9, call=0.0, multiply_phases=math.inf),
+    "direct": Costs(cut=1e9, fft=1e9, spectrum=1e9, call=0.0),
 }
 
 
@@ -39,17 +41,17 @@ def tiles_of(elements: int | None) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def computed_by(way: str, points: int | None = None) -> Iterator[None]:
-    """Let `PatchMatrix` compute in one of `WAYS`, with FFTs of at most about so many ``points``, in small pieces."""
-    with contextlib.ExitStack() as stack:
-        if WAYS[way]:
-            _change(stack, "pantile.matrix.estimate", WAYS[way])
-        if points:
-            _change(stack, "pantile.matrix.boxes.fourier", {"MOST_POINTS": points})
-            _change(stack, "pantile.matrix.gram.lags", {"_FACE_BYTES": 200})
-            _change(stack, "pantile.matrix.product.direct", {"_ROWS": 5, "_LEAF": 1})
-        yield
+def limits_for(way: str, points: int | None = None) -> Limits:
+    """Limits with which `PatchMatrix` computes in one of `WAYS`.
+
+    With ``points`` it works in small pieces, and FFTs have at most about so many points.
+    """
+    found = replace(LIMITS, costs=WAYS[way])
+    if not points:
+        return found
+    return replace(
+        found, fft_points=points, face_bytes=200, numbered_rows=5, product_leaf_elements=1
+    )
 
 
 def _change(stack: contextlib.ExitStack, name: str, values: Mapping[str, Any]) -> None:
