@@ -91,7 +91,7 @@ def test_residuals_are_the_derivatives_of_the_loss(n):
         return each * own
 
     found = scores.copy()
-    total = logloss.residuals(found, codes, weights)
+    total = logloss.replace_by_residuals(found, codes, weights)
     assert total == pytest.approx(loss(scores).sum(), rel=1e-12)
     for column in range(scores.shape[1]):
         step = np.zeros_like(scores)
@@ -102,7 +102,7 @@ def test_residuals_are_the_derivatives_of_the_loss(n):
 
 def test_losses_of_extreme_scores():
     scores = np.array([[1e4], [-1e4], [1e4], [-40.0], [0.0]])
-    loss = logloss.residuals(scores, np.array([1, 0, 0, 0, -1], np.int8), np.ones(2))
+    loss = logloss.replace_by_residuals(scores, np.array([1, 0, 0, 0, -1], np.int8), np.ones(2))
     assert loss == pytest.approx(1e4 + np.exp(-40), rel=1e-15)
     np.testing.assert_allclose(scores[:, 0], [0, 0, 1, np.exp(-40), 0], rtol=1e-12)
 

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 import pantile as pt
 from pantile.geometry.limits import Costs, Limits
 from pantile.learn import PatchLDA, PatchPCA, PatchRidge
-from pantile.learn.labels import class_codes
+from pantile.learn.labels import encode_classes
 from pantile.learn.rows import Rows
 
 DTYPES = ["u1", "u2", "f4", "f8"]
@@ -349,7 +349,7 @@ def test_lda_of_features_that_never_vary():
 
 def test_codes_of_many_classes():
     labels = np.arange(1000).reshape(10, 100)[::-1] % 301
-    classes, (codes,) = class_codes([labels])
+    classes, (codes,) = encode_classes([labels])
     np.testing.assert_array_equal(classes[codes], labels)
 
 

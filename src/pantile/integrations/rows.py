@@ -15,7 +15,7 @@ from ..matrix import PatchMatrix
 from ..matrix.rowwise import apply_rows
 from ..matrix.selection.stack import list_images
 
-__all__ = ["checked_rows", "labelled_rows", "predict_rows"]
+__all__ = ["check_rows", "labelled_rows", "predict_rows"]
 
 Array = NDArray[Any]
 
@@ -61,7 +61,7 @@ def labelled_rows(
     (array([7, 8, 9]), array([ 0.,  1.,  2.,  5.,  6.,  7., 10., 11., 12.]))
     """
     many = list_images(image) is not None
-    images, given = _arrays(image, many), _arrays(labels, many)
+    images, given = _as_arrays(image, many), _as_arrays(labels, many)
     if not isinstance(grid, PatchGrid | list | tuple):
         raise TypeError(f"grid must be a PatchGrid, or a list of one for each image, got {grid!r}")
     grids = [grid] * len(images) if isinstance(grid, PatchGrid) else list(grid)
@@ -70,7 +70,7 @@ def labelled_rows(
             f"{len(images)} images, {len(given)} labels and {len(grids)} grids: give one of each per image"
         )
     triples = zip(images, given, grids, strict=True)
-    centred = [_centred(i, each, g, channel_axis) for i, each, g in triples]
+    centred = [_sample_centers(i, each, g, channel_axis) for i, each, g in triples]
     masks = [(each != unlabelled) & (each == each) for each in centred]
     if not any(mask.any() for mask in masks):
         raise ValueError(f"labels: every pixel is unlabelled ({unlabelled!r}): label some")
@@ -78,11 +78,13 @@ def labelled_rows(
     return matrix, np.concatenate([y[mask] for y, mask in zip(centred, masks, strict=True)])
 
 
-def _arrays(given: Any, many: bool) -> list[Array]:
+def _as_arrays(given: Any, many: bool) -> list[Array]:
     return [np.asarray(each) for each in (given if many else [given])]
 
 
-def _centred(image: Array, labels: Array, grid: PatchGrid, channel_axis: int | None) -> Array:
+def _sample_centers(
+    image: Array, labels: Array, grid: PatchGrid, channel_axis: int | None
+) -> Array:
     """Labels at the patch centres, ``(*batch, *counts)``."""
     shape = list(image.shape)
     if channel_axis is not None:
@@ -119,7 +121,7 @@ def predict_rows(
     return apply_rows(predict, matrix, nbytes=nbytes, dtype=np.float32)
 
 
-def checked_rows(matrix: Any, **values: Any) -> dict[str, Array]:
+def check_rows(matrix: Any, **values: Any) -> dict[str, Array]:
     """Arrays with one entry per row, as asked; None is left out."""
     if not isinstance(matrix, PatchMatrix):
         raise TypeError(

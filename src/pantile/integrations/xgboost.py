@@ -9,7 +9,7 @@ import numpy as np
 
 from ..geometry.limits import LIMITS
 from ..matrix import PatchMatrix
-from .rows import checked_rows
+from .rows import check_rows
 
 try:
     import xgboost
@@ -68,7 +68,7 @@ class PatchDataIter(xgboost.DataIter):  # type: ignore[misc]
         **fields: Any,
     ) -> None:
         super().__init__(cache_prefix=cache_prefix, release_data=True)
-        self._fields = checked_rows(matrix, label=label, weight=weight, **fields)
+        self._fields = check_rows(matrix, label=label, weight=weight, **fields)
         self._matrix = matrix
         self._size = max(1, int(nbytes) // (4 * matrix.shape[1]))
         self._at = 0

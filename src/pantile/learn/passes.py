@@ -13,10 +13,17 @@ from ..kernels.parallel import each_in_parallel
 from ..matrix import PatchMatrix
 from ..matrix.estimate import estimate_product
 from ..matrix.guard import free_bytes
-from .base import row_slabs
-from .rows import chosen_rows
+from .base import iterate_slabs
+from .rows import select_rows
 
-__all__ = ["GATHERED", "Chosen", "cutting_is_cheaper", "in_chunks", "labelled_rows", "pieces"]
+__all__ = [
+    "GATHERED",
+    "LabelledRows",
+    "cutting_is_cheaper",
+    "prepare_labelled",
+    "split_pieces",
+    "sum_in_chunks",
+]
 
 Array = NDArray[Any]
 
@@ -30,7 +37,7 @@ _TASK = 1 << 17  # rows for one thread
 
 
 @dataclass(frozen=True)
-class Chosen:
+class LabelledRows:
     """Rows of a matrix that take part, with their codes; -1 takes part in nothing.
 
     ``matrix`` is lazy, or the rows themselves as float64.
@@ -43,7 +50,7 @@ class Chosen:
     def pieces(self, columns: int) -> Iterator[tuple[slice, Any]]:
         """Consecutive rows, and what to multiply for them."""
         if isinstance(self.matrix, PatchMatrix):
-            yield from pieces(self.matrix, columns, self.cut)
+            yield from split_pieces(self.matrix, columns, self.cut)
             return
         size = max(1, (GATHERED >> 3) // (8 * columns))
         for begin in range(0, len(self.matrix), size):
@@ -51,28 +58,28 @@ class Chosen:
             yield rows, self.matrix[rows]
 
 
-def pieces(matrix: PatchMatrix, columns: int, cut: bool) -> Iterator[tuple[slice, Any]]:
+def split_pieces(matrix: PatchMatrix, columns: int, cut: bool) -> Iterator[tuple[slice, Any]]:
     """Consecutive rows as float64 arrays that are used again, or as lazy slabs."""
     if not cut:
-        yield from row_slabs(matrix, columns)
+        yield from iterate_slabs(matrix, columns)
         return
     for rows, block in matrix.selection.blocks(dtype=np.float64):
         yield rows, block.T
 
 
-def labelled_rows(matrix: PatchMatrix, codes: Array, columns: int) -> Chosen:
+def prepare_labelled(matrix: PatchMatrix, codes: Array, columns: int) -> LabelledRows:
     """The labelled rows in the form that makes a pass cheapest: gathered, cut in blocks, or by FFT."""
     labelled = codes >= 0
     n = int(np.count_nonzero(labelled))
     if n < len(matrix):
-        some, own = chosen_rows(matrix, labelled), codes[labelled]
+        some, own = select_rows(matrix, labelled), codes[labelled]
     else:
         some, own = matrix, codes
     if n * matrix.shape[1] * 8 <= min(GATHERED, free_bytes() // 4):
-        return Chosen(_gathered(some), own, True)
+        return LabelledRows(_gather(some), own, True)
     if cutting_is_cheaper(matrix, columns, n / len(matrix)):
-        return Chosen(some, own, True)
-    return Chosen(matrix, codes, False)
+        return LabelledRows(some, own, True)
+    return LabelledRows(matrix, codes, False)
 
 
 def cutting_is_cheaper(matrix: PatchMatrix, columns: int, share: float = 1.0) -> bool:
@@ -83,14 +90,14 @@ def cutting_is_cheaper(matrix: PatchMatrix, columns: int, share: float = 1.0) ->
     return once * share <= min(there.boxes, there.direct) + min(back.boxes, back.direct)
 
 
-def _gathered(matrix: PatchMatrix) -> Array:
+def _gather(matrix: PatchMatrix) -> Array:
     found = np.empty(matrix.shape)
     for rows, block in matrix.selection.blocks():
         found[rows] = block.T
     return found
 
 
-def in_chunks(n: int, work: Callable[[slice], float]) -> float:
+def sum_in_chunks(n: int, work: Callable[[slice], float]) -> float:
     """The sum of ``work`` over slices of so many rows, on all cores; the same for any number of them."""
     tasks = range(0, n, _TASK)
     sums = np.zeros(len(tasks))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..matrix import PatchMatrix
 from ..matrix.statistics.sums import compute_shift, sum_columns, sum_row_squares
-from .passes import cutting_is_cheaper, pieces
+from .passes import cutting_is_cheaper, split_pieces
 
 __all__ = ["CLOSE", "Points"]
 
@@ -47,13 +47,13 @@ class Points:
         n, (total, squares) = len(self.matrix), self.moments
         return float(np.mean(np.maximum(squares / n - (total / n) ** 2, 0)))
 
-    def at(self, rows: Any) -> Array:
+    def take(self, rows: Any) -> Array:
         """Chosen points."""
         return np.asarray(self.matrix[rows] - self.shift)
 
     def pieces(self, columns: int) -> Iterator[tuple[slice, Any]]:
         cut = cutting_is_cheaper(self.matrix, columns)
-        return pieces(self.matrix, columns, cut)
+        return split_pieces(self.matrix, columns, cut)
 
     def closeness(self, block: Any, centers: Array) -> Array:
         """``x . c - |c|**2 / 2`` of all points of a piece and all centers: largest where nearest."""

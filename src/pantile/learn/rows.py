@@ -15,16 +15,16 @@ from ..matrix.estimate import estimate_gram, estimate_product
 from ..matrix.gram.moments import ShiftedMoments, compute_moments
 from ..matrix.matrix import matrix_of
 from ..matrix.statistics.sums import compute_shift
-from .base import row_slabs
+from .base import iterate_slabs
 
-__all__ = ["Rows", "chosen_rows"]
+__all__ = ["Rows", "select_rows"]
 
 Array = NDArray[Any]
 
 _LEAST = 1e-2  # of the scatter of all rows: what may remain of a difference without losing digits
 
 
-def chosen_rows(matrix: PatchMatrix, mask: Array) -> PatchMatrix:
+def select_rows(matrix: PatchMatrix, mask: Array) -> PatchMatrix:
     """The rows where ``mask`` is True, as a lazy matrix (``matrix[mask]`` is an array)."""
     selection = matrix.selection
     found = np.flatnonzero(mask)
@@ -48,16 +48,16 @@ class Rows:
         """How many take part."""
         return len(self.matrix) if self.mask is None else int(np.count_nonzero(self.mask))
 
-    def only(self, mask: Array) -> Rows:
+    def restrict(self, mask: Array) -> Rows:
         """Those of them where ``mask``, one truth value per row of the matrix, is True."""
         return Rows(self.matrix, mask if self.mask is None else mask & self.mask)
 
     @cached_property
-    def taken(self) -> PatchMatrix:
+    def kept(self) -> PatchMatrix:
         """The rows that take part, and no others."""
         if self.mask is None or self.n == len(self.matrix):
             return self.matrix
-        return chosen_rows(self.matrix, self.mask)
+        return select_rows(self.matrix, self.mask)
 
     def moments(self) -> ShiftedMoments:
         """Their moments, exact; or all rows' less the others', where that is less work.
@@ -66,16 +66,16 @@ class Rows:
         """
         if self.mask is None or self.n == len(self.matrix):
             return compute_moments(self.matrix.selection)
-        whole = _seconds(self.matrix)
+        whole = _estimate_seconds(self.matrix)
         if self.n / len(self.matrix) * estimate_gram(self.matrix.selection).blocks > whole:
-            others = chosen_rows(self.matrix, ~self.mask)
-            if whole + _seconds(others) < _seconds(self.taken):
-                found = self._without(others)
+            others = select_rows(self.matrix, ~self.mask)
+            if whole + _estimate_seconds(others) < _estimate_seconds(self.kept):
+                found = self._subtract(others)
                 if found is not None:
                     return found
-        return compute_moments(self.taken.selection)
+        return compute_moments(self.kept.selection)
 
-    def _without(self, others: PatchMatrix) -> ShiftedMoments | None:
+    def _subtract(self, others: PatchMatrix) -> ShiftedMoments | None:
         shift = compute_shift(self.matrix.selection)
         whole = compute_moments(self.matrix.selection, shift)
         found = whole.without(compute_moments(others.selection, shift))
@@ -92,21 +92,21 @@ class Rows:
         ways = estimate_product(self.matrix.selection, k, adjoint=True)
         fraction = self.n / len(self.matrix)
         if self.mask is not None and fraction * ways.blocks < ways.seconds:
-            return self._gathered(columns, k)
+            return self._sum_gathered(columns, k)
         total = np.zeros((self.matrix.shape[1], k))
-        for part, rows in row_slabs(self.matrix, k):
+        for part, rows in iterate_slabs(self.matrix, k):
             total += rows.T @ columns(part)
         return total
 
-    def _gathered(self, columns: Callable[[Any], Array], k: int) -> Array:
+    def _sum_gathered(self, columns: Callable[[Any], Array], k: int) -> Array:
         total = np.zeros((self.matrix.shape[1], k))
         numbers = np.flatnonzero(self.mask)  # type: ignore[arg-type]
-        for part, rows in self.taken.selection.blocks(dtype=np.float64):
+        for part, rows in self.kept.selection.blocks(dtype=np.float64):
             total += rows @ columns(numbers[part])
         return total
 
 
-def _seconds(matrix: PatchMatrix) -> float:
+def _estimate_seconds(matrix: PatchMatrix) -> float:
     """Estimate of the time that moments take."""
     ways = estimate_gram(matrix.selection)
     return min(ways.blocks, ways.boxes)

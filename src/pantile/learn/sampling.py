@@ -63,33 +63,33 @@ class TrainingRows:
         """float32 where it holds every value of the image, float64 elsewhere."""
         return np.result_type(self.matrix.dtype, np.float32)
 
-    def fitting(self, nbytes: int) -> int:
+    def count_fitting(self, nbytes: int) -> int:
         """How many rows take about so many bytes."""
         return max(1, nbytes // (self.dtype.itemsize * self.matrix.shape[1]))
 
-    def taken(
+    def take(
         self, rows: NDArray[np.int64], at: Any = slice(None), cut: Array | None = None
     ) -> Batch:
         """A copy of chosen rows; ``cut`` is where they are already, and ``at`` says which of them."""
         values = self.matrix[rows] if cut is None else cut
         return Batch(
             values[at].astype(self.dtype, copy=False),
-            self._targets(rows[at]),
+            self._take_targets(rows[at]),
             None if self.weights is None else self.weights[rows[at]],
         )
 
-    def _targets(self, rows: NDArray[np.int64]) -> Array | None:
+    def _take_targets(self, rows: NDArray[np.int64]) -> Array | None:
         if self.classes is not None:
             assert self.codes is not None
             return self.classes[self.codes[rows]]
         return None if self.numbers is None else self.numbers[rows]
 
-    def weighted(self, weights: Array) -> TrainingRows:
+    def weigh(self, weights: Array) -> TrainingRows:
         """The same with weights; rows of weight 0 take no part."""
         codes = np.where(weights > 0, 0 if self.codes is None else self.codes, -1)
         return replace(self, codes=codes, weights=weights)
 
-    def balanced(self) -> TrainingRows:
+    def balance(self) -> TrainingRows:
         """The same with weights that make all classes count the same, 1 in the mean."""
         assert self.codes is not None
         present = np.count_nonzero(self.counts)
@@ -108,16 +108,16 @@ class TrainingRows:
 
         No stratum is left out. Row numbers are not listed, only those chosen are.
         """
-        quotas = (_even if balanced else _proportional)(self.counts, n)
+        quotas = (_share_evenly if balanced else _share_proportionally)(self.counts, n)
         ranks = [
             draw_distinct(int(m), int(q), rng) for m, q in zip(self.counts, quotas, strict=True)
         ]
         if self.codes is None:
             return ranks[0]
-        found = [self._placed(k, each) for k, each in enumerate(ranks)]
+        found = [self._find_rows(k, each) for k, each in enumerate(ranks)]
         return np.sort(np.concatenate(found))
 
-    def _placed(self, stratum: int, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _find_rows(self, stratum: int, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row numbers of the ``ranks``-th members of a stratum."""
         assert self.codes is not None
         found, seen = [np.zeros(0, np.int64)], 0
@@ -135,18 +135,18 @@ class TrainingRows:
         in random order, and their rows are mixed in a pool of 64 MB. What fits in the pool is cut
         once.
         """
-        pool = max(size, self.fitting(POOL))
+        pool = max(size, self.count_fitting(POOL))
         if int(self.counts.sum()) <= pool:
             rows = self.all_rows()
             cut = self.matrix[rows].astype(self.dtype, copy=False)
             for _ in range(epochs):
-                yield from self._batches(rows, cut, size, rng)
+                yield from self._make_batches(rows, cut, size, rng)
             return
         for _ in range(epochs):
-            for rows in self._pools(pool, rng):
-                yield from self._batches(rows, self.matrix[rows], size, rng)
+            for rows in self._make_pools(pool, rng):
+                yield from self._make_batches(rows, self.matrix[rows], size, rng)
 
-    def _pools(self, pool: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    def _make_pools(self, pool: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         """Numbers of rows that take part, about ``pool`` at a time and no fewer."""
         waiting: list[NDArray[np.int64]] = []
         left, limits = int(self.counts.sum()), self.matrix.selection.limits
@@ -159,15 +159,15 @@ class TrainingRows:
                 waiting = []
         yield np.sort(np.concatenate(waiting))
 
-    def _batches(
+    def _make_batches(
         self, rows: NDArray[np.int64], cut: Array, size: int, rng: np.random.Generator
     ) -> Iterator[Batch]:
         order = rng.permutation(len(rows))
         for at in np.array_split(order, -(-len(rows) // size)):
-            yield self.taken(rows, at, cut)
+            yield self.take(rows, at, cut)
 
 
-def _proportional(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+def _share_proportionally(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Parts of ``n`` in proportion to ``counts``, but 1 at least of what there is."""
     share = min(1.0, n / counts.sum())
     ends = np.rint(np.cumsum(counts) * share).astype(np.int64)
@@ -176,10 +176,10 @@ def _proportional(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return wanted
 
 
-def _even(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+def _share_evenly(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Equal parts of ``n``; what some cannot give the others do.
 
-    >>> _even(np.array([100, 3, 50]), 60)
+    >>> _share_evenly(np.array([100, 3, 50]), 60)
     array([29,  3, 28])
     """
     parts = np.zeros_like(counts)

@@ -19,17 +19,19 @@ _SEEN = 1_000_000  # rows that estimators which iterate see in all, or more
 
 def can_stream(estimator: Any) -> bool:
     """Whether it, or the last step of a pipeline, learns batch by batch."""
-    last = _steps(estimator)[-1]
+    last = _list_steps(estimator)[-1]
     # asked of the type as well: a frozen estimator hands on every attribute of what it protects
     return hasattr(type(last), "partial_fit") and hasattr(last, "partial_fit")
 
 
 def takes_weights(estimator: Any, method: str) -> bool:
     """Whether ``method`` of the last step has a ``sample_weight``."""
-    return "sample_weight" in inspect.signature(getattr(_steps(estimator)[-1], method)).parameters
+    return (
+        "sample_weight" in inspect.signature(getattr(_list_steps(estimator)[-1], method)).parameters
+    )
 
 
-def _steps(estimator: Any) -> list[Any]:
+def _list_steps(estimator: Any) -> list[Any]:
     """What does the work: the steps of a pipeline in turn, or the estimator alone."""
     if not isinstance(estimator, Pipeline):
         return [estimator]
@@ -43,7 +45,7 @@ def fit_sample(estimator: Any, batch: Batch) -> None:
     if batch.weights is not None:
         last = f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
         options[f"{last}sample_weight"] = batch.weights
-    estimator.fit(*_given(batch.rows, batch.targets), **options)
+    estimator.fit(*_arguments(batch.rows, batch.targets), **options)
 
 
 def fit_all(
@@ -59,38 +61,38 @@ def fit_all(
     Those of them that know no ``partial_fit`` are fitted on ``sample()``.
     """
     done: list[Any] = []
-    *before, last = _steps(estimator)
+    *before, last = _list_steps(estimator)
     for step in before:
         if can_stream(step):
             for batch in data.passes(1, size, rng):
-                step.partial_fit(*_given(_through(done, batch.rows), batch.targets))
+                step.partial_fit(*_arguments(_transform(done, batch.rows), batch.targets))
         else:
             batch = sample()
-            step.fit(*_given(_through(done, batch.rows), batch.targets))
+            step.fit(*_arguments(_transform(done, batch.rows), batch.targets))
         done.append(step)
-    times = _usual_epochs(last, int(data.counts.sum())) if epochs is None else epochs
+    times = _choose_epochs(last, int(data.counts.sum())) if epochs is None else epochs
     options = {"classes": data.classes} if is_classifier(last) else {}
-    for batch in _transformed(done, data.passes(times, size, rng)):
+    for batch in _transform_batches(done, data.passes(times, size, rng)):
         if batch.weights is not None:
             options["sample_weight"] = batch.weights
-        last.partial_fit(*_given(batch.rows, batch.targets), **options)
+        last.partial_fit(*_arguments(batch.rows, batch.targets), **options)
 
 
-def _transformed(done: list[Any], batches: Iterator[Batch]) -> Iterator[Batch]:
-    return (batch._replace(rows=_through(done, batch.rows)) for batch in batches)
+def _transform_batches(done: list[Any], batches: Iterator[Batch]) -> Iterator[Batch]:
+    return (batch._replace(rows=_transform(done, batch.rows)) for batch in batches)
 
 
-def _through(done: list[Any], rows: Any) -> Any:
+def _transform(done: list[Any], rows: Any) -> Any:
     for step in done:
         rows = step.transform(rows)
     return rows
 
 
-def _given(rows: Any, targets: Array | None) -> tuple[Any, ...]:
+def _arguments(rows: Any, targets: Array | None) -> tuple[Any, ...]:
     return (rows,) if targets is None else (rows, targets)
 
 
-def _usual_epochs(estimator: Any, n: int) -> int:
+def _choose_epochs(estimator: Any, n: int) -> int:
     """For what iterates 5, or up to 100 where there are few rows.
 
     1 for what adds up statistics, and would count everything several times.
