@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -28,6 +27,7 @@ from sklearn.utils import get_tags
 import pantile as pt
 from pantile.geometry.limits import Limits
 from pantile.learn import PatchEstimator, sampling
+from pantile.matrix.matrix import with_limits
 from pantile.matrix.shuffle import draw_distinct, permute, shuffle_blocks
 
 
@@ -134,11 +134,10 @@ def test_distinct_numbers_are_all_as_likely():
 def test_samples_are_stratified(counts, n, balanced, seed):
     rng = np.random.default_rng(seed)
     codes = rng.permutation(np.repeat(np.arange(-1, len(counts)), [7, *counts]))
-    matrix = pt.PatchMatrix(np.arange(len(codes)), 1)
+    matrix = with_limits(pt.PatchMatrix(np.arange(len(codes)), 1), Limits(label_rows=16))
     data = sampling.TrainingRows(matrix, codes, np.arange(len(counts)))
-    with mock.patch.object(sampling, "_SLAB", 16):
-        rows = data.sample(n, rng, balanced)
-        assert data.counts.tolist() == counts
+    rows = data.sample(n, rng, balanced)
+    assert data.counts.tolist() == counts
     assert (np.diff(rows) > 0).all()
     assert (codes[rows] >= 0).all()
     got = np.bincount(codes[rows], minlength=len(counts))
@@ -156,10 +155,9 @@ def test_passes_see_every_labelled_row_once_per_epoch(pool):
     image, labels = scene((40, 17))
     rows, _ = explicit(image, 3)
     where = labels.ravel() >= 0
-    with mock.patch.multiple(sampling, POOL=pool, _RUN=4, _NUMBERS=64):
-        model = PatchEstimator(Recorder(), 3, epochs=2, batch_size=50, random_state=1).fit(
-            image, labels
-        )
+    model = PatchEstimator(Recorder(), 3, epochs=2, batch_size=50, random_state=1)
+    model.limits = Limits(pool_bytes=pool, pool_run_rows=4, pool_numbered_rows=64)
+    model.fit(image, labels)
     seen = model.estimator_
     sizes = [len(call[0]) for call in seen.calls_]
     assert sum(sizes) == 2 * where.sum() == 2 * model.n_samples_

@@ -26,8 +26,6 @@ __all__ = ["UNLABELLED", "PatchModel", "as_images", "is_number", "iterate_slabs"
 Array = NDArray[Any]
 Images = ArrayLike | Sequence[ArrayLike]
 
-_SLAB = 64 << 20  # bytes of results held at once
-
 
 class PatchModel(BaseEstimator):  # type: ignore[misc]
     """A scikit-learn estimator of images whose samples are all patches of them.
@@ -102,7 +100,7 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         return with_limits(found, self.limits)
 
     def _fit_matrix(self, images: Images, where: Any = None) -> PatchMatrix:
-        """The matrix to fit on; remembers the shape of its patches."""
+        """The matrix to fit on. The shape of its patches is kept, to be compared by `_check_patches`."""
         matrix = self._matrix(images, where)
         self.patch_shape_ = matrix.patch_shape
         self.n_features_in_ = matrix.shape[1]
@@ -183,8 +181,8 @@ def as_images(images: Images) -> tuple[bool, list[Array]]:
 
 
 def iterate_slabs(matrix: PatchMatrix, columns: int) -> Iterator[tuple[slice, PatchMatrix]]:
-    """Consecutive rows whose products with so many float64 columns stay small, as lazy matrices."""
-    size = max(1, _SLAB // (8 * max(1, columns)))
+    """Consecutive rows as lazy matrices: few enough that results of so many float64 ``columns`` are small."""
+    size = max(1, matrix.selection.limits.slab_bytes // (8 * max(1, columns)))
     rows = _round_to_lines(matrix, size)
     for begin in range(0, len(matrix), rows):
         part = slice(begin, min(begin + rows, len(matrix)))
@@ -192,7 +190,7 @@ def iterate_slabs(matrix: PatchMatrix, columns: int) -> Iterator[tuple[slice, Pa
 
 
 def _round_to_lines(matrix: PatchMatrix, size: int) -> int:
-    """So many rows, rounded to whole lines of the first image's grid: slabs then stay boxes."""
+    """``size`` rows or fewer: whole lines of the first image's grid, so that slabs are boxes of patches."""
     counts = matrix.grids[0].counts
     for k in range(1, len(counts) + 1):
         line = math.prod(counts[k:])
@@ -221,7 +219,7 @@ def _check_real(image: Array) -> None:
 
 
 def _is_finite(image: Array) -> bool:
-    """Whether all are finite; the sum tells in most cases, without an array of truth values."""
+    """Whether all elements are finite. The sum tells in most cases, without an array of truth values."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.sum(image)
     return bool(np.isfinite(total)) or all(np.isfinite(part).all() for part in np.atleast_1d(image))

@@ -1,4 +1,4 @@
-"""What linear classifiers of patches share: classes in, and scores, probabilities and classes out."""
+"""What linear classifiers of patches share: labels become codes, and scores become classes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class LinearClassifier(ClassifierMixin, PatchModel):  # type: ignore[misc]
         )
 
     def score(self, image: Images, labels: Any) -> float:
-        """Share of labelled pixels, of all images, whose class is predicted; few others are."""
+        """The share of labelled pixels, of all images, whose class is predicted correctly."""
         check_is_fitted(self)
         known, codes = encode_classes(self._targets(image, labels))
         if (known.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
@@ -110,18 +110,18 @@ class LinearClassifier(ClassifierMixin, PatchModel):  # type: ignore[misc]
 
 
 def _concatenate(codes: list[Array]) -> Array:
-    """Those of all rows of all images."""
+    """The codes of all images in one line."""
     flat = [each.reshape(-1) for each in codes]
     return flat[0] if len(flat) == 1 else np.concatenate(flat)
 
 
 def _choose_class(scores: Array) -> Array:
-    """The class with the highest score; of two, the second where it is above 0."""
+    """The place of the class with the highest score; of two classes the second where the score is above 0."""
     return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
 
 
 def to_log_probabilities(scores: Array) -> Array:
-    """Logarithms of `probabilities`."""
+    """Logarithms of `to_probabilities`."""
     from scipy.special import log_expit, log_softmax
 
     if scores.shape[1] == 1:

@@ -1,4 +1,4 @@
-"""A sample of the rows in memory, whitened: where the minimum is about, and how the loss curves there."""
+"""A whitened sample of the rows, in memory: it tells about where the minimum is, and how the loss curves."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class WhitenedSample:
     intercept: bool
 
     def unwhiten(self, parameters: Array) -> Array:
-        """Parameters of the matrix from whitened ones."""
+        """The parameters for the matrix, from those for whitened rows."""
         return self._with_intercept(parameters, self._solve(parameters[:-1], "T"))
 
     def whiten_gradient(self, gradient: Array) -> Array:
-        """A gradient by whitened parameters from one by those of the matrix."""
+        """The gradient by parameters for whitened rows, from that by parameters for the matrix."""
         return self._with_intercept(gradient, self._solve(gradient[:-1], "N"))
 
     def _with_intercept(self, parameters: Array, slopes: Array) -> Array:
@@ -63,7 +63,7 @@ class WhitenedSample:
         return np.asarray(self.rows @ single[:-1] + single[-1])
 
     def sums(self, residual: Array) -> Array:
-        """``[rows 1].T @ residual``, the intercept's part only where there is one."""
+        """``[rows 1].T @ residual``; the last row is 0 where there is no intercept."""
         found = np.empty((self.rows.shape[1] + 1, residual.shape[1]))
         found[:-1] = self.rows.T @ residual
         found[-1] = residual.sum(axis=0, dtype=np.float64) * self.intercept
@@ -93,7 +93,10 @@ class WhitenedSample:
         return replace(self, rows=self.rows[begin:end], codes=codes, weights=self.weights / total)
 
     def find_step(self, parameters: Array, direction: Array, slope: float) -> float:
-        """How far along a direction the loss is least that curves as the sample's and here has this slope."""
+        """How far to go along a direction to the least loss.
+
+        The loss is taken to curve as the sample's does, and to have this ``slope`` here.
+        """
         here, along = self.scores(parameters), self.scores(direction)
         pull = float(np.sum(self.differentiate_penalty(direction) * direction))
         step, first = 1.0, self._differentiate_along(here.copy(), along)[0]
@@ -113,7 +116,7 @@ class WhitenedSample:
 
 
 def differentiate_twice(scores: Array, own: Array, along: Array) -> Array:
-    """The change of the derivatives by the scores where those move ``along``."""
+    """How the derivatives by the scores change where the scores move ``along``."""
     p = to_probabilities(scores)
     own = own.astype(scores.dtype)[:, None]
     if scores.shape[1] == 1:
@@ -145,14 +148,14 @@ class Curvature:
         return self._sample.sums(moved) + self._sample.differentiate_penalty(parameters)
 
     def _precondition(self, residual: Array) -> Array:
-        """About ``inv(H) @ residual``; what all classes have in common, which moves no loss, stays 0."""
+        """About ``inv(H) @ residual``. The mean over classes, which changes no loss, is kept at 0."""
         found = residual / self._scale
         if not self._binary:
             found -= found.mean(axis=1, keepdims=True)
         return np.asarray(found)
 
     def solve(self, right: Array, accuracy: float) -> Array:
-        """``inv(H) @ right``, the residual's size ``accuracy`` times that of ``right``."""
+        """``inv(H) @ right``, until the residual is ``accuracy`` times as large as ``right``."""
         found = np.zeros_like(right)
         residual = right.copy()
         scaled = self._precondition(residual)
@@ -177,7 +180,7 @@ class Curvature:
 def whiten_sample(
     chosen: LabelledRows, weights: Array, penalty: float, intercept: bool
 ) -> WhitenedSample:
-    """A sample of labelled rows, more of rare classes than their share, and what makes its covariance 1."""
+    """A whitened sample of labelled rows, with more rows of rare classes than their share."""
     features = chosen.matrix.shape[1]
     most = _choose_size(int(np.count_nonzero(chosen.codes >= 0)), features)
     at, per_class = _draw_stratified(chosen.codes, len(weights), most)
@@ -193,13 +196,16 @@ def whiten_sample(
 
 
 def _choose_size(n: int, features: int) -> int:
-    """Rows of the sample: more cost time at first, and save passes over all ``n``."""
+    """How many of ``n`` rows to sample: more take more time at first, and save passes over all rows."""
     dense = max(_PER_FEATURE * features // 3, min(n // _PASS, _PER_FEATURE * features))
     return max(1, min(max(_LEAST, dense), _ELEMENTS // features))
 
 
 def _draw_stratified(codes: Array, classes: int, n: int) -> tuple[Array, Array]:
-    """Places of about ``n`` rows in random order, half of them shared evenly, and how many there are of each class."""
+    """Places of about ``n`` rows in random order, and how many rows each class has in all.
+
+    Half of the sample is shared evenly by the classes, the other half in proportion to their rows.
+    """
     rng = np.random.default_rng(0)
     slab = 1 << 20
     parts = [codes[at : at + slab] for at in range(0, len(codes), slab)]
@@ -224,7 +230,7 @@ def _draw_stratified(codes: Array, classes: int, n: int) -> tuple[Array, Array]:
 def _factor_covariance(
     rows: Array, shift: Array, own: Array, penalty: float, classes: int
 ) -> Array:
-    """The Cholesky factor of the covariance with the penalty's part, in float64."""
+    """The Cholesky factor of the covariance plus what the penalty adds to the diagonal, in float64."""
     from scipy.linalg import cholesky
 
     total = np.zeros((rows.shape[1],) * 2)

@@ -37,7 +37,10 @@ _STRONG = 30.0  # signal over noise, as variances, from which on a component is 
 
 @dataclass(frozen=True)
 class _Basis:
-    """Orthonormal rows over patches with their channels last, the codes of the mean, and the noise."""
+    """The components, for patches with their channels last: orthonormal rows, and the mean patch.
+
+    ``strong`` says which components are always kept; ``sigma`` is the noise's standard deviation.
+    """
 
     rows: Array
     mean: Array  # (features, 1)
@@ -69,7 +72,7 @@ class _Basis:
         return self.weigh(codes, 1 / kept)
 
     def apply_wiener(self, batch: Array) -> Array:
-        """The second pass; the second half of the channels is the first one's result."""
+        """The second pass. The second half of the channels is the result of the first pass."""
         noisy, guide = np.split(batch, 2, axis=-1)
         gain = np.square(self.codes(guide))
         gain /= gain + gain.dtype.type(self.sigma) ** 2
@@ -79,7 +82,7 @@ class _Basis:
 
 
 def denoise_patches(model: PatchPCA, image: Array, variances: Array, sigma: float) -> Array:
-    """The image without noise of deviation ``sigma``; ``variances`` are those of its codes."""
+    """The image without noise of standard deviation ``sigma``; ``variances`` are those of its codes."""
     noisy = image.astype(np.result_type(image.dtype, np.float32))
     grid = model.grid(image.shape)
     channel = model.channel_axis

@@ -193,7 +193,7 @@ class _Members:
 
 
 def _pool_covariance(rows: Rows, means: Array, counts: Array) -> Array:
-    """Covariance within classes: that of all rows, less that of the means."""
+    """The covariance within classes: that of all rows less that of the class means."""
     moments = rows.moments()
     spread = (means - moments.mean()) * np.sqrt(counts)[:, None]
     return np.asarray((moments.scatter() - spread.T @ spread) / rows.n)

@@ -162,7 +162,7 @@ class PatchKMeans(  # type: ignore[call-arg]
             )
 
     def _run_best(self, points: Points) -> Clustering:
-        """The run of least inertia."""
+        """The run that ends with the least sum of squared distances."""
         rng = check_random_state(self.random_state)
         tol = self.tol * points.variance
         best = None

@@ -1,4 +1,4 @@
-"""Label images as small whole numbers: which classes there are, and who belongs to which."""
+"""Label images as small whole numbers: the place of each label among the classes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.limits import LIMITS
+
 __all__ = ["UNLABELLED", "encode", "encode_classes"]
 
 Array = NDArray[Any]
@@ -15,7 +17,7 @@ Array = NDArray[Any]
 UNLABELLED = -1
 """The label of pixels that take no part, as in `sklearn.semi_supervised`."""
 
-_SLAB = 1 << 20
+_SLAB = LIMITS.label_rows
 
 
 def encode_classes(labels: list[Array]) -> tuple[Array, list[Array]]:
@@ -61,7 +63,7 @@ def _check_kind(labels: Array) -> None:
 
 
 def _iterate_classes(labels: Array) -> Iterator[Array]:
-    """The different labels of each slab, the unlabelled left out."""
+    """The different labels of each slab, without those that mean unlabelled."""
     flat = np.ascontiguousarray(labels).reshape(-1)
     for at in range(0, len(flat), _SLAB):
         values = np.unique(flat[at : at + _SLAB])

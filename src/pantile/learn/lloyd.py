@@ -20,7 +20,7 @@ _SUMMED = 1 << 16  # distances summed together, whatever the slabs are
 
 @dataclass(frozen=True)
 class Clustering:
-    """Centers (less the shift), the label of each row, the sum of squared distances, and iterations."""
+    """A result: centers (less the shift), labels of rows, sum of squared distances, number of iterations."""
 
     centers: Array
     labels: Array
@@ -50,7 +50,10 @@ def run_lloyd(points: Points, start: Array, tol: float, most: int) -> Clustering
 
 
 def _assign(points: Points, centers: Array, labels: Array) -> tuple[bool, Array, Array]:
-    """Whether labels changed, which they do in place; the sums of the points of each, and how many."""
+    """Give each point the label of its nearest center, in place.
+
+    Returns whether a label changed; and for each center the sum of its points and their number.
+    """
     k = len(centers)
     sums, counts, changed = np.zeros((centers.shape[1], k)), np.zeros(k, dtype=np.int64), False
     for rows, block in points.pieces(k):
@@ -96,7 +99,7 @@ def find_nearest(points: Points, block: Any, centers: Array) -> Array:
 
 
 def _drop_repeated(centers: Array) -> tuple[Array, Array]:
-    """Centers without repetitions, in their order, and where each stands among all."""
+    """The different centers, in their order, and the place of each among all."""
     first = np.sort(np.unique(centers, axis=0, return_index=True)[1])
     return centers[first], first
 
@@ -113,7 +116,11 @@ def _compare(points: Array, centers: Array) -> Array:
 def _move_centers(
     points: Points, centers: Array, labels: Array, sums: Array, counts: Array
 ) -> Array:
-    """New centers; empty ones move to the points that are farthest from their own, as scikit-learn has it."""
+    """The means of each center's points, as new centers.
+
+    A center without points moves to the point that is farthest from its own center, as in
+    scikit-learn.
+    """
     empty = np.flatnonzero(counts == 0)
     if empty.size:
         far = _find_farthest(points, centers, labels, empty.size)
@@ -128,7 +135,7 @@ def _move_centers(
 
 
 def _find_farthest(points: Points, centers: Array, labels: Array, n: int) -> Array:
-    """The ``n`` rows that are farthest from their center, the farthest first; none where all lie on it."""
+    """The ``n`` rows farthest from their centers, the farthest first; none where all lie on their centers."""
     rows, distances = np.zeros(0, dtype=np.int64), np.zeros(0)
     for part, block in points.pieces(len(centers)):
         own = labels[part].astype(np.intp)[:, None]
@@ -166,7 +173,7 @@ def draw_plus_plus(points: Points, k: int, rng: np.random.RandomState) -> Array:
 
 
 def _update_closest(points: Points, center: Array, closest: Array) -> None:
-    """Squared distances from the nearest center, one more center given."""
+    """Update the squared distances from the nearest center, in place, for one more center."""
     for rows, block in points.pieces(1):
         distances = points.distances(block, center[None])[:, 0]
         np.minimum(closest[rows], distances, out=closest[rows])
@@ -182,7 +189,7 @@ def _sum_potentials(points: Points, candidates: Array, closest: Array) -> Array:
 
 
 def _draw(weights: Array, where: Array) -> Array:
-    """The rows at these fractions of the sum of weights."""
+    """Rows drawn by weight: those where the running sum of weights reaches these fractions of the total."""
     starts = np.arange(0, len(weights), _SUMMED)
     ends = np.cumsum([weights[at : at + _SUMMED].sum() for at in starts])
     found = []

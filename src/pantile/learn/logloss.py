@@ -49,7 +49,10 @@ class LogLoss:
 
 
 def replace_by_residuals(scores: Array, codes: Array, weights: Array) -> float:
-    """The weighted loss of scores ``(n, k)``, which become its derivatives; of codes -1 both are 0."""
+    """The weighted loss of scores ``(n, k)``. The scores are overwritten by the derivatives of the loss.
+
+    Rows of code -1 have no loss and a derivative of 0.
+    """
     one = _evaluate_binary if scores.shape[1] == 1 else _evaluate_multinomial
     extended = np.append(weights, 0)  # -1 is the last
 

@@ -1,4 +1,4 @@
-"""L-BFGS whose first guess of the Hessian is that of a sample of the rows."""
+"""L-BFGS that starts from the Hessian of a sample of the rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROUNDING = 1e-15
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where it is, the loss there, steps taken, calls of the function, and whether it is one."""
+    """A result: parameters, loss, steps taken, calls of the function, and whether the minimum was reached."""
 
     parameters: Array
     loss: float
@@ -36,7 +36,7 @@ class Minimum:
 def minimise(
     function: Function, sample: WhitenedSample, start: Array, tol: float, most: int
 ) -> Minimum:
-    """The minimum of a loss that a sample resembles; both take whitened parameters.
+    """The minimum of ``function``, a loss that is like that of a sample. Parameters are for whitened rows.
 
     It ends where the loss is estimated to lie within ``tol**2`` of its minimum, relative to itself,
     by the Newton decrement ``g.T inv(H) g / 2``. L-BFGS as by Nocedal (1980), from the Hessian of
@@ -66,7 +66,7 @@ def minimise(
 def _search_line(
     function: Function, at: Array, loss: float, direction: Array, excess: float, step: float
 ) -> tuple[tuple[Array, float, Array] | None, int]:
-    """A place along the direction that is low enough, its loss and gradient, and how many were tried."""
+    """Parameters along the direction whose loss is low enough, the loss, its gradient, and the number of tries."""
     for tried in range(1, 21):
         new = at + step * direction
         found, gradient = function(new)
@@ -81,7 +81,7 @@ def _search_line(
 def _apply_inverse(
     gradient: Array, pairs: deque[tuple[Array, Array]], curvature: Curvature
 ) -> Array:
-    """The inverse Hessian that the pairs make of the sample's, times the gradient."""
+    """The inverse Hessian times the gradient: that of the sample, corrected by the pairs (two-loop recursion)."""
     found = gradient.copy()
     kept = []
     for step, change in reversed(pairs):
@@ -99,7 +99,7 @@ def _apply_inverse(
 
 
 def start_from_sample(sample: WhitenedSample, columns: int, partial: bool, most: int = 20) -> Array:
-    """The minimum of the sample's loss, by Newton steps; about, as it is only a start.
+    """About the minimum of the sample's loss, by Newton steps: it is only a start.
 
     Where the sample is but a part of the rows, it learns from four fifths of it, and stops where
     the last fifth gets worse: the sample may have a minimum far away, or none.

@@ -188,7 +188,7 @@ class PatchPCA(  # type: ignore[call-arg]
         return _merge(self, codes.reshape(*batch, -1, self.n_components_), grid)
 
     def _natural_shape(self, codes: Array) -> tuple[int, ...]:
-        """The image's shape where every pixel has a patch."""
+        """The shape of an image that has a patch at every pixel, from its codes."""
         shape = list(codes.shape[:-1])
         if self.channel_axis is not None:
             ndim = codes.ndim
@@ -263,19 +263,19 @@ def _decompose(covariance: Array, wanted: int | float) -> tuple[Array, Array]:
 
 
 def _count_components(ratios: Array, share: float) -> int:
-    """How many components have more than that share of the variance together."""
+    """How many components it takes to exceed that share of the variance."""
     return min(int(np.searchsorted(np.cumsum(ratios), share, side="right")) + 1, len(ratios))
 
 
 def _fix_signs(components: Array) -> Array:
-    """Each with its largest weight positive."""
+    """The components with the sign that makes the largest weight of each positive."""
     largest = np.abs(components).argmax(axis=1)
     components *= np.sign(components[np.arange(len(components)), largest])[:, None]
     return components
 
 
 def _merge(model: PatchPCA, codes: Array, grid: PatchGrid) -> Array:
-    """Codes ``(*batch, n, k)`` as patches, merged."""
+    """The image of codes ``(*batch, n, k)``: patches made of them, merged by their mean."""
     places = {"channel_axis": model.channel_axis}
     merger = Merger(grid, **places)  # type: ignore[arg-type]
     columns = model.components_ * model._scale[:, None]

@@ -19,12 +19,12 @@ __all__ = ["CLOSE", "Points"]
 Array = NDArray[Any]
 
 CLOSE = 1e-11
-"""Relative to the squares they are the difference of: distances that rounding may order."""
+"""Two distances that differ by less than this, relative to their squares, may be ordered by rounding alone."""
 
 
 @dataclass(frozen=True)
 class Points:
-    """The rows of a matrix as points in space; coordinates are less ``shift``, near their mean."""
+    """The rows of a matrix as points in space. Their coordinates are counted from ``shift``, near the mean."""
 
     matrix: PatchMatrix
 
@@ -56,7 +56,7 @@ class Points:
         return split_pieces(self.matrix, columns, cut)
 
     def closeness(self, block: Any, centers: Array) -> Array:
-        """``x . c - |c|**2 / 2`` of all points of a piece and all centers: largest where nearest."""
+        """``x . c - |c|**2 / 2`` for each point of a piece and each center: the nearest center has the largest."""
         found = np.asarray(block @ centers.T)
         found -= centers @ self.shift + np.square(centers).sum(axis=1) / 2
         return found
@@ -71,7 +71,7 @@ class Points:
         return sums
 
     def distances(self, block: Any, centers: Array) -> Array:
-        """Squared distances ``(n, k)``; 0 where they are not more than rounding."""
+        """Squared distances ``(n, k)``; 0 where they are no larger than rounding."""
         squares = self.squares(block)[:, None]
         found = self.closeness(block, centers)
         found *= -2

@@ -32,7 +32,7 @@ def apply_affine(
     out: Array,
     finish: Callable[[Array], Array] | None = None,
 ) -> Array:
-    """``finish(X @ columns + offset)`` in ``out``, ``(n, ...)``; a slab of rows at a time.
+    """Write ``finish(X @ columns + offset)`` into ``out``, ``(n, ...)``, a slab of rows at a time.
 
     ``columns`` is ``(features, k)`` and ``finish`` sees ``(rows, k)`` in float64, which it may
     change.
@@ -49,7 +49,7 @@ def apply_affine(
 def fill_slabs(
     matrix: PatchMatrix, columns: int, work: Callable[[PatchMatrix], Array], out: Array
 ) -> Array:
-    """``work(rows)`` for slabs of rows, in ``out``; ``columns`` of float64 per row is what ``work`` makes."""
+    """Write ``work(rows)`` of slabs of rows into ``out``; ``work`` makes so many float64 ``columns`` per row."""
     for part, rows in iterate_slabs(matrix, columns):
         out[part] = work(rows)
     return out

@@ -11,6 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..geometry.boundary import PadMode
+from ..geometry.limits import LIMITS
 from .base import Images, PatchModel, as_images, iterate_slabs
 from .predict import allocate_results, apply_affine
 from .rows import Rows
@@ -20,7 +21,7 @@ __all__ = ["PatchRidge"]
 
 Array = NDArray[Any]
 
-_SLAB = 1 << 20  # targets looked at together
+_SLAB = LIMITS.label_rows
 
 
 class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
@@ -151,7 +152,7 @@ class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
 
 
 def _determination(off: Array, spread: Array) -> Array:
-    """``1 - off / spread``; of targets that are all equal 1 where nothing is off, else 0."""
+    """R² of each target, ``1 - off / spread``. Where all targets are equal, 1 if nothing is off, else 0."""
     found = np.where(off > 0, 0.0, 1.0)
     varied = spread > 0
     found[varied] = 1 - off[varied] / spread[varied]
@@ -159,7 +160,7 @@ def _determination(off: Array, spread: Array) -> Array:
 
 
 def _stack_targets(targets: list[Array], ndims: list[int]) -> tuple[Array, bool]:
-    """Targets as ``(n_rows, n_targets)``, a view where there is one image; and whether it is one per pixel."""
+    """Targets as ``(n_rows, n_targets)``, and whether there is one per pixel. For one image they are a view."""
     for each in targets:
         if each.dtype.kind not in "biuf":
             raise TypeError(f"targets must be real numbers, got dtype {each.dtype}")
@@ -193,7 +194,7 @@ def _split_slabs(values: Array) -> list[slice]:
 
 
 class _CentredTargets:
-    """Targets less their mean as columns of float64, 0 where there is none; sums what it gives."""
+    """Targets less their mean, as columns of float64; 0 where there is none. ``total`` sums what was given out."""
 
     def __init__(self, values: Array, mask: NDArray[np.bool_] | None) -> None:
         self.values, self.mask = values, mask
@@ -213,7 +214,7 @@ class _CentredTargets:
 
 
 def _solve(rows: Rows, values: Array, alphas: Array, intercept: bool) -> tuple[Array, Array]:
-    """Weights ``(n_targets, features)`` and intercepts, of the normal equations of centred data."""
+    """Weights ``(n_targets, features)`` and intercepts, from the normal equations of centred data."""
     columns = _CentredTargets(values, rows.mask)
     moments = rows.moments()
     products, mean = moments.scatter(), moments.mean()
@@ -237,7 +238,7 @@ def _solve(rows: Rows, values: Array, alphas: Array, intercept: bool) -> tuple[A
 def _solve_through_zero(
     factored: Factorisation, products: Array, right: Array, mean: Array, n: int, level: Array
 ) -> Array:
-    """Weights without an intercept, ``(targets, features)``: the means come back as a matrix of rank one.
+    """Weights without an intercept, ``(targets, features)``: the means are put back, as a matrix of rank one.
 
     Sherman and Morrison (1950): the sum with ``n mean mean.T`` would lose the digits that a large
     mean leaves to the rest.

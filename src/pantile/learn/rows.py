@@ -49,7 +49,7 @@ class Rows:
         return len(self.matrix) if self.mask is None else int(np.count_nonzero(self.mask))
 
     def restrict(self, mask: Array) -> Rows:
-        """Those of them where ``mask``, one truth value per row of the matrix, is True."""
+        """The same rows, but only where ``mask`` (one truth value per row of the matrix) is True."""
         return Rows(self.matrix, mask if self.mask is None else mask & self.mask)
 
     @cached_property
@@ -60,9 +60,10 @@ class Rows:
         return select_rows(self.matrix, self.mask)
 
     def moments(self) -> ShiftedMoments:
-        """Their moments, exact; or all rows' less the others', where that is less work.
+        """The moments of the rows that take part, exact.
 
-        A difference that is small beside what it is taken of would lose digits, and is not used.
+        Where that is less work, they are those of all rows less those of the others; but not where
+        the difference would be so small that it loses digits.
         """
         if self.mask is None or self.n == len(self.matrix):
             return compute_moments(self.matrix.selection)

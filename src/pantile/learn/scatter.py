@@ -1,4 +1,4 @@
-"""Covariances of classes, one by one, for weights and shrinkage of their own."""
+"""The covariance of each class by itself, so that each can have its own weight and shrinkage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shrink(covariance: Array, amount: float) -> Array:
 
 
 def sum_class_covariances(rows: Rows, codes: Array, weights: Array, shrinkage: Any) -> Array:
-    """The weighted sum of the classes' covariances, each shrunk; their rows are streamed."""
+    """The weighted sum of the covariances of the classes, each shrunk by itself."""
     total: Any = 0
     for k, weight in enumerate(weights):
         members = rows.restrict(codes == k)
@@ -38,7 +38,7 @@ def sum_class_covariances(rows: Rows, codes: Array, weights: Array, shrinkage: A
 
 
 def shrink_ledoit_wolf(rows: Rows, mean: Array, covariance: Array) -> Array:
-    """The covariance of standardised features, shrunk as Ledoit and Wolf advise, in its own units again.
+    """The covariance, shrunk as Ledoit and Wolf advise, with features standardised in between.
 
     O. Ledoit and M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
     J. Multivariate Analysis 88 (2004). The fourth moment it needs is the sum of the rows' squared
@@ -57,7 +57,7 @@ def shrink_ledoit_wolf(rows: Rows, mean: Array, covariance: Array) -> Array:
 
 
 def _sum_fourth_powers(rows: Rows, mean: Array, scale: Array) -> float:
-    """Sum over the rows of the fourth power of their norm, standardised."""
+    """The sum of the fourth powers of the norms of all standardised rows."""
     total = 0.0
     for _, block in rows.kept.selection.blocks(dtype=np.float64):
         block -= mean[:, None]

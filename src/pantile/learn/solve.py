@@ -1,4 +1,4 @@
-"""Symmetric positive definite matrices turned round: by Cholesky, or where they are singular, by eigenvalues."""
+"""Inverses of covariance matrices: by Cholesky, or where they are singular, by eigenvalues."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Factorisation:
 
 
 def _factor(matrix: Array) -> Array | None:
-    """The lower factor, None where the matrix is singular to rounding."""
+    """The lower Cholesky factor; None where the matrix is singular, up to rounding."""
     from scipy.linalg import LinAlgError, cholesky
     from scipy.linalg.lapack import dpocon
 

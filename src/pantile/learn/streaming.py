@@ -1,4 +1,4 @@
-"""Fitting by ``partial_fit``: on batches that pass by, and pipelines one step after the other."""
+"""Fitting by ``partial_fit``, a batch at a time; the steps of a pipeline one after the other."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def takes_weights(estimator: Any, method: str) -> bool:
 
 
 def _list_steps(estimator: Any) -> list[Any]:
-    """What does the work: the steps of a pipeline in turn, or the estimator alone."""
+    """The steps of a pipeline, or the estimator alone."""
     if not isinstance(estimator, Pipeline):
         return [estimator]
     steps = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
@@ -56,9 +56,9 @@ def fit_all(
     size: int,
     rng: np.random.Generator,
 ) -> None:
-    """`partial_fit` on all rows, ``epochs`` times; the steps before the last are fitted before it, once.
+    """Fit by `partial_fit` on all rows, ``epochs`` times. Earlier steps of a pipeline are fitted first, once.
 
-    Those of them that know no ``partial_fit`` are fitted on ``sample()``.
+    Those that have no ``partial_fit`` are fitted on ``sample()``.
     """
     done: list[Any] = []
     *before, last = _list_steps(estimator)
@@ -93,9 +93,9 @@ def _arguments(rows: Any, targets: Array | None) -> tuple[Any, ...]:
 
 
 def _choose_epochs(estimator: Any, n: int) -> int:
-    """For what iterates 5, or up to 100 where there are few rows.
+    """5 for estimators that iterate, or up to 100 where rows are few.
 
-    1 for what adds up statistics, and would count everything several times.
+    1 for estimators that add up statistics: they would count every row several times.
     """
     names = {name.rsplit("__", 1)[-1] for name in estimator.get_params()}
     return min(100, max(5, _SEEN // n)) if names & {"max_iter", "n_iter"} else 1

@@ -330,7 +330,7 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
 
 
 def _concatenate(parts: list[Array]) -> Array:
-    """All rows of all images."""
+    """The rows of all images, one below the other."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -341,5 +341,5 @@ def _check_sample_weight(weights: Array) -> Array:
 
 
 def _as_dense(found: Any) -> Array:
-    """An array also of sparse matrices and data frames."""
+    """``found`` as an array, also where it is a sparse matrix or a data frame."""
     return np.asarray(found.toarray() if hasattr(found, "toarray") else found)
