@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...geometry.limits import Limits
+from ...geometry.limits import LIMITS, Limits
 from ...verbs.chunked import Bits, Chunked
 from ..matrix import PatchMatrix
 from ..selection.stack import Array
@@ -46,6 +46,11 @@ class Shared:
     center: bool
     scale: bool
     limits: Limits
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        # the usual limits are left out: they would take as long as all the rest
+        limits = None if self.limits == LIMITS else self.limits
+        return Shared, self.layout, self.center, self.scale, limits
 
     def region(self, index: Index, arrays: Sequence[Array]) -> Region:
         """A region with its elements, from the chunks that it is read from."""
