@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_count
 from ..geometry.limits import LIMITS, Limits
-from ..verbs.selection import selected
 from .estimate import estimate_gram, estimate_product
 from .export import make_operator, write_memmap
 from .gram.moments import compute_moments
@@ -24,7 +23,7 @@ from .guard import check_fits, format_bytes
 from .numpy_functions import LAZY, advise
 from .product.operands import LazyMatrix, times, transposed_times
 from .selection.indexing import INSTEAD, take
-from .selection.selection import Rows, Selection
+from .selection.selection import Rows, Selection, rows_where
 from .selection.stack import Array, GriddedImage, Stack, grid_images
 from .statistics.statistics import (
     as_ddof,
@@ -119,7 +118,7 @@ class PatchMatrix(LazyMatrix):
         stack = Stack(images)
         rows: Rows = range(stack.n_rows)
         if where is not None:
-            rows = _select_rows(stack, where if is_list else [where])
+            rows = rows_where(stack, where if is_list else [where])
         self.selection = Selection(stack, rows, bool(center), bool(scale))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -309,7 +308,7 @@ class PatchMatrix(LazyMatrix):
         return LAZY[function](*args, **options)
 
 
-# what `help` shows: `__new__` only looks whether the image is a dask array
+# what `help` shows: `__new__` takes anything, and only looks at the image
 _signature = inspect.signature(PatchMatrix.__init__)
 PatchMatrix.__signature__ = _signature.replace(  # type: ignore[attr-defined]
     parameters=list(_signature.parameters.values())[1:]
@@ -341,22 +340,3 @@ def _rebuild(
 ) -> PatchMatrix:
     """A matrix from its pickle. Limits are not in there: they are those of the process that reads it."""
     return matrix_of(Selection(Stack(images), rows, center, scale))
-
-
-def _select_rows(stack: Stack, where: Any) -> Rows:
-    """The rows that masks select, one mask per image."""
-    masks = list(where)
-    if len(masks) != len(stack.images):
-        raise ValueError(
-            f"where has {len(masks)} masks for {len(stack.images)} images: give one for each"
-        )
-    found = [
-        np.flatnonzero(selected(mask, image.frame, empty=True)) + stack.begin(k)
-        for k, (mask, image) in enumerate(zip(masks, stack.images, strict=True))
-    ]
-    rows = np.concatenate(found)
-    if not len(rows):
-        raise ValueError("where selects no patch")
-    small = stack.n_rows <= np.iinfo(np.int32).max
-    chosen: NDArray[Any] = rows.astype(np.int32) if small else rows
-    return range(stack.n_rows) if len(rows) == stack.n_rows else chosen

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry.limits import LIMITS, Limits
+from ...verbs.selection import selected
 from .rectangles import Rectangle, rectangles_of_rows
 from .stack import Array, Stack
 from .standardise import standardise
 
-__all__ = ["Rows", "Selection"]
+__all__ = ["Rows", "Selection", "rows_where"]
 
 Rows = range | NDArray[np.int64]
 
@@ -143,3 +144,22 @@ class Selection:
         if wanted != self.work:
             np.copyto(buffers[wanted], working, casting="unsafe")
         return buffers[wanted]
+
+
+def rows_where(stack: Stack, where: Any) -> Rows:
+    """The rows that masks select, one mask per image."""
+    masks = list(where)
+    if len(masks) != len(stack.images):
+        raise ValueError(
+            f"where has {len(masks)} masks for {len(stack.images)} images: give one for each"
+        )
+    found = [
+        np.flatnonzero(selected(mask, image.frame, empty=True)) + stack.begin(k)
+        for k, (mask, image) in enumerate(zip(masks, stack.images, strict=True))
+    ]
+    rows = np.concatenate(found)
+    if not len(rows):
+        raise ValueError("where selects no patch")
+    small = stack.n_rows <= np.iinfo(np.int32).max
+    chosen: NDArray[Any] = rows.astype(np.int32) if small else rows
+    return range(stack.n_rows) if len(rows) == stack.n_rows else chosen
