@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 
+from pantile.geometry.limits import Limits
 from pantile.learn import base, curvature, passes, points
 
 __all__ = ["DTYPES", "WAYS", "by", "classes_of", "explicit", "picture"]
@@ -23,15 +24,15 @@ def by(way, sample=None, slab=None):
         def put(module, name, value):
             stack.enter_context(mock.patch.object(module, name, value))
 
-        if way != "gathered":
-            put(passes, "GATHERED", 0)
+        sizes = {} if way == "gathered" else {"gathered_bytes": 0}
+        if slab:
+            sizes["slab_bytes"] = slab
+        put(base.PatchModel, "limits", Limits(**sizes))
         for module in (passes, points):
             put(module, "cutting_is_cheaper", lambda *_: way != "fft")
         if sample:
             put(curvature, "_LEAST", sample)
             put(curvature, "_PER_FEATURE", 1)
-        if slab:
-            put(base, "_SLAB", slab)
         yield
 
 

@@ -199,7 +199,7 @@ def test_pickles_small_and_stays_lazy(image):
         lambda X: np.add(X, 1),
         lambda X: np.exp(X.T),
         lambda X: np.asarray(X.T),
-        lambda X: pt.PatchMatrix([X._image, X._image], 5),
+        lambda X: pt.PatchMatrix([X._graph.image] * 2, 5),
     ],
 )
 def test_what_would_compute_everything_is_refused(use):

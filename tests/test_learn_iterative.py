@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,7 +17,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 
-from pantile.learn import PatchKMeans, PatchLogisticRegression, base, logloss
+from pantile.geometry.limits import Limits
+from pantile.learn import PatchKMeans, PatchLogisticRegression, logloss
 from tests._learn_made import DTYPES, WAYS, by, classes_of, explicit, picture
 
 
@@ -91,7 +91,7 @@ def test_residuals_are_the_derivatives_of_the_loss(n):
         return each * own
 
     found = scores.copy()
-    total = logloss.residuals(found, codes, weights)
+    total = logloss.replace_by_residuals(found, codes, weights)
     assert total == pytest.approx(loss(scores).sum(), rel=1e-12)
     for column in range(scores.shape[1]):
         step = np.zeros_like(scores)
@@ -102,7 +102,7 @@ def test_residuals_are_the_derivatives_of_the_loss(n):
 
 def test_losses_of_extreme_scores():
     scores = np.array([[1e4], [-1e4], [1e4], [-40.0], [0.0]])
-    loss = logloss.residuals(scores, np.array([1, 0, 0, 0, -1], np.int8), np.ones(2))
+    loss = logloss.replace_by_residuals(scores, np.array([1, 0, 0, 0, -1], np.int8), np.ones(2))
     assert loss == pytest.approx(1e4 + np.exp(-40), rel=1e-15)
     np.testing.assert_allclose(scores[:, 0], [0, 0, 1, np.exp(-40), 0], rtol=1e-12)
 
@@ -256,14 +256,12 @@ def test_scores_and_probabilities(n):
     rows = explicit(model, image)
     twin = LogisticRegression().fit(rows[:50], classes_of(image, n).ravel()[:50])
     twin.coef_, twin.intercept_ = model.coef_, model.intercept_
-    with mock.patch.object(base, "_SLAB", 8 * 30 * 5):
-        for name in ("decision_function", "predict_proba", "predict_log_proba"):
-            expected = getattr(twin, name)(rows)
-            found = getattr(model, name)(image)
-            assert found.shape == (*image.shape, *expected.shape[1:])
-            np.testing.assert_allclose(
-                found.reshape(expected.shape), expected, rtol=1e-6, atol=1e-9
-            )
+    model.limits = Limits(slab_bytes=8 * 30 * 5)
+    for name in ("decision_function", "predict_proba", "predict_log_proba"):
+        expected = getattr(twin, name)(rows)
+        found = getattr(model, name)(image)
+        assert found.shape == (*image.shape, *expected.shape[1:])
+        np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(model.filters_.reshape(model.coef_.shape), model.coef_)
 
 

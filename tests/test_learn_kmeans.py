@@ -101,7 +101,7 @@ def test_equally_near_centers_go_to_the_first():
         model = PatchKMeans(1, n_clusters=3, init=start, max_iter=1)
         points = Points(model._fit_matrix(image + 1e5))
         (piece,) = [block for _, block in points.pieces(3)]
-        found = lloyd.nearest(points, piece, start + 1e5 - points.shift)
+        found = lloyd.find_nearest(points, piece, start + 1e5 - points.shift)
     np.testing.assert_array_equal(found.reshape(image.shape), 0)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,10 +17,10 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 import pantile as pt
+from pantile.geometry.limits import Costs, Limits
 from pantile.learn import PatchLDA, PatchPCA, PatchRidge
-from pantile.learn.labels import class_codes
+from pantile.learn.labels import encode_classes
 from pantile.learn.rows import Rows
-from pantile.matrix import cost
 
 DTYPES = ["u1", "u2", "f4", "f8"]
 
@@ -351,14 +349,14 @@ def test_lda_of_features_that_never_vary():
 
 def test_codes_of_many_classes():
     labels = np.arange(1000).reshape(10, 100)[::-1] % 301
-    classes, (codes,) = class_codes([labels])
+    classes, (codes,) = encode_classes([labels])
     np.testing.assert_array_equal(classes[codes], labels)
 
 
 WAYS = {
-    "chosen": {"CALL": cost.CALL},
-    "streamed": {"_LEAST": 1e9},
-    "boxes": {"CUT": 1e-5, "CALL": 0.0},
+    "chosen": Costs(),
+    "streamed": Costs(rectangle_gain=1e9),
+    "boxes": Costs(cut=1e-5, call=0.0),
 }
 
 
@@ -369,15 +367,15 @@ def test_moments_and_products_of_labelled_rows(data, way, share):
     images = [rng.normal(1000, 1, (12, 14)), rng.normal(1000, 1, (9, 20))]
     patch, step = data.draw(st.sampled_from([((3, 3), 1), ((2, 4), (2, 1)), ((3, 1), 1)]))
     model = PatchRidge(patch, step=step)
+    model.limits = Limits(costs=WAYS[way])
     matrix = model._fit_matrix(images)
     mask = rng.random(len(matrix)) < share
     mask[:3] = True
     rows = Rows(matrix, None if share == 1 else mask)
     chosen = np.asarray(matrix)[mask if share < 1 else slice(None)]
-    with mock.patch.multiple(cost, **WAYS[way]):
-        moments = rows.moments()
-        U = rng.normal(size=(len(matrix), 2)) * (mask[:, None] if share < 1 else 1)
-        products = rows.products(lambda r: U[r], 2)
+    moments = rows.moments()
+    U = rng.normal(size=(len(matrix), 2)) * (mask[:, None] if share < 1 else 1)
+    products = rows.products(lambda r: U[r], 2)
     assert moments.n_rows == rows.n == len(chosen)
     np.testing.assert_allclose(moments.mean(), chosen.mean(axis=0), rtol=1e-12)
     centred = chosen - chosen.mean(axis=0)
@@ -389,11 +387,11 @@ def test_a_small_difference_is_not_taken():
     image = np.random.default_rng(0).normal(size=(60, 60))
     image[:5] *= 1e6  # what is left out outweighs what is kept by far
     model = PatchRidge(3)
+    model.limits = Limits(costs=Costs(cut=1e-6, rectangle_gain=1e9))
     matrix = model._fit_matrix(image)
     mask = (np.indices(image.shape)[0] >= 8).ravel()
     mask[::97] = False
-    with mock.patch.multiple(cost, CUT=1e-6, _LEAST=1e9):
-        found = Rows(matrix, mask & (np.indices(image.shape)[0] >= 8).ravel()).moments()
+    found = Rows(matrix, mask & (np.indices(image.shape)[0] >= 8).ravel()).moments()
     rows = np.asarray(matrix)[mask]
     wanted = np.cov(rows, rowvar=False) * (len(rows) - 1)
     np.testing.assert_allclose(found.scatter(), wanted, rtol=1e-10, atol=1e-9)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -26,8 +25,10 @@ from sklearn.svm import SVC
 from sklearn.utils import get_tags
 
 import pantile as pt
+from pantile.geometry.limits import Limits
 from pantile.learn import PatchEstimator, sampling
-from pantile.matrix import shuffle
+from pantile.matrix.matrix import with_limits
+from pantile.matrix.shuffle import draw_distinct, permute, shuffle_blocks
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
@@ -78,21 +79,17 @@ def explicit(image, patch, step=1, channel_axis=None):
 
 @given(st.integers(1, 3000), st.integers(0, 9), st.sampled_from([4, 1 << 20]))
 def test_a_permutation_has_every_number_once(size, seed, listed):
-    with mock.patch.object(shuffle, "_LISTED", listed):
-        order = shuffle.permutation(size, np.random.default_rng(seed))
+    order = permute(size, np.random.default_rng(seed), Limits(shuffled_rows=listed))
     assert np.array_equal(np.sort(order(np.arange(size))), np.arange(size))
 
 
 def test_unlisted_permutations_are_random():
     """Where a number goes is uniform, and neighbours part (chi-square, far in the tail)."""
     size, seeds = 50, 1500
-    with mock.patch.object(shuffle, "_LISTED", 0):
-        orders = np.array(
-            [
-                shuffle.permutation(size, np.random.default_rng(s))(np.arange(size))
-                for s in range(seeds)
-            ]
-        )
+    limits = Limits(shuffled_rows=0)
+    orders = np.array(
+        [permute(size, np.random.default_rng(s), limits)(np.arange(size)) for s in range(seeds)]
+    )
     for position in (0, 1, 49):
         counts = np.bincount(orders[:, position], minlength=size)
         assert ((counts - seeds / size) ** 2 / (seeds / size)).sum() < 110  # 49 degrees of freedom
@@ -102,7 +99,7 @@ def test_unlisted_permutations_are_random():
 
 @given(st.integers(1, 400), st.integers(1, 50), st.integers(1, 120), st.integers(0, 5))
 def test_shuffled_blocks_have_every_number_once(size, block, pool, seed):
-    found = list(shuffle.shuffled_blocks(size, block, pool, np.random.default_rng(seed)))
+    found = list(shuffle_blocks(size, block, pool, np.random.default_rng(seed)))
     assert np.array_equal(np.sort(np.concatenate(found)), np.arange(size))
     assert max(map(len, found)) <= max(pool, block)
 
@@ -110,7 +107,7 @@ def test_shuffled_blocks_have_every_number_once(size, block, pool, seed):
 @given(st.integers(0, 200), st.floats(0, 1), st.integers(0, 5))
 def test_distinct_numbers(size, part, seed):
     n = int(size * part)
-    found = shuffle.distinct(size, n, np.random.default_rng(seed))
+    found = draw_distinct(size, n, np.random.default_rng(seed))
     assert len(found) == n
     assert (np.diff(found) > 0).all()
     assert n == 0 or (found[0] >= 0 and found[-1] < size)
@@ -118,7 +115,7 @@ def test_distinct_numbers(size, part, seed):
 
 def test_distinct_numbers_are_all_as_likely():
     hits = sum(
-        np.bincount(shuffle.distinct(10, n, np.random.default_rng(s)), minlength=10)
+        np.bincount(draw_distinct(10, n, np.random.default_rng(s)), minlength=10)
         for s in range(1500)
         for n in (3, 8)
     )
@@ -137,11 +134,10 @@ def test_distinct_numbers_are_all_as_likely():
 def test_samples_are_stratified(counts, n, balanced, seed):
     rng = np.random.default_rng(seed)
     codes = rng.permutation(np.repeat(np.arange(-1, len(counts)), [7, *counts]))
-    matrix = pt.PatchMatrix(np.arange(len(codes)), 1)
+    matrix = with_limits(pt.PatchMatrix(np.arange(len(codes)), 1), Limits(label_rows=16))
     data = sampling.TrainingRows(matrix, codes, np.arange(len(counts)))
-    with mock.patch.object(sampling, "_SLAB", 16):
-        rows = data.sample(n, rng, balanced)
-        assert data.counts.tolist() == counts
+    rows = data.sample(n, rng, balanced)
+    assert data.counts.tolist() == counts
     assert (np.diff(rows) > 0).all()
     assert (codes[rows] >= 0).all()
     got = np.bincount(codes[rows], minlength=len(counts))
@@ -159,10 +155,9 @@ def test_passes_see_every_labelled_row_once_per_epoch(pool):
     image, labels = scene((40, 17))
     rows, _ = explicit(image, 3)
     where = labels.ravel() >= 0
-    with mock.patch.multiple(sampling, POOL=pool, _RUN=4, _NUMBERS=64):
-        model = PatchEstimator(Recorder(), 3, epochs=2, batch_size=50, random_state=1).fit(
-            image, labels
-        )
+    model = PatchEstimator(Recorder(), 3, epochs=2, batch_size=50, random_state=1)
+    model.limits = Limits(pool_bytes=pool, pool_run_rows=4, pool_numbered_rows=64)
+    model.fit(image, labels)
     seen = model.estimator_
     sizes = [len(call[0]) for call in seen.calls_]
     assert sum(sizes) == 2 * where.sum() == 2 * model.n_samples_
@@ -262,9 +257,9 @@ def test_small_blocks_change_nothing():
     image, labels = scene()
     model = PatchEstimator(SVC(), 3).fit(image, labels)
     whole = model.decision_function(image)
-    with mock.patch("pantile.learn.wrapper.BLOCK", 500):
-        for jobs in (1, 2):
-            assert np.array_equal(model.set_params(n_jobs=jobs).decision_function(image), whole)
+    model.limits = Limits(row_block_bytes=500)
+    for jobs in (1, 2):
+        assert np.array_equal(model.set_params(n_jobs=jobs).decision_function(image), whole)
 
 
 def test_regressors_skip_nan_and_take_several_targets():

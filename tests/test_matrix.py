@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pantile as pt
+from pantile.matrix.matrix import with_limits
 from pantile.testing import slow, strategies
-from pantile.testing.fuzz.tiles import WAYS
-from pantile.testing.fuzz.tiles import computed_by as by
+from pantile.testing.fuzz.tiles import WAYS, limits_for
 
 POOL = [np.dtype(c) for c in ("f4", "u1", "f8", "i8", "?", "f2", "c8", "c16")]
 ways = st.sampled_from(sorted(WAYS))
@@ -28,6 +28,11 @@ def standardised(rows, center, scale):
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(norms > 0, norms, 1)
     return rows
+
+
+def by(X, way, points=None):
+    """The same matrix, which computes in one of `WAYS`."""
+    return with_limits(X, limits_for(way, points))
 
 
 @st.composite
@@ -79,7 +84,7 @@ def rounding(dtype):
 
 def largest(X):
     """The largest magnitude in the image, whatever rows are chosen and how they are shown."""
-    return max(1.0, np.abs(X._table.stack.parts[0].image.astype(complex)).max())
+    return max(1.0, np.abs(X.selection.stack.images[0].values.astype(complex)).max())
 
 
 def working(E):
@@ -160,15 +165,15 @@ def test_products(case, way, k, complexity, points):
     E = working(E)
     V = random((E.shape[1], k), 1, complexity)
     U = random((E.shape[0], k), 2, complexity)
-    with by(way, points):
-        agree(X @ V, E @ V, np.abs(E).max() * np.abs(V).sum())
-        agree(X @ V[:, 0], E @ V[:, 0], np.abs(E).max() * np.abs(V).sum())
-        agree(V.T @ X.T, V.T @ E.T, np.abs(E).max() * np.abs(V).sum())
-        agree(X.T @ U, E.T @ U, np.abs(E).max() * np.abs(U).sum())
-        agree(U.T @ X, U.T @ E, np.abs(E).max() * np.abs(U).sum())
-        agree(U[:, 0] @ X, U[:, 0] @ E, np.abs(E).max() * np.abs(U).sum())
-        agree(np.dot(X, V), E @ V, np.abs(E).max() * np.abs(V).sum())
-        agree(np.matmul(U.T, X), U.T @ E, np.abs(E).max() * np.abs(U).sum())
+    X = by(X, way, points)
+    agree(X @ V, E @ V, np.abs(E).max() * np.abs(V).sum())
+    agree(X @ V[:, 0], E @ V[:, 0], np.abs(E).max() * np.abs(V).sum())
+    agree(V.T @ X.T, V.T @ E.T, np.abs(E).max() * np.abs(V).sum())
+    agree(X.T @ U, E.T @ U, np.abs(E).max() * np.abs(U).sum())
+    agree(U.T @ X, U.T @ E, np.abs(E).max() * np.abs(U).sum())
+    agree(U[:, 0] @ X, U[:, 0] @ E, np.abs(E).max() * np.abs(U).sum())
+    agree(np.dot(X, V), E @ V, np.abs(E).max() * np.abs(V).sum())
+    agree(np.matmul(U.T, X), U.T @ E, np.abs(E).max() * np.abs(U).sum())
 
 
 @given(matrices(), ways, st.sampled_from([None, 64]))
@@ -177,16 +182,14 @@ def test_gram_and_covariance(case, way, points):
     E = working(E)
     # what is taken out before squaring is near the whole image's mean, whatever rows are chosen
     size = max(np.abs(E).max(initial=0), largest(X)) ** 2 * len(E)
-    with by(way, points):
-        agree(X.gram(), E.conj().T @ E, size)
-        if E.dtype.kind != "c":
-            agree(X.T @ X, E.T @ E, size)
-        if len(E) > 1:
-            expected = np.cov(E, rowvar=False).reshape(E.shape[1], E.shape[1])
-            agree(X.cov(), expected, size / (len(E) - 1))
-            agree(
-                np.cov(X, rowvar=False, ddof=0), expected * ((len(E) - 1) / len(E)), size / len(E)
-            )
+    X = by(X, way, points)
+    agree(X.gram(), E.conj().T @ E, size)
+    if E.dtype.kind != "c":
+        agree(X.T @ X, E.T @ E, size)
+    if len(E) > 1:
+        expected = np.cov(E, rowvar=False).reshape(E.shape[1], E.shape[1])
+        agree(X.cov(), expected, size / (len(E) - 1))
+        agree(np.cov(X, rowvar=False, ddof=0), expected * ((len(E) - 1) / len(E)), size / len(E))
 
 
 @given(matrices(), ways)
@@ -194,16 +197,16 @@ def test_statistics(case, way):
     X, E, _ = case
     E = working(E)
     size = np.abs(E).max(initial=0)
-    with by(way):
-        for axis in (None, 0, 1, -1):
-            agree(X.sum(axis), E.sum(axis), size * E.size)
-            agree(np.mean(X, axis=axis), E.mean(axis), size)
-            agree(X.var(axis), E.var(axis), size**2)
-            np.testing.assert_allclose(np.std(X, axis=axis), E.std(axis), atol=3e-6 * size)
-        np.testing.assert_allclose(X.std(axis=1), E.std(axis=1), rtol=1e-9, atol=1e-13 * size)
-        norms = np.linalg.norm(E, axis=1)
-        agree(X.row_norms(), norms, size)
-        agree(np.linalg.norm(X, axis=1), norms, size)
+    X = by(X, way)
+    for axis in (None, 0, 1, -1):
+        agree(X.sum(axis), E.sum(axis), size * E.size)
+        agree(np.mean(X, axis=axis), E.mean(axis), size)
+        agree(X.var(axis), E.var(axis), size**2)
+        np.testing.assert_allclose(np.std(X, axis=axis), E.std(axis), atol=3e-6 * size)
+    np.testing.assert_allclose(X.std(axis=1), E.std(axis=1), rtol=1e-9, atol=1e-13 * size)
+    norms = np.linalg.norm(E, axis=1)
+    agree(X.row_norms(), norms, size)
+    agree(np.linalg.norm(X, axis=1), norms, size)
 
 
 @given(matrices(), st.integers(0, 99))
@@ -223,13 +226,13 @@ def test_images_of_different_sizes(way):
     X = pt.PatchMatrix(images, (3, 4), 2, channel_axis=-1)
     E = np.concatenate([pt.extract(i, (3, 4), 2, channel_axis=-1).reshape(-1, 24) for i in images])
     V, U = rng.random((24, 2)), rng.random((len(E), 2))
-    with by(way):
-        for part in (slice(None), slice(3, -4), slice(None, None, 3)):
-            agree(X[part] @ V, E[part] @ V)
-            agree(X[part].T @ U[part], E[part].T @ U[part])
-            agree(X[part].gram(), E[part].T @ E[part])
-            agree(X[part].mean(0), E[part].mean(0))
-            agree(X[part].row_norms(), np.linalg.norm(E[part], axis=1))
+    X = by(X, way)
+    for part in (slice(None), slice(3, -4), slice(None, None, 3)):
+        agree(X[part] @ V, E[part] @ V)
+        agree(X[part].T @ U[part], E[part].T @ U[part])
+        agree(X[part].gram(), E[part].T @ E[part])
+        agree(X[part].mean(0), E[part].mean(0))
+        agree(X[part].row_norms(), np.linalg.norm(E[part], axis=1))
     rows = rng.integers(0, len(E), 30)
     np.testing.assert_array_equal(X[rows], E[rows])
     grids = [pt.PatchGrid(i.shape[:2], (3, 4), 2) for i in images]
@@ -270,16 +273,16 @@ def test_gram_by_lags_equals_blocks(shape, patch, options, dtype):
     spread = E - E.mean(axis=0)
     expected = np.conj(spread.conj().T @ spread) / (len(E) - 1)
     for way in ("boxes", "blocks", "direct"):
-        with by(way):
-            # the large mean costs no digits: rounding is relative to the variance
-            np.testing.assert_allclose(X.cov(), expected, atol=1e-11 * np.abs(expected).max())
-            whole = working(np.asarray(X))
-            np.testing.assert_allclose(X.gram(), whole.conj().T @ whole, rtol=1e-12)
-    with by("boxes"):
-        assert "lags" in X.explain()
-    with by("direct"):
-        assert "by phases" in X.explain()
-        assert "X @ V, 1 column: direct" in X.explain()
+        X = by(X, way)
+        # the large mean costs no digits: rounding is relative to the variance
+        np.testing.assert_allclose(X.cov(), expected, atol=1e-11 * np.abs(expected).max())
+        whole = working(np.asarray(X))
+        np.testing.assert_allclose(X.gram(), whole.conj().T @ whole, rtol=1e-12)
+    X = by(X, "boxes")
+    assert "lags" in X.explain()
+    X = by(X, "direct")
+    assert "by phases" in X.explain()
+    assert "X @ V, 1 column: direct" in X.explain()
 
 
 def test_nan_stays_in_its_rows():
@@ -287,19 +290,20 @@ def test_nan_stays_in_its_rows():
     image[30, 30] = np.nan
     X, E = pt.PatchMatrix(image, 5), pt.extract(image, 5).reshape(-1, 25)
     V = np.ones((25, 2))
-    with by("direct"):
-        np.testing.assert_allclose(X @ V, E @ V)
-        np.testing.assert_allclose(X.T @ np.ones(len(E)), E.sum(0))
-        np.testing.assert_allclose(X.gram(), E.T @ E)
-    with by("boxes"):
-        np.testing.assert_allclose(X @ V, E @ V)
-        assert np.isnan(X @ V).any(axis=1).sum() == 25
-        np.testing.assert_allclose(X.gram(), E.T @ E)
-        np.testing.assert_allclose(X.T @ np.ones(len(E)), E.sum(0))
-        np.testing.assert_allclose(X.mean(0), E.mean(0))
+    X = by(X, "direct")
+    np.testing.assert_allclose(X @ V, E @ V)
+    np.testing.assert_allclose(X.T @ np.ones(len(E)), E.sum(0))
+    np.testing.assert_allclose(X.gram(), E.T @ E)
+    X = by(X, "boxes")
+    np.testing.assert_allclose(X @ V, E @ V)
+    assert np.isnan(X @ V).any(axis=1).sum() == 25
+    np.testing.assert_allclose(X.gram(), E.T @ E)
+    np.testing.assert_allclose(X.T @ np.ones(len(E)), E.sum(0))
+    np.testing.assert_allclose(X.mean(0), E.mean(0))
     U = np.ones(len(E))
     U[0] = np.inf
-    with by("boxes"), np.errstate(invalid="ignore"):
+    X = by(X, "boxes")
+    with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(np.isinf(X.T @ U), np.isinf(E.T @ U))
 
 

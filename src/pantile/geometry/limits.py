@@ -87,6 +87,25 @@ class Limits:
     tree_sums: int = 8
     """Partial sums that one task adds."""
 
+    # pantile.learn
+    slab_bytes: int = 64 << 20
+    """Results for some rows, held together."""
+    gathered_bytes: int = 512_000_000
+    """Labelled rows may be copied into an array of this size (and a quarter of the free memory): products
+    are then BLAS in memory."""
+    pool_bytes: int = 64 << 20
+    """Rows that are shuffled together in a pass."""
+    pool_run_rows: int = 64
+    """Neighbouring rows that enter the pool together: cutting them is copying lines."""
+    pool_numbered_rows: int = 1 << 16
+    """Rows whose numbers are drawn at a time to fill the pool."""
+    label_rows: int = 1 << 20
+    """Labels that are looked at together."""
+    chunk_rows: int = 1 << 13
+    """Rows worked on together by one thread: temporaries stay in cache (1 << 15 took 2.5 times as long)."""
+    task_rows: int = 1 << 17
+    """Rows that one thread takes."""
+
     # patches cut and merged in memory
     cut_leaf_elements: int = 1 << 20
     """Elements cut (or put side by side) by one thread: with fewer, a second thread costs more than it brings."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..matrix import PatchMatrix
-from .rows import checked_rows
+from .rows import check_rows
 
 try:
     import lightgbm
@@ -55,7 +55,7 @@ class PatchSequence(lightgbm.Sequence):  # type: ignore[misc]
     """
 
     def __init__(self, matrix: PatchMatrix, batch_size: int | None = None) -> None:
-        checked_rows(matrix)
+        check_rows(matrix)
         if len(matrix) > _MOST:
             raise ValueError(
                 f"matrix has {len(matrix)} rows, and LightGBM takes at most {_MOST}:"

@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis
+from ..geometry.limits import LIMITS
 from ..matrix import PatchMatrix
-from ..matrix.parts import images_in
 from ..matrix.rowwise import apply_rows
-from ..matrix.table import BLOCK
+from ..matrix.selection.stack import list_images
 
-__all__ = ["checked_rows", "labelled_rows", "predict_rows"]
+__all__ = ["check_rows", "labelled_rows", "predict_rows"]
 
 Array = NDArray[Any]
 
@@ -60,8 +60,8 @@ def labelled_rows(
     >>> y, X[0]
     (array([7, 8, 9]), array([ 0.,  1.,  2.,  5.,  6.,  7., 10., 11., 12.]))
     """
-    many = images_in(image) is not None
-    images, given = _arrays(image, many), _arrays(labels, many)
+    many = list_images(image) is not None
+    images, given = _as_arrays(image, many), _as_arrays(labels, many)
     if not isinstance(grid, PatchGrid | list | tuple):
         raise TypeError(f"grid must be a PatchGrid, or a list of one for each image, got {grid!r}")
     grids = [grid] * len(images) if isinstance(grid, PatchGrid) else list(grid)
@@ -70,7 +70,7 @@ def labelled_rows(
             f"{len(images)} images, {len(given)} labels and {len(grids)} grids: give one of each per image"
         )
     triples = zip(images, given, grids, strict=True)
-    centred = [_centred(i, each, g, channel_axis) for i, each, g in triples]
+    centred = [_sample_centers(i, each, g, channel_axis) for i, each, g in triples]
     masks = [(each != unlabelled) & (each == each) for each in centred]
     if not any(mask.any() for mask in masks):
         raise ValueError(f"labels: every pixel is unlabelled ({unlabelled!r}): label some")
@@ -78,11 +78,13 @@ def labelled_rows(
     return matrix, np.concatenate([y[mask] for y, mask in zip(centred, masks, strict=True)])
 
 
-def _arrays(given: Any, many: bool) -> list[Array]:
+def _as_arrays(given: Any, many: bool) -> list[Array]:
     return [np.asarray(each) for each in (given if many else [given])]
 
 
-def _centred(image: Array, labels: Array, grid: PatchGrid, channel_axis: int | None) -> Array:
+def _sample_centers(
+    image: Array, labels: Array, grid: PatchGrid, channel_axis: int | None
+) -> Array:
     """Labels at the patch centres, ``(*batch, *counts)``."""
     shape = list(image.shape)
     if channel_axis is not None:
@@ -95,7 +97,7 @@ def _centred(image: Array, labels: Array, grid: PatchGrid, channel_axis: int | N
 
 
 def predict_rows(
-    predict: Callable[[Array], Any], matrix: PatchMatrix, *, nbytes: int = BLOCK
+    predict: Callable[[Array], Any], matrix: PatchMatrix, *, nbytes: int = LIMITS.row_block_bytes
 ) -> Array:
     """``predict`` of all rows, called on blocks of them as float32: ``(rows, ...)``.
 
@@ -119,7 +121,7 @@ def predict_rows(
     return apply_rows(predict, matrix, nbytes=nbytes, dtype=np.float32)
 
 
-def checked_rows(matrix: Any, **values: Any) -> dict[str, Array]:
+def check_rows(matrix: Any, **values: Any) -> dict[str, Array]:
     """Arrays with one entry per row, as asked; None is left out."""
     if not isinstance(matrix, PatchMatrix):
         raise TypeError(

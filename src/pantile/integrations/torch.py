@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.limits import LIMITS, Limits
 from ..matrix import PatchMatrix
-from ..matrix.rowwise import channel_of
-from ..matrix.shuffle import shuffled_blocks
-from .rows import checked_rows
+from ..matrix.shuffle import shuffle_blocks
+from .rows import check_rows
 
 if TYPE_CHECKING:
     import torch
@@ -65,9 +65,9 @@ class PatchDataset:
         dtype: torch.dtype | None = None,
         transform: Callable[[Any], Any] | None = None,
     ) -> None:
-        _torch()
+        _import_torch()
         lazy = isinstance(targets, PatchMatrix)
-        checked = checked_rows(matrix, targets=None if lazy else targets)
+        checked = check_rows(matrix, targets=None if lazy else targets)
         if lazy and len(targets) != len(matrix):
             raise ValueError(
                 f"targets have {len(targets)} rows for {len(matrix)} rows of the matrix: use one grid for both"
@@ -87,19 +87,19 @@ class PatchDataset:
     def __getitem__(self, index: Any) -> Any:
         """One patch, or the batch of a list or slice of indices; with targets, a pair."""
         if isinstance(index, slice):
-            return self._batch(np.arange(*index.indices(len(self))))
+            return self._make_batch(np.arange(*index.indices(len(self))))
         if np.ndim(index):
-            return self._batch(np.flatnonzero(index) if _is_mask(index) else index)
-        found = self._batch([operator.index(index)])
+            return self._make_batch(np.flatnonzero(index) if _is_mask(index) else index)
+        found = self._make_batch([operator.index(index)])
         return tuple(each[0] for each in found) if isinstance(found, tuple) else found[0]
 
     def __getitems__(self, indices: Any) -> list[Any]:
         """Samples of a batch, cut in one call: what ``DataLoader`` asks for, and stacks."""
-        found = self._batch(indices)
+        found = self._make_batch(indices)
         return list(zip(*found, strict=True)) if isinstance(found, tuple) else list(found)
 
-    def _batch(self, indices: Any) -> Any:
-        patches = _tensor(_patches(self.matrix, indices))
+    def _make_batch(self, indices: Any) -> Any:
+        patches = _to_tensor(_take_patches(self.matrix, indices))
         if self.dtype is not None:
             patches = patches.to(self.dtype)
         if self.transform is not None:
@@ -107,29 +107,29 @@ class PatchDataset:
         if self.targets is None:
             return patches
         if isinstance(self.targets, PatchMatrix):
-            return patches, _tensor(_patches(self.targets, indices))
-        return patches, _tensor(self.targets[np.asarray(indices, dtype=np.int64)])
+            return patches, _to_tensor(_take_patches(self.targets, indices))
+        return patches, _to_tensor(self.targets[np.asarray(indices, dtype=np.int64)])
 
 
 def _is_mask(index: Any) -> bool:
     return np.asarray(index).dtype == bool
 
 
-def _patches(matrix: PatchMatrix, indices: Any) -> NDArray[Any]:
+def _take_patches(matrix: PatchMatrix, indices: Any) -> NDArray[Any]:
     """Chosen rows as patches, channels first."""
     rows = np.asarray(matrix[np.asarray(indices, dtype=np.int64)])
     patches = rows.reshape(len(rows), *matrix.patch_shape)
-    channel = channel_of(matrix)
+    channel = matrix.selection.channel
     return patches if channel is None else np.moveaxis(patches, channel + 1, 1)
 
 
-def _tensor(array: NDArray[Any]) -> Any:
+def _to_tensor(array: NDArray[Any]) -> Any:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    return _torch().from_numpy(np.ascontiguousarray(array))
+    return _import_torch().from_numpy(np.ascontiguousarray(array))
 
 
-def _torch() -> Any:
+def _import_torch() -> Any:
     try:
         import torch
     except ImportError:
@@ -172,6 +172,8 @@ class BlockShuffleSampler:
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
+    limits: Limits = LIMITS
+
     def __init__(
         self,
         n: int,
@@ -213,11 +215,11 @@ class BlockShuffleSampler:
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng((self.seed, self.epoch))
         self.epoch += 1
-        return self._batches(rng)
+        return self._make_batches(rng)
 
-    def _batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
+    def _make_batches(self, rng: np.random.Generator) -> Iterator[list[int]]:
         left = np.zeros(0, dtype=np.int64)
-        for rows in shuffled_blocks(self.n, self.block, self.pool, rng):
+        for rows in shuffle_blocks(self.n, self.block, self.pool, rng, self.limits):
             mixed = np.concatenate([left, rng.permutation(rows)])
             full = len(mixed) // self.batch_size * self.batch_size
             for batch in mixed[:full].reshape(-1, self.batch_size):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..geometry.limits import LIMITS
 from ..matrix import PatchMatrix
-from ..matrix.table import BLOCK
-from .rows import checked_rows
+from .rows import check_rows
 
 try:
     import xgboost
@@ -63,12 +63,12 @@ class PatchDataIter(xgboost.DataIter):  # type: ignore[misc]
         label: Any = None,
         *,
         weight: Any = None,
-        nbytes: int = BLOCK,
+        nbytes: int = LIMITS.row_block_bytes,
         cache_prefix: str | None = None,
         **fields: Any,
     ) -> None:
         super().__init__(cache_prefix=cache_prefix, release_data=True)
-        self._fields = checked_rows(matrix, label=label, weight=weight, **fields)
+        self._fields = check_rows(matrix, label=label, weight=weight, **fields)
         self._matrix = matrix
         self._size = max(1, int(nbytes) // (4 * matrix.shape[1]))
         self._at = 0

@@ -15,17 +15,17 @@ from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, is_many
 from ..geometry.boundary import PadMode
 from ..geometry.frame import fewer_axes
+from ..geometry.limits import LIMITS, Limits
 from ..matrix import PatchMatrix
-from ..matrix.parts import images_in
+from ..matrix.matrix import with_limits
+from ..matrix.selection.stack import list_images
 from ..ops.arrays import as_array
 from .labels import UNLABELLED
 
-__all__ = ["UNLABELLED", "PatchModel", "images_of", "is_number", "row_slabs"]
+__all__ = ["UNLABELLED", "PatchModel", "as_images", "is_number", "iterate_slabs"]
 
 Array = NDArray[Any]
 Images = ArrayLike | Sequence[ArrayLike]
-
-_SLAB = 64 << 20  # bytes of results held at once
 
 
 class PatchModel(BaseEstimator):  # type: ignore[misc]
@@ -52,6 +52,7 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
     channel_axis: int | None
     pad: Any
     pad_mode: PadMode
+    limits: Limits = LIMITS
     n_features_in_: int
     patch_shape_: tuple[int, ...]
 
@@ -92,25 +93,26 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
 
         ``where``: masks over ``(*batch, *counts)``, one per image.
         """
-        _, arrays = images_of(images)
+        _, arrays = as_images(images)
         for array in arrays:
             _check_real(array)
         grids = [self.grid(array.shape) for array in arrays]
-        return PatchMatrix(list(arrays), grids, channel_axis=self.channel_axis, where=where)
+        found = PatchMatrix(list(arrays), grids, channel_axis=self.channel_axis, where=where)
+        return with_limits(found, self.limits)
 
     def _fit_matrix(self, images: Images, where: Any = None) -> PatchMatrix:
-        """The matrix to fit on; remembers the shape of its patches."""
+        """The matrix to fit on. The shape of its patches is kept, to be compared by `_check_patches`."""
         matrix = self._matrix(images, where)
         self.patch_shape_ = matrix.patch_shape
         self.n_features_in_ = matrix.shape[1]
         return matrix
 
-    def _fitted_matrix(self, image: ArrayLike) -> PatchMatrix:
+    def _matrix_like_fit(self, image: ArrayLike) -> PatchMatrix:
         """The matrix of one image to predict for; raises where its patches are not those of `fit`."""
         check_is_fitted(self)
-        return self._same_patches(self._matrix([image]))
+        return self._check_patches(self._matrix([image]))
 
-    def _same_patches(self, matrix: PatchMatrix) -> PatchMatrix:
+    def _check_patches(self, matrix: PatchMatrix) -> PatchMatrix:
         """The matrix itself; raises where its patches are not those of `fit`."""
         if matrix.patch_shape != self.patch_shape_:
             raise ValueError(
@@ -140,16 +142,16 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         ``labels`` has the image's shape without its channel axis; so many ``more`` axes may follow
         (several targets).
         """
-        many, arrays = images_of(images)
+        many, arrays = as_images(images)
         given = list(labels) if many else [labels]
         if len(given) != len(arrays):
             raise ValueError(f"{len(given)} {name} for {len(arrays)} images: give one for each")
         return [
-            self._centred(array, np.asarray(each), name, more)
+            self._sample_centers(array, np.asarray(each), name, more)
             for array, each in zip(arrays, given, strict=True)
         ]
 
-    def _centred(self, image: Array, labels: Array, name: str, more: int) -> Array:
+    def _sample_centers(self, image: Array, labels: Array, name: str, more: int) -> Array:
         sizes = self._sizes(image.shape)
         if labels.shape[: len(sizes)] != sizes or labels.ndim > len(sizes) + more:
             rest = " and at most one more axis, for several targets" if more else ""
@@ -164,32 +166,32 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         taken = grid.centers(moved)
         return np.moveaxis(taken, range(-grid.ndim, 0), range(first, len(sizes)))
 
-    def _each(self, images: Images, one: Callable[[Array], Any]) -> Any:
+    def _map_images(self, images: Images, one: Callable[[Array], Any]) -> Any:
         """``one(image)``, or a list of it for a list of images."""
-        many, arrays = images_of(images)
+        many, arrays = as_images(images)
         return [one(a) for a in arrays] if many else one(arrays[0])
 
 
-def images_of(images: Images) -> tuple[bool, list[Array]]:
+def as_images(images: Images) -> tuple[bool, list[Array]]:
     """Whether it is a list of images, and the images as arrays. Nested lists of numbers are one image."""
     if isinstance(images, list | tuple) and not images:
         raise ValueError("image is an empty list: give an image or a list of one or more")
-    listed = images_in(images)
+    listed = list_images(images)
     each = [images] if listed is None else listed
     return listed is not None, [as_array(image) for image in each]
 
 
-def row_slabs(matrix: PatchMatrix, columns: int) -> Iterator[tuple[slice, PatchMatrix]]:
-    """Consecutive rows whose products with so many float64 columns stay small, as lazy matrices."""
-    size = max(1, _SLAB // (8 * max(1, columns)))
-    rows = _row_multiple(matrix, size)
+def iterate_slabs(matrix: PatchMatrix, columns: int) -> Iterator[tuple[slice, PatchMatrix]]:
+    """Consecutive rows as lazy matrices: few enough that results of so many float64 ``columns`` are small."""
+    size = max(1, matrix.selection.limits.slab_bytes // (8 * max(1, columns)))
+    rows = _round_to_lines(matrix, size)
     for begin in range(0, len(matrix), rows):
         part = slice(begin, min(begin + rows, len(matrix)))
         yield part, matrix[part]
 
 
-def _row_multiple(matrix: PatchMatrix, size: int) -> int:
-    """So many rows, rounded to whole lines of the first image's grid: slabs then stay boxes."""
+def _round_to_lines(matrix: PatchMatrix, size: int) -> int:
+    """``size`` rows or fewer: whole lines of the first image's grid, so that slabs are boxes of patches."""
     counts = matrix.grids[0].counts
     for k in range(1, len(counts) + 1):
         line = math.prod(counts[k:])
@@ -218,7 +220,7 @@ def _check_real(image: Array) -> None:
 
 
 def _is_finite(image: Array) -> bool:
-    """Whether all are finite; the sum tells in most cases, without an array of truth values."""
+    """Whether all elements are finite. The sum tells in most cases, without an array of truth values."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.sum(image)
     return bool(np.isfinite(total)) or all(np.isfinite(part).all() for part in np.atleast_1d(image))

@@ -1,4 +1,4 @@
-"""What linear classifiers of patches share: classes in, and scores, probabilities and classes out."""
+"""What linear classifiers of patches share: labels become codes, and scores become classes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .base import Images, PatchModel
-from .labels import class_codes, coded
-from .logloss import probabilities
-from .passes import labelled_rows
-from .predict import affine, new_results
+from .labels import encode, encode_classes
+from .logloss import to_probabilities
+from .passes import prepare_labelled
+from .predict import allocate_results, apply_affine
 
-__all__ = ["LinearClassifier", "log_probabilities"]
+__all__ = ["LinearClassifier", "to_log_probabilities"]
 
 Array = NDArray[Any]
 Finish = Callable[[Array], Array]
@@ -29,14 +29,14 @@ class LinearClassifier(ClassifierMixin, PatchModel):  # type: ignore[misc]
     coef_: Array
     intercept_: Array
 
-    def _class_codes(self, image: Images, labels: Any) -> tuple[Array, Array]:
+    def _encode_labels(self, image: Images, labels: Any) -> tuple[Array, Array]:
         """The classes, and each row's place among them; -1 where it has no label."""
-        classes, codes = class_codes(self._targets(image, labels))
+        classes, codes = encode_classes(self._targets(image, labels))
         if len(classes) < 2:
             raise ValueError(
                 f"labels hold one class only, {classes[0].item()!r}: two or more are told apart"
             )
-        return classes, _flat(codes)
+        return classes, _concatenate(codes)
 
     def predict(self, image: Images) -> Any:
         """The class of every patch's centre, ``(*batch, *counts)``: the image's shape at step 1.
@@ -44,7 +44,7 @@ class LinearClassifier(ClassifierMixin, PatchModel):  # type: ignore[misc]
         The scores of one slab at a time are held. A list of images gives a list.
         """
         check_is_fitted(self)
-        return self._each(image, self._labels)
+        return self._map_images(image, self._predict_image)
 
     def decision_function(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Scores, ``(*batch, *counts, n_classes)``; for two classes without the last axis, above 0 for the second.
@@ -52,7 +52,9 @@ class LinearClassifier(ClassifierMixin, PatchModel):  # type: ignore[misc]
         Computed in float64 and stored as ``dtype``, a slab at a time.
         """
         check_is_fitted(self)
-        return self._each(image, lambda one: self._scores(one, "decision_function", dtype))
+        return self._map_images(
+            image, lambda one: self._score_image(one, "decision_function", dtype)
+        )
 
     def predict_proba(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Probabilities of the classes, ``(*batch, *counts, n_classes)``.
@@ -60,65 +62,66 @@ class LinearClassifier(ClassifierMixin, PatchModel):  # type: ignore[misc]
         For eight classes in float64 that is 64 bytes per patch; `predict` holds one label.
         """
         check_is_fitted(self)
-        return self._each(
-            image, lambda one: self._scores(one, "predict_proba", dtype, probabilities)
+        return self._map_images(
+            image, lambda one: self._score_image(one, "predict_proba", dtype, to_probabilities)
         )
 
     def predict_log_proba(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Logarithms of `predict_proba`, exact where probabilities are too small to be numbers."""
         check_is_fitted(self)
-        return self._each(
-            image, lambda one: self._scores(one, "predict_log_proba", dtype, log_probabilities)
+        return self._map_images(
+            image,
+            lambda one: self._score_image(one, "predict_log_proba", dtype, to_log_probabilities),
         )
 
     def score(self, image: Images, labels: Any) -> float:
-        """Share of labelled pixels, of all images, whose class is predicted; few others are."""
+        """The share of labelled pixels, of all images, whose class is predicted correctly."""
         check_is_fitted(self)
-        known, codes = class_codes(self._targets(image, labels))
+        known, codes = encode_classes(self._targets(image, labels))
         if (known.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
             raise TypeError(
                 f"labels are {known.dtype}, but those of fit were {self.classes_.dtype}"
             )
-        place = coded(known, self.classes_)
-        matrix, columns = self._same_patches(self._matrix(image)), len(self.coef_)
-        chosen = labelled_rows(matrix, _flat(codes), columns)
+        place = encode(known, self.classes_)
+        matrix, columns = self._check_patches(self._matrix(image)), len(self.coef_)
+        chosen = prepare_labelled(matrix, _concatenate(codes), columns)
         right = 0
         for rows, block in chosen.pieces(columns):
             truth = chosen.codes[rows]
-            best = _best(block @ self.coef_.T + self.intercept_)
+            best = _choose_class(block @ self.coef_.T + self.intercept_)
             right += int(np.count_nonzero((place[truth] == best) & (truth >= 0)))
         return right / int(np.count_nonzero(chosen.codes >= 0))
 
-    def _labels(self, image: Array) -> Array:
-        matrix = self._fitted_matrix(image)
-        out = new_results(self._result_shape(image), self.classes_.dtype, "predict")
-        found = lambda scores: np.asarray(self.classes_[_best(scores)])  # noqa: E731
-        affine(matrix, self.coef_.T, self.intercept_, out.reshape(-1), found)
+    def _predict_image(self, image: Array) -> Array:
+        matrix = self._matrix_like_fit(image)
+        out = allocate_results(self._result_shape(image), self.classes_.dtype, "predict")
+        found = lambda scores: np.asarray(self.classes_[_choose_class(scores)])  # noqa: E731
+        apply_affine(matrix, self.coef_.T, self.intercept_, out.reshape(-1), found)
         return out
 
-    def _scores(
+    def _score_image(
         self, image: Array, name: str, dtype: DTypeLike, finish: Finish | None = None
     ) -> Array:
-        matrix = self._fitted_matrix(image)
+        matrix = self._matrix_like_fit(image)
         last = (len(self.classes_),) if finish or len(self.classes_) > 2 else ()
-        out = new_results((*self._result_shape(image), *last), dtype, name)
-        affine(matrix, self.coef_.T, self.intercept_, out.reshape(len(matrix), -1), finish)
+        out = allocate_results((*self._result_shape(image), *last), dtype, name)
+        apply_affine(matrix, self.coef_.T, self.intercept_, out.reshape(len(matrix), -1), finish)
         return out
 
 
-def _flat(codes: list[Array]) -> Array:
-    """Those of all rows of all images."""
+def _concatenate(codes: list[Array]) -> Array:
+    """The codes of all images in one line."""
     flat = [each.reshape(-1) for each in codes]
     return flat[0] if len(flat) == 1 else np.concatenate(flat)
 
 
-def _best(scores: Array) -> Array:
-    """The class with the highest score; of two, the second where it is above 0."""
+def _choose_class(scores: Array) -> Array:
+    """The place of the class with the highest score; of two classes the second where the score is above 0."""
     return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
 
 
-def log_probabilities(scores: Array) -> Array:
-    """Logarithms of `probabilities`."""
+def to_log_probabilities(scores: Array) -> Array:
+    """Logarithms of `to_probabilities`."""
     from scipy.special import log_expit, log_softmax
 
     if scores.shape[1] == 1:

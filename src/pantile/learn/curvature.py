@@ -1,4 +1,4 @@
-"""A sample of the rows in memory, whitened: where the minimum is about, and how the loss curves there."""
+"""A whitened sample of the rows, in memory: it tells about where the minimum is, and how the loss curves."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .logloss import probabilities, residuals
-from .passes import Chosen
+from .logloss import replace_by_residuals, to_probabilities
+from .passes import LabelledRows
 
-__all__ = ["Curvature", "Whitened", "whitened"]
+__all__ = ["Curvature", "WhitenedSample", "whiten_sample"]
 
 Array = NDArray[Any]
 
@@ -25,7 +25,7 @@ _STEPS = 60  # of conjugate gradients, at most
 
 
 @dataclass(frozen=True)
-class Whitened:
+class WhitenedSample:
     """Rows ``(x - shift) inv(factor).T`` as float32, their codes, and the weight of a row of each class.
 
     Weights sum to 1 over the rows. Slopes are whitened too: ``V = inv(factor).T U``.
@@ -39,18 +39,18 @@ class Whitened:
     penalty: float
     intercept: bool
 
-    def slopes(self, parameters: Array) -> Array:
-        """Parameters of the matrix from whitened ones."""
-        return self._with(parameters, self._solved(parameters[:-1], "T"))
+    def unwhiten(self, parameters: Array) -> Array:
+        """The parameters for the matrix, from those for whitened rows."""
+        return self._with_intercept(parameters, self._solve(parameters[:-1], "T"))
 
-    def gradient(self, gradient: Array) -> Array:
-        """A gradient by whitened parameters from one by those of the matrix."""
-        return self._with(gradient, self._solved(gradient[:-1], "N"))
+    def whiten_gradient(self, gradient: Array) -> Array:
+        """The gradient by parameters for whitened rows, from that by parameters for the matrix."""
+        return self._with_intercept(gradient, self._solve(gradient[:-1], "N"))
 
-    def _with(self, parameters: Array, slopes: Array) -> Array:
+    def _with_intercept(self, parameters: Array, slopes: Array) -> Array:
         return np.concatenate([slopes, parameters[-1:]])
 
-    def _solved(self, right: Array, trans: str) -> Array:
+    def _solve(self, right: Array, trans: str) -> Array:
         from scipy.linalg import solve_triangular
 
         found: Array = solve_triangular(
@@ -63,55 +63,61 @@ class Whitened:
         return np.asarray(self.rows @ single[:-1] + single[-1])
 
     def sums(self, residual: Array) -> Array:
-        """``[rows 1].T @ residual``, the intercept's part only where there is one."""
+        """``[rows 1].T @ residual``; the last row is 0 where there is no intercept."""
         found = np.empty((self.rows.shape[1] + 1, residual.shape[1]))
         found[:-1] = self.rows.T @ residual
         found[-1] = residual.sum(axis=0, dtype=np.float64) * self.intercept
         return found
 
-    def penalised(self, parameters: Array) -> Array:
+    def differentiate_penalty(self, parameters: Array) -> Array:
         """The gradient of the penalty."""
         found = np.zeros_like(parameters)
         if self.penalty:
-            found[:-1] = self.penalty * self._solved(self._solved(parameters[:-1], "T"), "N")
+            found[:-1] = self.penalty * self._solve(self._solve(parameters[:-1], "T"), "N")
         return found
 
     def __call__(self, parameters: Array) -> tuple[float, Array]:
         """The penalised loss of the sample, and its gradient."""
         scores = self.scores(parameters)
-        pull = self.penalised(parameters)
-        loss = residuals(scores, self.codes, self.weights) + float(np.sum(pull * parameters)) / 2
+        pull = self.differentiate_penalty(parameters)
+        loss = (
+            replace_by_residuals(scores, self.codes, self.weights)
+            + float(np.sum(pull * parameters)) / 2
+        )
         return loss, self.sums(scores) + pull
 
-    def part(self, begin: int, end: int) -> Whitened:
+    def take(self, begin: int, end: int) -> WhitenedSample:
         """Some of the rows, weighted so that they stand for all."""
         codes = self.codes[begin:end]
         total = np.bincount(codes, minlength=len(self.weights)) @ self.weights
         return replace(self, rows=self.rows[begin:end], codes=codes, weights=self.weights / total)
 
-    def best_step(self, parameters: Array, direction: Array, slope: float) -> float:
-        """How far along a direction the loss is least that curves as the sample's and here has this slope."""
+    def find_step(self, parameters: Array, direction: Array, slope: float) -> float:
+        """How far to go along a direction to the least loss.
+
+        The loss is taken to curve as the sample's does, and to have this ``slope`` here.
+        """
         here, along = self.scores(parameters), self.scores(direction)
-        pull = float(np.sum(self.penalised(direction) * direction))
-        step, first = 1.0, self._along(here.copy(), along)[0]
+        pull = float(np.sum(self.differentiate_penalty(direction) * direction))
+        step, first = 1.0, self._differentiate_along(here.copy(), along)[0]
         for _ in range(8):
-            inclined, bend = self._along(here + np.float32(step) * along, along)
+            inclined, bend = self._differentiate_along(here + np.float32(step) * along, along)
             change = (slope + inclined - first + step * pull) / max(bend + pull, 1e-300)
             step = min(max(step - change, step / 4), _FARTHEST)
             if abs(change) < 1e-2 * step:
                 break
         return step
 
-    def _along(self, scores: Array, along: Array) -> tuple[float, float]:
+    def _differentiate_along(self, scores: Array, along: Array) -> tuple[float, float]:
         """First and second derivative of the loss along a direction of the scores."""
-        bent = float(np.sum(along * bending(scores, self.weights[self.codes], along)))
-        residuals(scores, self.codes, self.weights)
+        bent = float(np.sum(along * differentiate_twice(scores, self.weights[self.codes], along)))
+        replace_by_residuals(scores, self.codes, self.weights)
         return float(np.sum(scores * along, dtype=np.float64)), bent
 
 
-def bending(scores: Array, own: Array, along: Array) -> Array:
-    """The change of the derivatives by the scores where those move ``along``."""
-    p = probabilities(scores)
+def differentiate_twice(scores: Array, own: Array, along: Array) -> Array:
+    """How the derivatives by the scores change where the scores move ``along``."""
+    p = to_probabilities(scores)
     own = own.astype(scores.dtype)[:, None]
     if scores.shape[1] == 1:
         return np.asarray(own * p[:, :1] * p[:, 1:] * along)
@@ -122,16 +128,16 @@ def bending(scores: Array, own: Array, along: Array) -> Array:
 class Curvature:
     """The Hessian of a sample's loss at one place, and its inverse by conjugate gradients."""
 
-    def __init__(self, sample: Whitened, parameters: Array) -> None:
+    def __init__(self, sample: WhitenedSample, parameters: Array) -> None:
         self._sample = sample
         self._own = sample.weights[sample.codes].astype(np.float32)[:, None]
-        self._p = probabilities(sample.scores(parameters))
+        self._p = to_probabilities(sample.scores(parameters))
         self._binary = parameters.shape[1] == 1
         spread = self._own * self._p * (1 - self._p)
         mean = spread[:, -parameters.shape[1] :].sum(axis=0, dtype=np.float64)
         self._scale = np.maximum(mean, 1e-6 * mean.max()) if mean.max() > 0 else np.ones_like(mean)
 
-    def times(self, parameters: Array) -> Array:
+    def multiply(self, parameters: Array) -> Array:
         along = self._sample.scores(parameters)
         if self._binary:
             moved = self._p[:, :1] * self._p[:, 1:] * along
@@ -139,62 +145,67 @@ class Curvature:
             moved = self._p * along
             moved -= self._p * moved.sum(axis=1, keepdims=True)
         moved *= self._own
-        return self._sample.sums(moved) + self._sample.penalised(parameters)
+        return self._sample.sums(moved) + self._sample.differentiate_penalty(parameters)
 
-    def _scaled(self, residual: Array) -> Array:
-        """About ``inv(H) @ residual``; what all classes have in common, which moves no loss, stays 0."""
+    def _precondition(self, residual: Array) -> Array:
+        """About ``inv(H) @ residual``. The mean over classes, which changes no loss, is kept at 0."""
         found = residual / self._scale
         if not self._binary:
             found -= found.mean(axis=1, keepdims=True)
         return np.asarray(found)
 
     def solve(self, right: Array, accuracy: float) -> Array:
-        """``inv(H) @ right``, the residual's size ``accuracy`` times that of ``right``."""
+        """``inv(H) @ right``, until the residual is ``accuracy`` times as large as ``right``."""
         found = np.zeros_like(right)
         residual = right.copy()
-        scaled = self._scaled(residual)
+        scaled = self._precondition(residual)
         direction, size = scaled, float(np.sum(residual * scaled))
         enough = accuracy**2 * size
         for _ in range(_STEPS):
             if size <= enough:
                 break
-            image = self.times(direction)
+            image = self.multiply(direction)
             bend = float(np.sum(direction * image))
             if not bend > 0:  # flat but for rounding
                 break
             step = size / bend
             found += step * direction
             residual -= step * image
-            scaled = self._scaled(residual)
+            scaled = self._precondition(residual)
             before, size = size, float(np.sum(residual * scaled))
             direction = scaled + size / before * direction
         return found
 
 
-def whitened(chosen: Chosen, weights: Array, penalty: float, intercept: bool) -> Whitened:
-    """A sample of labelled rows, more of rare classes than their share, and what makes its covariance 1."""
+def whiten_sample(
+    chosen: LabelledRows, weights: Array, penalty: float, intercept: bool
+) -> WhitenedSample:
+    """A whitened sample of labelled rows, with more rows of rare classes than their share."""
     features = chosen.matrix.shape[1]
-    most = _sample_size(int(np.count_nonzero(chosen.codes >= 0)), features)
-    at, per_class = _stratified(chosen.codes, len(weights), most)
+    most = _choose_size(int(np.count_nonzero(chosen.codes >= 0)), features)
+    at, per_class = _draw_stratified(chosen.codes, len(weights), most)
     codes = chosen.codes[at]
     counts = np.bincount(codes, minlength=len(weights))
     each = weights * per_class / np.maximum(counts, 1)
     each /= each @ counts
     rows = np.asarray(chosen.matrix[at])
     shift = (each[codes] @ rows) if intercept else np.zeros(features)
-    factor = _factor(rows, shift, each[codes], penalty, len(weights))
-    flat = _whitened_rows(rows, shift, factor)
-    return Whitened(flat, codes, each, shift, factor, penalty, intercept)
+    factor = _factor_covariance(rows, shift, each[codes], penalty, len(weights))
+    flat = _whiten_rows(rows, shift, factor)
+    return WhitenedSample(flat, codes, each, shift, factor, penalty, intercept)
 
 
-def _sample_size(n: int, features: int) -> int:
-    """Rows of the sample: more cost time at first, and save passes over all ``n``."""
+def _choose_size(n: int, features: int) -> int:
+    """How many of ``n`` rows to sample: more take more time at first, and save passes over all rows."""
     dense = max(_PER_FEATURE * features // 3, min(n // _PASS, _PER_FEATURE * features))
     return max(1, min(max(_LEAST, dense), _ELEMENTS // features))
 
 
-def _stratified(codes: Array, classes: int, n: int) -> tuple[Array, Array]:
-    """Places of about ``n`` rows in random order, half of them shared evenly, and how many there are of each class."""
+def _draw_stratified(codes: Array, classes: int, n: int) -> tuple[Array, Array]:
+    """Places of about ``n`` rows in random order, and how many rows each class has in all.
+
+    Half of the sample is shared evenly by the classes, the other half in proportion to their rows.
+    """
     rng = np.random.default_rng(0)
     slab = 1 << 20
     parts = [codes[at : at + slab] for at in range(0, len(codes), slab)]
@@ -216,12 +227,14 @@ def _stratified(codes: Array, classes: int, n: int) -> tuple[Array, Array]:
     return rng.permutation(np.concatenate(found)), counts
 
 
-def _factor(rows: Array, shift: Array, own: Array, penalty: float, classes: int) -> Array:
-    """The Cholesky factor of the covariance with the penalty's part, in float64."""
+def _factor_covariance(
+    rows: Array, shift: Array, own: Array, penalty: float, classes: int
+) -> Array:
+    """The Cholesky factor of the covariance plus what the penalty adds to the diagonal, in float64."""
     from scipy.linalg import cholesky
 
     total = np.zeros((rows.shape[1],) * 2)
-    for part in _slabs(rows):
+    for part in _split_slabs(rows):
         block = (rows[part] - shift) * np.sqrt(own[part])[:, None]
         total += block.T @ block
     mean = np.trace(total) / len(total)
@@ -231,16 +244,16 @@ def _factor(rows: Array, shift: Array, own: Array, penalty: float, classes: int)
     return found
 
 
-def _whitened_rows(rows: Array, shift: Array, factor: Array) -> Array:
+def _whiten_rows(rows: Array, shift: Array, factor: Array) -> Array:
     from scipy.linalg import solve_triangular
 
     found = np.empty(rows.shape, np.float32)
-    for part in _slabs(rows):
+    for part in _split_slabs(rows):
         block = rows[part] - shift
         found[part] = solve_triangular(factor, block.T, lower=True, check_finite=False).T
     return found
 
 
-def _slabs(rows: Array) -> list[slice]:
+def _split_slabs(rows: Array) -> list[slice]:
     size = max(1, _SLAB // (8 * rows.shape[1]))
     return [slice(at, at + size) for at in range(0, len(rows), size)]

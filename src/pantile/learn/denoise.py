@@ -27,7 +27,7 @@ from ..stream.map import map_patches
 if TYPE_CHECKING:
     from .pca import PatchPCA
 
-__all__ = ["denoised"]
+__all__ = ["denoise_patches"]
 
 Array = NDArray[Any]
 
@@ -37,7 +37,10 @@ _STRONG = 30.0  # signal over noise, as variances, from which on a component is 
 
 @dataclass(frozen=True)
 class _Basis:
-    """Orthonormal rows over patches with their channels last, the codes of the mean, and the noise."""
+    """The components, for patches with their channels last: orthonormal rows, and the mean patch.
+
+    ``strong`` says which components are always kept; ``sigma`` is the noise's standard deviation.
+    """
 
     rows: Array
     mean: Array  # (features, 1)
@@ -50,7 +53,7 @@ class _Basis:
         columns = np.moveaxis(patches, 0, -1).reshape(-1, len(patches))
         return np.asarray(self.rows @ (columns - self.mean))
 
-    def weighted(self, codes: Array, weight: Array) -> Array:
+    def weigh(self, codes: Array, weight: Array) -> Array:
         """Patches of these codes times ``weight``, with the weight as one more channel."""
         values = self.rows.T @ codes
         values += self.mean
@@ -59,40 +62,40 @@ class _Basis:
         last = np.broadcast_to(weight, (*self.patch, 1, len(weight)))
         return np.moveaxis(np.concatenate([shaped, last], axis=-2), -1, 0)
 
-    def thresholded(self, batch: Array) -> Array:
+    def threshold(self, batch: Array) -> Array:
         """The first pass, from ``(n, *patch, channels)``."""
         codes = self.codes(batch)
         keep = np.abs(codes) > _THRESHOLD * self.sigma
         keep |= self.strong[:, None]
         codes *= keep
         kept = np.maximum(keep.sum(axis=0, dtype=codes.dtype), 1)
-        return self.weighted(codes, 1 / kept)
+        return self.weigh(codes, 1 / kept)
 
-    def guided(self, batch: Array) -> Array:
-        """The second pass; the second half of the channels is the first one's result."""
+    def apply_wiener(self, batch: Array) -> Array:
+        """The second pass. The second half of the channels is the result of the first pass."""
         noisy, guide = np.split(batch, 2, axis=-1)
         gain = np.square(self.codes(guide))
         gain /= gain + gain.dtype.type(self.sigma) ** 2
         gain[self.strong] = 1
         weight = 1 / np.maximum(np.einsum("ij,ij->j", gain, gain), 1e-3)
-        return self.weighted(self.codes(noisy) * gain, weight)
+        return self.weigh(self.codes(noisy) * gain, weight)
 
 
-def denoised(model: PatchPCA, image: Array, variances: Array, sigma: float) -> Array:
-    """The image without noise of deviation ``sigma``; ``variances`` are those of its codes."""
+def denoise_patches(model: PatchPCA, image: Array, variances: Array, sigma: float) -> Array:
+    """The image without noise of standard deviation ``sigma``; ``variances`` are those of its codes."""
     noisy = image.astype(np.result_type(image.dtype, np.float32))
     grid = model.grid(image.shape)
     channel = model.channel_axis
     last = noisy[..., None] if channel is None else np.moveaxis(noisy, channel, -1)
-    basis = _basis(model, variances, sigma, grid.patch, image.ndim, last.dtype)
-    guide = _pass(basis.thresholded, last, grid)
-    found = _pass(basis.guided, np.concatenate([last, guide], axis=-1), grid)
+    basis = _make_basis(model, variances, sigma, grid.patch, image.ndim, last.dtype)
+    guide = _run_pass(basis.threshold, last, grid)
+    found = _run_pass(basis.apply_wiener, np.concatenate([last, guide], axis=-1), grid)
     return np.ascontiguousarray(
         found[..., 0] if channel is None else np.moveaxis(found, -1, channel)
     )
 
 
-def _basis(
+def _make_basis(
     model: PatchPCA, variances: Array, sigma: float, patch: tuple[int, ...], ndim: int, dtype: Any
 ) -> _Basis:
     strong = variances - sigma**2 > _STRONG * sigma**2
@@ -103,18 +106,18 @@ def _basis(
     return _Basis(rows[:-1], rows[-1][:, None], strong, sigma, patch)
 
 
-def _pass(func: Any, image: Array, grid: PatchGrid) -> Array:
+def _run_pass(func: Any, image: Array, grid: PatchGrid) -> Array:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     # BLAS adds in another order with another number of threads: one, so that the bits are the
     # same for any number of workers
     with threadpool_limits(limits=1, user_api="blas"):
         found: Array = map_patches(
-            func, image, grid, channel_axis=-1, merge="sum", finalize=_divided, dtype=image.dtype,
+            func, image, grid, channel_axis=-1, merge="sum", finalize=_divide, dtype=image.dtype,
             layout="feature",
         )  # fmt: skip
     return found
 
 
-def _divided(slab: Array) -> Array:
+def _divide(slab: Array) -> Array:
     return np.asarray(slab[..., :-1] / slab[..., -1:])

@@ -13,10 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry.boundary import PadMode
 from .base import Images, is_number
 from .classifier import LinearClassifier
-from .predict import affine, new_results
+from .predict import allocate_results, apply_affine
 from .rows import Rows
-from .scatter import class_scatters, shrunk
-from .solve import Factored
+from .scatter import shrink, sum_class_covariances
+from .solve import Factorisation
 
 __all__ = ["PatchLDA"]
 
@@ -114,11 +114,13 @@ class PatchLDA(  # type: ignore[call-arg]
 
     def fit(self, image: Images, labels: Any) -> PatchLDA:
         """Learn from an image and its labels, or a list of each; not every image needs every class."""
-        shrinkage = _checked_shrinkage(self.shrinkage)
-        classes, codes = self._class_codes(image, labels)
-        directions = _checked_components(self.n_components, len(classes))
+        shrinkage = _check_shrinkage(self.shrinkage)
+        classes, codes = self._encode_labels(image, labels)
+        directions = _check_components(self.n_components, len(classes))
         counts = np.array([np.count_nonzero(codes == k) for k in range(len(classes))])
-        priors = counts / counts.sum() if self.priors is None else _checked(self.priors, classes)
+        priors = (
+            counts / counts.sum() if self.priors is None else _check_priors(self.priors, classes)
+        )
         matrix = self._fit_matrix(image)
         rows = Rows(matrix, None if counts.sum() == len(codes) else codes >= 0)
         means = rows.products(_Members(codes, len(classes)), len(classes)).T / counts[:, None]
@@ -126,16 +128,16 @@ class PatchLDA(  # type: ignore[call-arg]
         self.xbar_ = priors @ means
         self.n_samples_ = rows.n
         if self.priors is None and shrinkage != "auto":
-            pooled = _pooled(rows, means, counts)
-            self.covariance_ = shrunk(pooled, float(shrinkage or 0))
+            pooled = _pool_covariance(rows, means, counts)
+            self.covariance_ = shrink(pooled, float(shrinkage or 0))
         else:
-            self.covariance_ = class_scatters(rows, codes, priors, shrinkage)
+            self.covariance_ = sum_class_covariances(rows, codes, priors, shrinkage)
         self._solve(directions)
         return self
 
     def _solve(self, n_components: int) -> None:
         centred = self.means_ - self.xbar_
-        factored = Factored(self.covariance_)
+        factored = Factorisation(self.covariance_)
         coef = factored.solve(centred.T).T
         intercept = np.log(self.priors_) - 0.5 * np.einsum("ij,ij->i", centred, coef)
         intercept -= coef @ self.xbar_
@@ -165,13 +167,13 @@ class PatchLDA(  # type: ignore[call-arg]
     def transform(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Every patch less ``xbar_`` along ``scalings_``: ``(*batch, *counts, n_components)``."""
         check_is_fitted(self)
-        return self._each(image, lambda one: self._transformed(one, dtype))
+        return self._map_images(image, lambda one: self._transform_image(one, dtype))
 
-    def _transformed(self, image: Array, dtype: DTypeLike) -> Array:
-        matrix = self._fitted_matrix(image)
+    def _transform_image(self, image: Array, dtype: DTypeLike) -> Array:
+        matrix = self._matrix_like_fit(image)
         k = self.scalings_.shape[1]
-        out = new_results((*self._result_shape(image), k), dtype, "transform")
-        affine(matrix, self.scalings_, -self.xbar_ @ self.scalings_, out.reshape(-1, k))
+        out = allocate_results((*self._result_shape(image), k), dtype, "transform")
+        apply_affine(matrix, self.scalings_, -self.xbar_ @ self.scalings_, out.reshape(-1, k))
         return out
 
     def fit_transform(self, image: Images, labels: Any) -> Any:
@@ -190,14 +192,14 @@ class _Members:
         return found
 
 
-def _pooled(rows: Rows, means: Array, counts: Array) -> Array:
-    """Covariance within classes: that of all rows, less that of the means."""
+def _pool_covariance(rows: Rows, means: Array, counts: Array) -> Array:
+    """The covariance within classes: that of all rows less that of the class means."""
     moments = rows.moments()
     spread = (means - moments.mean()) * np.sqrt(counts)[:, None]
     return np.asarray((moments.scatter() - spread.T @ spread) / rows.n)
 
 
-def _checked_shrinkage(shrinkage: Any) -> float | Literal["auto"] | None:
+def _check_shrinkage(shrinkage: Any) -> float | Literal["auto"] | None:
     if shrinkage is None:
         return None
     if isinstance(shrinkage, str) and shrinkage == "auto":
@@ -207,7 +209,7 @@ def _checked_shrinkage(shrinkage: Any) -> float | Literal["auto"] | None:
     return float(shrinkage)
 
 
-def _checked(priors: ArrayLike, classes: Array) -> Array:
+def _check_priors(priors: ArrayLike, classes: Array) -> Array:
     found = np.asarray(priors, dtype=np.float64)
     if found.shape != classes.shape:
         raise ValueError(
@@ -218,7 +220,7 @@ def _checked(priors: ArrayLike, classes: Array) -> Array:
     return np.asarray(found / found.sum())
 
 
-def _checked_components(n: Any, classes: int) -> int:
+def _check_components(n: Any, classes: int) -> int:
     if n is None:
         return classes - 1
     if not (is_number(n) and n == int(n) and 1 <= n <= classes - 1):

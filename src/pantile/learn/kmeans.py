@@ -15,16 +15,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
-from .base import Images, PatchModel, images_of, is_number
-from .lloyd import Clustering, lloyd, nearest, plus_plus, random_rows
+from .base import Images, PatchModel, as_images, is_number
+from .lloyd import Clustering, draw_plus_plus, draw_rows, find_nearest, run_lloyd
 from .points import Points
-from .predict import new_results
+from .predict import allocate_results
 
 __all__ = ["PatchKMeans"]
 
 Array = NDArray[Any]
 
-_STARTS = {"k-means++": plus_plus, "random": random_rows}
+_STARTS = {"k-means++": draw_plus_plus, "random": draw_rows}
 _N_INIT = {"k-means++": 1, "random": 10}
 
 
@@ -132,7 +132,7 @@ class PatchKMeans(  # type: ignore[call-arg]
                 f"n_clusters={self.n_clusters} is more than the {len(matrix)} patches: ask for fewer"
             )
         points = Points(matrix)
-        best = self._best(points)
+        best = self._run_best(points)
         n_found = np.count_nonzero(np.bincount(best.labels, minlength=self.n_clusters))
         if n_found < self.n_clusters:
             warnings.warn(
@@ -142,7 +142,7 @@ class PatchKMeans(  # type: ignore[call-arg]
                 stacklevel=2,
             )
         self.cluster_centers_ = best.centers + points.shift
-        self.labels_ = self._as_images(image, best.labels)
+        self.labels_ = self._split_labels(image, best.labels)
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
         return self
@@ -161,13 +161,13 @@ class PatchKMeans(  # type: ignore[call-arg]
                 f'init must be "k-means++", "random" or an array of centers, got {self.init!r}'
             )
 
-    def _best(self, points: Points) -> Clustering:
-        """The run of least inertia."""
+    def _run_best(self, points: Points) -> Clustering:
+        """The run that ends with the least sum of squared distances."""
         rng = check_random_state(self.random_state)
         tol = self.tol * points.variance
         best = None
         for _ in range(self._n_starts()):
-            found = lloyd(points, self._start(points, rng), tol, self.max_iter)
+            found = run_lloyd(points, self._make_start(points, rng), tol, self.max_iter)
             if best is None or found.inertia < best.inertia:
                 best = found
         assert best is not None
@@ -178,7 +178,7 @@ class PatchKMeans(  # type: ignore[call-arg]
             return 1
         return _N_INIT[self.init] if self.n_init == "auto" else int(self.n_init)
 
-    def _start(self, points: Points, rng: np.random.RandomState) -> Array:
+    def _make_start(self, points: Points, rng: np.random.RandomState) -> Array:
         if isinstance(self.init, str):
             return _STARTS[self.init](points, self.n_clusters, rng)
         given = np.asarray(self.init)
@@ -191,8 +191,8 @@ class PatchKMeans(  # type: ignore[call-arg]
             )
         return given.reshape(wanted).astype(np.float64) - points.shift
 
-    def _as_images(self, images: Images, labels: Array) -> Any:
-        many, arrays = images_of(images)
+    def _split_labels(self, images: Images, labels: Array) -> Any:
+        many, arrays = as_images(images)
         shapes = [self._result_shape(array) for array in arrays]
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
         parts = np.split(labels, ends[:-1])
@@ -218,7 +218,7 @@ class PatchKMeans(  # type: ignore[call-arg]
     def predict(self, image: Images) -> Any:
         """The nearest center of every patch: ``(*batch, *counts)``, int32; a list of images gives a list."""
         check_is_fitted(self)
-        return self._each(image, self._predicted)
+        return self._map_images(image, self._predict_image)
 
     def transform(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Distances of every patch from all centers: ``(*batch, *counts, n_clusters)``.
@@ -226,33 +226,33 @@ class PatchKMeans(  # type: ignore[call-arg]
         Computed in float64 and stored as ``dtype``; a list of images gives a list.
         """
         check_is_fitted(self)
-        return self._each(image, lambda one: self._transformed(one, dtype))
+        return self._map_images(image, lambda one: self._transform_image(one, dtype))
 
     def score(self, image: Images, y: Any = None) -> float:
         """Minus the sum of squared distances of all patches from their nearest centers."""
         check_is_fitted(self)
         total = 0.0
-        for one in images_of(image)[1]:
-            points, centers = self._placed(self._fitted_matrix(one))
+        for one in as_images(image)[1]:
+            points, centers = self._place(self._matrix_like_fit(one))
             for _, block in points.pieces(len(centers)):
                 total += float(points.distances(block, centers).min(axis=1).sum())
         return -total
 
-    def _placed(self, matrix: PatchMatrix) -> tuple[Points, Array]:
+    def _place(self, matrix: PatchMatrix) -> tuple[Points, Array]:
         points = Points(matrix)
         return points, self.cluster_centers_ - points.shift
 
-    def _predicted(self, image: Array) -> Array:
-        points, centers = self._placed(self._fitted_matrix(image))
-        out = new_results(self._result_shape(image), np.int32, "predict")
+    def _predict_image(self, image: Array) -> Array:
+        points, centers = self._place(self._matrix_like_fit(image))
+        out = allocate_results(self._result_shape(image), np.int32, "predict")
         for rows, block in points.pieces(len(centers)):
-            out.reshape(-1)[rows] = nearest(points, block, centers)
+            out.reshape(-1)[rows] = find_nearest(points, block, centers)
         return out
 
-    def _transformed(self, image: Array, dtype: DTypeLike) -> Array:
-        points, centers = self._placed(self._fitted_matrix(image))
+    def _transform_image(self, image: Array, dtype: DTypeLike) -> Array:
+        points, centers = self._place(self._matrix_like_fit(image))
         shape = (*self._result_shape(image), len(centers))
-        out = new_results(shape, dtype, "transform")
+        out = allocate_results(shape, dtype, "transform")
         flat = out.reshape(len(points.matrix), -1)
         for rows, block in points.pieces(len(centers)):
             flat[rows] = np.sqrt(points.distances(block, centers))

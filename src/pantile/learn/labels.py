@@ -1,4 +1,4 @@
-"""Label images as small whole numbers: which classes there are, and who belongs to which."""
+"""Label images as small whole numbers: the place of each label among the classes."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UNLABELLED", "class_codes", "coded"]
+from ..geometry.limits import LIMITS
+
+__all__ = ["UNLABELLED", "encode", "encode_classes"]
 
 Array = NDArray[Any]
 
 UNLABELLED = -1
 """The label of pixels that take no part, as in `sklearn.semi_supervised`."""
 
-_SLAB = 1 << 20
+_SLAB = LIMITS.label_rows
 
 
-def class_codes(labels: list[Array]) -> tuple[Array, list[Array]]:
+def encode_classes(labels: list[Array]) -> tuple[Array, list[Array]]:
     """The classes in ascending order, and each label's place among them; -1 where there is none.
 
     Unlabelled are -1 among numbers, NaN among floats, and "" among strings; among truth values and
     unsigned numbers nothing is.
 
-    >>> classes, codes = class_codes([np.array([7, -1, 3, 7])])
+    >>> classes, codes = encode_classes([np.array([7, -1, 3, 7])])
     >>> classes, codes[0]
     (array([3, 7]), array([ 1, -1,  0,  1], dtype=int8))
     """
@@ -32,13 +34,15 @@ def class_codes(labels: list[Array]) -> tuple[Array, list[Array]]:
         _check_kind(each)
     if len({each.dtype.kind in "biuf" for each in labels}) > 1:
         raise TypeError("labels are strings for some images and numbers for others: give one kind")
-    classes = np.unique(np.concatenate([found for each in labels for found in _found(each)]))
+    classes = np.unique(
+        np.concatenate([found for each in labels for found in _iterate_classes(each)])
+    )
     if not len(classes):
         raise ValueError(f"labels: every pixel is unlabelled ({UNLABELLED}): label some")
-    return classes, [coded(each, classes) for each in labels]
+    return classes, [encode(each, classes) for each in labels]
 
 
-def coded(labels: Array, classes: Array) -> Array:
+def encode(labels: Array, classes: Array) -> Array:
     """Each label's place among ``classes``, which are sorted; -1 where it is none of them."""
     dtype = np.min_scalar_type(-len(classes))
     flat = np.ascontiguousarray(labels).reshape(-1)
@@ -58,8 +62,8 @@ def _check_kind(labels: Array) -> None:
         )
 
 
-def _found(labels: Array) -> Iterator[Array]:
-    """The different labels of each slab, the unlabelled left out."""
+def _iterate_classes(labels: Array) -> Iterator[Array]:
+    """The different labels of each slab, without those that mean unlabelled."""
     flat = np.ascontiguousarray(labels).reshape(-1)
     for at in range(0, len(flat), _SLAB):
         values = np.unique(flat[at : at + _SLAB])

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .passes import in_chunks
+from .passes import sum_in_chunks
 from .points import CLOSE, Points
 
-__all__ = ["Clustering", "lloyd", "plus_plus", "random_rows"]
+__all__ = ["Clustering", "draw_plus_plus", "draw_rows", "find_nearest", "run_lloyd"]
 
 Array = NDArray[Any]
 
@@ -20,7 +20,7 @@ _SUMMED = 1 << 16  # distances summed together, whatever the slabs are
 
 @dataclass(frozen=True)
 class Clustering:
-    """Centers (less the shift), the label of each row, the sum of squared distances, and iterations."""
+    """A result: centers (less the shift), labels of rows, sum of squared distances, number of iterations."""
 
     centers: Array
     labels: Array
@@ -28,7 +28,7 @@ class Clustering:
     n_iter: int
 
 
-def lloyd(points: Points, start: Array, tol: float, most: int) -> Clustering:
+def run_lloyd(points: Points, start: Array, tol: float, most: int) -> Clustering:
     """Assign every point to its nearest center and move centers to their points' mean, until neither changes.
 
     It ends as `sklearn.cluster.KMeans` does: where no label changes, or centers move by no more
@@ -39,22 +39,25 @@ def lloyd(points: Points, start: Array, tol: float, most: int) -> Clustering:
     n, moving = 0, True
     while moving and n < most:
         n += 1
-        changed, sums, counts = _assigned(points, centers, labels)
-        new = _means(points, centers, labels, sums, counts)
+        changed, sums, counts = _assign(points, centers, labels)
+        new = _move_centers(points, centers, labels, sums, counts)
         shift = float(np.square(new - centers).sum())
         centers, moving = new, changed and shift > tol
-    _, sums, counts = _assigned(points, centers, labels)
+    _, sums, counts = _assign(points, centers, labels)
     within = counts @ np.square(centers).sum(axis=1) - 2 * np.sum(sums.T * centers)
     inertia = max(0.0, float(points.moments[1].sum() + within))
     return Clustering(centers, labels, inertia, n)
 
 
-def _assigned(points: Points, centers: Array, labels: Array) -> tuple[bool, Array, Array]:
-    """Whether labels changed, which they do in place; the sums of the points of each, and how many."""
+def _assign(points: Points, centers: Array, labels: Array) -> tuple[bool, Array, Array]:
+    """Give each point the label of its nearest center, in place.
+
+    Returns whether a label changed; and for each center the sum of its points and their number.
+    """
     k = len(centers)
     sums, counts, changed = np.zeros((centers.shape[1], k)), np.zeros(k, dtype=np.int64), False
     for rows, block in points.pieces(k):
-        found = nearest(points, block, centers)
+        found = find_nearest(points, block, centers)
         changed = changed or not np.array_equal(found, labels[rows])
         labels[rows] = found
         member = np.zeros((len(found), k))
@@ -65,13 +68,13 @@ def _assigned(points: Points, centers: Array, labels: Array) -> tuple[bool, Arra
     return changed, sums, counts
 
 
-def nearest(points: Points, block: Any, centers: Array) -> Array:
+def find_nearest(points: Points, block: Any, centers: Array) -> Array:
     """The nearest center of each point of a piece; of those equally near, the first.
 
     Where two are so close that rounding could tell either, the differences themselves decide: labels do
     not depend on how products are computed.
     """
-    unique, first = _different(centers)
+    unique, first = _drop_repeated(centers)
     scores = points.closeness(block, unique)
     found = np.empty(len(scores), dtype=np.intp)
     doubtful = np.zeros(len(scores), dtype=bool)
@@ -87,36 +90,42 @@ def nearest(points: Points, block: Any, centers: Array) -> Array:
         doubtful[part] = top - z.max(axis=0) <= CLOSE * (size + np.abs(top))
         return 0.0
 
-    in_chunks(len(scores), work)
+    sum_in_chunks(len(scores), work)
     rows = np.flatnonzero(doubtful)
     for part in np.array_split(rows, max(1, rows.size * unique.shape[1] // (1 << 22))):
         if part.size:
-            found[part] = _compared(block[part] - points.shift, unique)
+            found[part] = _compare(block[part] - points.shift, unique)
     return first[found]
 
 
-def _different(centers: Array) -> tuple[Array, Array]:
-    """Centers without repetitions, in their order, and where each stands among all."""
+def _drop_repeated(centers: Array) -> tuple[Array, Array]:
+    """The different centers, in their order, and the place of each among all."""
     first = np.sort(np.unique(centers, axis=0, return_index=True)[1])
     return centers[first], first
 
 
-def _compared(points: Array, centers: Array) -> Array:
+def _compare(points: Array, centers: Array) -> Array:
     """The nearest center of each point by the squares of the differences."""
     found = np.empty((len(centers), len(points)))
     for line, center in zip(found, centers, strict=True):
-        apart = points - center
-        np.einsum("ij,ij->i", apart, apart, out=line)
+        difference = points - center
+        np.einsum("ij,ij->i", difference, difference, out=line)
     return np.asarray(found.argmin(axis=0))
 
 
-def _means(points: Points, centers: Array, labels: Array, sums: Array, counts: Array) -> Array:
-    """New centers; empty ones move to the points that are farthest from their own, as scikit-learn has it."""
+def _move_centers(
+    points: Points, centers: Array, labels: Array, sums: Array, counts: Array
+) -> Array:
+    """The means of each center's points, as new centers.
+
+    A center without points moves to the point that is farthest from its own center, as in
+    scikit-learn.
+    """
     empty = np.flatnonzero(counts == 0)
     if empty.size:
-        far = _farthest(points, centers, labels, empty.size)
+        far = _find_farthest(points, centers, labels, empty.size)
         for new, row in zip(empty, far, strict=False):
-            point, old = points.at([row])[0], labels[row]
+            point, old = points.take([row])[0], labels[row]
             sums[:, old] -= point
             counts[old] -= 1
             sums[:, new], counts[new] = point, 1
@@ -125,62 +134,62 @@ def _means(points: Points, centers: Array, labels: Array, sums: Array, counts: A
     return np.ascontiguousarray(found)
 
 
-def _farthest(points: Points, centers: Array, labels: Array, n: int) -> Array:
-    """The ``n`` rows that are farthest from their center, the farthest first; none where all lie on it."""
-    rows, apart = np.zeros(0, dtype=np.int64), np.zeros(0)
+def _find_farthest(points: Points, centers: Array, labels: Array, n: int) -> Array:
+    """The ``n`` rows farthest from their centers, the farthest first; none where all lie on their centers."""
+    rows, distances = np.zeros(0, dtype=np.int64), np.zeros(0)
     for part, block in points.pieces(len(centers)):
         own = labels[part].astype(np.intp)[:, None]
         here = np.take_along_axis(points.distances(block, centers), own, axis=1)[:, 0]
         most = np.sort(np.argsort(-here, kind="stable")[:n])
         rows = np.concatenate([rows, most + part.start])
-        apart = np.concatenate([apart, here[most]])
-        kept = np.argsort(-apart, kind="stable")[:n]
-        rows, apart = rows[kept], apart[kept]
-    return rows if apart.max(initial=0) > 0 else rows[:0]
+        distances = np.concatenate([distances, here[most]])
+        kept = np.argsort(-distances, kind="stable")[:n]
+        rows, distances = rows[kept], distances[kept]
+    return rows if distances.max(initial=0) > 0 else rows[:0]
 
 
-def random_rows(points: Points, k: int, rng: np.random.RandomState) -> Array:
+def draw_rows(points: Points, k: int, rng: np.random.RandomState) -> Array:
     """Different rows as centers."""
     from sklearn.utils.random import sample_without_replacement
 
-    return points.at(sample_without_replacement(len(points.matrix), k, random_state=rng))
+    return points.take(sample_without_replacement(len(points.matrix), k, random_state=rng))
 
 
-def plus_plus(points: Points, k: int, rng: np.random.RandomState) -> Array:
+def draw_plus_plus(points: Points, k: int, rng: np.random.RandomState) -> Array:
     """Rows as centers by greedy k-means++ (Arthur and Vassilvitskii, 2007), as scikit-learn draws them.
 
     Each is drawn with a probability that is its squared distance from the nearest so far, the best
     of a few. The distances of all rows, 8 bytes each, are in memory.
     """
     n, trials = len(points.matrix), 2 + int(np.log(k))
-    found = [points.at([min(int(rng.random_sample() * n), n - 1)])[0]]
+    found = [points.take([min(int(rng.random_sample() * n), n - 1)])[0]]
     closest = np.full(n, np.inf)
     for _ in range(1, k):
-        _approach(points, found[-1], closest)
-        rows = _drawn(closest, rng.uniform(size=trials))
-        candidates = points.at(rows)
-        found.append(candidates[_potentials(points, candidates, closest).argmin()])
+        _update_closest(points, found[-1], closest)
+        rows = _draw(closest, rng.uniform(size=trials))
+        candidates = points.take(rows)
+        found.append(candidates[_sum_potentials(points, candidates, closest).argmin()])
     return np.array(found)
 
 
-def _approach(points: Points, center: Array, closest: Array) -> None:
-    """Squared distances from the nearest center, one more center given."""
+def _update_closest(points: Points, center: Array, closest: Array) -> None:
+    """Update the squared distances from the nearest center, in place, for one more center."""
     for rows, block in points.pieces(1):
-        apart = points.distances(block, center[None])[:, 0]
-        np.minimum(closest[rows], apart, out=closest[rows])
+        distances = points.distances(block, center[None])[:, 0]
+        np.minimum(closest[rows], distances, out=closest[rows])
 
 
-def _potentials(points: Points, candidates: Array, closest: Array) -> Array:
+def _sum_potentials(points: Points, candidates: Array, closest: Array) -> Array:
     """The sums of squared distances that each candidate would leave."""
     total = np.zeros(len(candidates))
     for rows, block in points.pieces(len(candidates)):
-        apart = points.distances(block, candidates)
-        total += np.minimum(apart, closest[rows, None], out=apart).sum(axis=0)
+        distances = points.distances(block, candidates)
+        total += np.minimum(distances, closest[rows, None], out=distances).sum(axis=0)
     return total
 
 
-def _drawn(weights: Array, where: Array) -> Array:
-    """The rows at these fractions of the sum of weights."""
+def _draw(weights: Array, where: Array) -> Array:
+    """Rows drawn by weight: those where the running sum of weights reaches these fractions of the total."""
     starts = np.arange(0, len(weights), _SUMMED)
     ends = np.cumsum([weights[at : at + _SUMMED].sum() for at in starts])
     found = []

@@ -14,10 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry.boundary import PadMode
 from .base import Images, is_number
 from .classifier import LinearClassifier
-from .curvature import Whitened, whitened
+from .curvature import WhitenedSample, whiten_sample
 from .logloss import LogLoss
-from .newton import minimise, sampled_start
-from .passes import Chosen, labelled_rows
+from .newton import minimise, start_from_sample
+from .passes import LabelledRows, prepare_labelled
 
 __all__ = ["PatchLogisticRegression"]
 
@@ -122,11 +122,11 @@ class PatchLogisticRegression(LinearClassifier):
         strings. Pixels labelled -1 (strings: "") take no part.
         """
         self._check_parameters()
-        classes, codes = self._class_codes(image, labels)
+        classes, codes = self._encode_labels(image, labels)
         columns = 1 if len(classes) == 2 else len(classes)
-        chosen = labelled_rows(self._fit_matrix(image), codes, columns)
-        counts = _counts(chosen.codes, len(classes))
-        weights = _class_weights(self.class_weight, classes, counts)
+        chosen = prepare_labelled(self._fit_matrix(image), codes, columns)
+        counts = _count_codes(chosen.codes, len(classes))
+        weights = _weigh_classes(self.class_weight, classes, counts)
         self.classes_ = classes
         self._minimise(chosen, weights, float(weights @ counts), columns)
         return self
@@ -138,20 +138,20 @@ class PatchLogisticRegression(LinearClassifier):
         if not isinstance(self.max_iter, int | np.integer) or self.max_iter < 1:
             raise ValueError(f"max_iter must be a whole number of 1 or more, got {self.max_iter!r}")
 
-    def _minimise(self, chosen: Chosen, weights: Array, total: float, columns: int) -> None:
+    def _minimise(self, chosen: LabelledRows, weights: Array, total: float, columns: int) -> None:
         penalty = 1 / (float(self.C) * total)
         intercept = bool(self.fit_intercept)
-        sample = whitened(chosen, weights, penalty, intercept)
+        sample = whiten_sample(chosen, weights, penalty, intercept)
         loss = LogLoss(chosen, weights, total, sample.shift, penalty, intercept)
 
         def function(parameters: Array) -> tuple[float, Array]:
-            value, gradient = loss(sample.slopes(parameters))
+            value, gradient = loss(sample.unwhiten(parameters))
             if columns > 1:  # classes share no direction, but for rounding
                 gradient -= gradient.mean(axis=1, keepdims=True)
-            return value, sample.gradient(gradient)
+            return value, sample.whiten_gradient(gradient)
 
         partial = len(sample.rows) < int(np.count_nonzero(chosen.codes >= 0))
-        start = sampled_start(sample, columns, partial)
+        start = start_from_sample(sample, columns, partial)
         found = minimise(function, sample, start, float(self.tol), int(self.max_iter))
         if not found.converged:
             warnings.warn(
@@ -160,13 +160,13 @@ class PatchLogisticRegression(LinearClassifier):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        self._keep(sample, found.parameters)
+        self._store(sample, found.parameters)
         self.n_iter_ = np.array([found.steps], dtype=np.int32)
         self.n_passes_ = found.calls
         self.loss_ = found.loss
 
-    def _keep(self, sample: Whitened, parameters: Array) -> None:
-        learnt = sample.slopes(parameters)
+    def _store(self, sample: WhitenedSample, parameters: Array) -> None:
+        learnt = sample.unwhiten(parameters)
         self.coef_ = np.ascontiguousarray(learnt[:-1].T)
         self.intercept_ = learnt[-1] - sample.shift @ learnt[:-1]
 
@@ -177,14 +177,14 @@ class PatchLogisticRegression(LinearClassifier):
         return self.coef_.reshape(-1, *self.patch_shape_)
 
 
-def _counts(codes: Array, classes: int) -> Array:
+def _count_codes(codes: Array, classes: int) -> Array:
     """How many rows each class has."""
     slab = 1 << 20
     parts = (codes[at : at + slab] for at in range(0, len(codes), slab))
     return np.asarray(sum(np.bincount(p[p >= 0], minlength=classes) for p in parts))
 
 
-def _class_weights(given: Any, classes: Array, counts: Array) -> Array:
+def _weigh_classes(given: Any, classes: Array, counts: Array) -> Array:
     """One number per class."""
     if given is None:
         return np.ones(len(classes))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .passes import Chosen, in_chunks
+from .passes import LabelledRows, sum_in_chunks
 
-__all__ = ["LogLoss", "probabilities", "residuals"]
+__all__ = ["LogLoss", "replace_by_residuals", "to_probabilities"]
 
 Array = NDArray[Any]
 
@@ -24,7 +24,7 @@ class LogLoss:
     intercept.
     """
 
-    rows: Chosen
+    rows: LabelledRows
     weights: Array
     total: float
     shift: Array
@@ -38,7 +38,7 @@ class LogLoss:
         for rows, block in self.rows.pieces(parameters.shape[1]):
             scores = np.asarray(block @ slopes)
             scores += offset - self.shift @ slopes
-            loss += residuals(scores, self.rows.codes[rows], self.weights)
+            loss += replace_by_residuals(scores, self.rows.codes[rows], self.weights)
             gradient[:-1] += block.T @ scores
             gradient[-1] += scores.sum(axis=0)
         gradient[:-1] -= np.outer(self.shift, gradient[-1])
@@ -48,18 +48,21 @@ class LogLoss:
         return loss / self.total + self.penalty / 2 * float(np.sum(slopes**2)), gradient
 
 
-def residuals(scores: Array, codes: Array, weights: Array) -> float:
-    """The weighted loss of scores ``(n, k)``, which become its derivatives; of codes -1 both are 0."""
-    one = _binary if scores.shape[1] == 1 else _multinomial
+def replace_by_residuals(scores: Array, codes: Array, weights: Array) -> float:
+    """The weighted loss of scores ``(n, k)``. The scores are overwritten by the derivatives of the loss.
+
+    Rows of code -1 have no loss and a derivative of 0.
+    """
+    one = _evaluate_binary if scores.shape[1] == 1 else _evaluate_multinomial
     extended = np.append(weights, 0)  # -1 is the last
 
     def work(part: slice) -> float:
         return one(scores[part], codes[part], extended[codes[part]])
 
-    return in_chunks(len(scores), work)
+    return sum_in_chunks(len(scores), work)
 
 
-def _binary(scores: Array, codes: Array, own: Array) -> float:
+def _evaluate_binary(scores: Array, codes: Array, own: Array) -> float:
     sign = 1.0 - 2.0 * (codes == 1)
     z = scores[:, 0] * sign  # of the wrong class
     small = np.exp(-np.abs(z))
@@ -72,7 +75,7 @@ def _binary(scores: Array, codes: Array, own: Array) -> float:
     return float(loss @ own)
 
 
-def _multinomial(scores: Array, codes: Array, own: Array) -> float:
+def _evaluate_multinomial(scores: Array, codes: Array, own: Array) -> float:
     z = np.ascontiguousarray(scores.T)  # sums over few classes are fast along the first axis
     at = np.arange(z.shape[1])
     z -= z.max(axis=0)
@@ -86,7 +89,7 @@ def _multinomial(scores: Array, codes: Array, own: Array) -> float:
     return float(loss)
 
 
-def probabilities(scores: Array) -> Array:
+def to_probabilities(scores: Array) -> Array:
     """Probabilities ``(n, classes)`` of scores ``(n, k)``, where one column stands for two classes."""
     if scores.shape[1] == 1:
         from scipy.special import expit

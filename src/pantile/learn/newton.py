@@ -1,4 +1,4 @@
-"""L-BFGS whose first guess of the Hessian is that of a sample of the rows."""
+"""L-BFGS that starts from the Hessian of a sample of the rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .curvature import Curvature, Whitened
+from .curvature import Curvature, WhitenedSample
 
-__all__ = ["Minimum", "minimise", "sampled_start"]
+__all__ = ["Minimum", "minimise", "start_from_sample"]
 
 Array = NDArray[Any]
 Function = Callable[[Array], tuple[float, Array]]
@@ -24,7 +24,7 @@ _ROUNDING = 1e-15
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where it is, the loss there, steps taken, calls of the function, and whether it is one."""
+    """A result: parameters, loss, steps taken, calls of the function, and whether the minimum was reached."""
 
     parameters: Array
     loss: float
@@ -33,8 +33,10 @@ class Minimum:
     converged: bool
 
 
-def minimise(function: Function, sample: Whitened, start: Array, tol: float, most: int) -> Minimum:
-    """The minimum of a loss that a sample resembles; both take whitened parameters.
+def minimise(
+    function: Function, sample: WhitenedSample, start: Array, tol: float, most: int
+) -> Minimum:
+    """The minimum of ``function``, a loss that is like that of a sample. Parameters are for whitened rows.
 
     It ends where the loss is estimated to lie within ``tol**2`` of its minimum, relative to itself,
     by the Newton decrement ``g.T inv(H) g / 2``. L-BFGS as by Nocedal (1980), from the Hessian of
@@ -44,14 +46,14 @@ def minimise(function: Function, sample: Whitened, start: Array, tol: float, mos
     pairs: deque[tuple[Array, Array]] = deque(maxlen=_MEMORY)
     for step in range(most + 1):
         curvature = Curvature(sample, at)
-        direction = -_two_loops(gradient, pairs, curvature)
+        direction = -_apply_inverse(gradient, pairs, curvature)
         excess = -float(np.sum(direction * gradient)) / 2
         if excess <= max(tol**2, _ROUNDING) * loss:
             return Minimum(at, loss, step, calls, True)
         if step == most:
             break
-        length = 1.0 if pairs else sample.best_step(at, direction, -2 * excess)
-        found, tried = _searched(function, at, loss, direction, excess, length)
+        length = 1.0 if pairs else sample.find_step(at, direction, -2 * excess)
+        found, tried = _search_line(function, at, loss, direction, excess, length)
         calls += tried
         if found is None:  # nothing below: the loss is at its minimum but for rounding
             return Minimum(at, loss, step, calls, excess <= 1e-9 * loss)
@@ -61,10 +63,10 @@ def minimise(function: Function, sample: Whitened, start: Array, tol: float, mos
     return Minimum(at, loss, most, calls, False)
 
 
-def _searched(
+def _search_line(
     function: Function, at: Array, loss: float, direction: Array, excess: float, step: float
 ) -> tuple[tuple[Array, float, Array] | None, int]:
-    """A place along the direction that is low enough, its loss and gradient, and how many were tried."""
+    """Parameters along the direction whose loss is low enough, the loss, its gradient, and the number of tries."""
     for tried in range(1, 21):
         new = at + step * direction
         found, gradient = function(new)
@@ -76,8 +78,10 @@ def _searched(
     return None, tried
 
 
-def _two_loops(gradient: Array, pairs: deque[tuple[Array, Array]], curvature: Curvature) -> Array:
-    """The inverse Hessian that the pairs make of the sample's, times the gradient."""
+def _apply_inverse(
+    gradient: Array, pairs: deque[tuple[Array, Array]], curvature: Curvature
+) -> Array:
+    """The inverse Hessian times the gradient: that of the sample, corrected by the pairs (two-loop recursion)."""
     found = gradient.copy()
     kept = []
     for step, change in reversed(pairs):
@@ -94,15 +98,15 @@ def _two_loops(gradient: Array, pairs: deque[tuple[Array, Array]], curvature: Cu
     return found
 
 
-def sampled_start(sample: Whitened, columns: int, partial: bool, most: int = 20) -> Array:
-    """The minimum of the sample's loss, by Newton steps; about, as it is only a start.
+def start_from_sample(sample: WhitenedSample, columns: int, partial: bool, most: int = 20) -> Array:
+    """About the minimum of the sample's loss, by Newton steps: it is only a start.
 
     Where the sample is but a part of the rows, it learns from four fifths of it, and stops where
     the last fifth gets worse: the sample may have a minimum far away, or none.
     """
     n = len(sample.rows)
     cut = n - n // 5 if partial else n
-    learnt, kept = sample.part(0, cut), sample.part(cut if partial else 0, n)
+    learnt, kept = sample.take(0, cut), sample.take(cut if partial else 0, n)
     enough = 1e-3 if partial else 1e-6
     at = best = np.zeros((sample.rows.shape[1] + 1, columns))
     least = kept(at)[0]
@@ -112,7 +116,7 @@ def sampled_start(sample: Whitened, columns: int, partial: bool, most: int = 20)
         slope = float(np.sum(direction * gradient))
         if -slope < enough * loss or loss < 1e-6:  # the second where classes are separable
             break
-        at = at + learnt.best_step(at, direction, slope) * direction
+        at = at + learnt.find_step(at, direction, slope) * direction
         found = kept(at)[0]
         if not found < least:
             break

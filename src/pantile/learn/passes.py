@@ -1,4 +1,4 @@
-"""One pass over all rows of a patch matrix for two products: ``X @ V``, and ``X.T @ U`` of what it gave."""
+"""One pass over all rows of a patch matrix for two products: ``X @ V``, then ``X.T @ U`` with ``U`` made of it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.limits import LIMITS, Limits
 from ..kernels.parallel import each_in_parallel
 from ..matrix import PatchMatrix
-from ..matrix.cost import CUT, product_ways
+from ..matrix.estimate import estimate_product
 from ..matrix.guard import free_bytes
-from ..matrix.table import BLOCK
-from .base import row_slabs
-from .rows import chosen_rows
+from .base import iterate_slabs
+from .rows import select_rows
 
-__all__ = ["GATHERED", "Chosen", "cutting_is_cheaper", "in_chunks", "labelled_rows", "pieces"]
+__all__ = [
+    "LabelledRows",
+    "cutting_is_cheaper",
+    "prepare_labelled",
+    "split_pieces",
+    "sum_in_chunks",
+]
 
 Array = NDArray[Any]
 
-GATHERED = 512_000_000
-"""Bytes that labelled rows may take as an array, so that products are BLAS on memory; and a quarter of what is free."""
-
-_CHUNK = (
-    1 << 13
-)  # rows worked on at a time: temporaries stay in cache, and of the heap (1 << 15 took 2.5 times as long)
-_TASK = 1 << 17  # rows for one thread
-
 
 @dataclass(frozen=True)
-class Chosen:
-    """Rows of a matrix that take part, with their codes; -1 takes part in nothing.
+class LabelledRows:
+    """Labelled rows of a matrix, with their codes; rows of code -1 take no part.
 
     ``matrix`` is lazy, or the rows themselves as float64.
     """
@@ -40,66 +38,68 @@ class Chosen:
     matrix: PatchMatrix | Array
     codes: Array
     cut: bool  # products on blocks of cut rows, not by FFT
+    limits: Limits = LIMITS
 
     def pieces(self, columns: int) -> Iterator[tuple[slice, Any]]:
-        """Consecutive rows, and what to multiply for them."""
+        """Consecutive rows, as ``(rows, matrix)``: a lazy matrix or an array."""
         if isinstance(self.matrix, PatchMatrix):
-            yield from pieces(self.matrix, columns, self.cut)
+            yield from split_pieces(self.matrix, columns, self.cut)
             return
-        size = max(1, (GATHERED >> 3) // (8 * columns))
+        size = max(1, (self.limits.gathered_bytes >> 3) // (8 * columns))
         for begin in range(0, len(self.matrix), size):
             rows = slice(begin, min(begin + size, len(self.matrix)))
             yield rows, self.matrix[rows]
 
 
-def pieces(matrix: PatchMatrix, columns: int, cut: bool) -> Iterator[tuple[slice, Any]]:
+def split_pieces(matrix: PatchMatrix, columns: int, cut: bool) -> Iterator[tuple[slice, Any]]:
     """Consecutive rows as float64 arrays that are used again, or as lazy slabs."""
     if not cut:
-        yield from row_slabs(matrix, columns)
+        yield from iterate_slabs(matrix, columns)
         return
-    for rows, block in matrix._table.blocks(BLOCK, np.float64):
+    for rows, block in matrix.selection.blocks(dtype=np.float64):
         yield rows, block.T
 
 
-def labelled_rows(matrix: PatchMatrix, codes: Array, columns: int) -> Chosen:
+def prepare_labelled(matrix: PatchMatrix, codes: Array, columns: int) -> LabelledRows:
     """The labelled rows in the form that makes a pass cheapest: gathered, cut in blocks, or by FFT."""
-    labelled = codes >= 0
+    labelled, limits = codes >= 0, matrix.selection.limits
     n = int(np.count_nonzero(labelled))
     if n < len(matrix):
-        some, own = chosen_rows(matrix, labelled), codes[labelled]
+        some, own = select_rows(matrix, labelled), codes[labelled]
     else:
         some, own = matrix, codes
-    if n * matrix.shape[1] * 8 <= min(GATHERED, free_bytes() // 4):
-        return Chosen(_gathered(some), own, True)
+    if n * matrix.shape[1] * 8 <= min(limits.gathered_bytes, free_bytes() // 4):
+        return LabelledRows(_gather(some), own, True, limits)
     if cutting_is_cheaper(matrix, columns, n / len(matrix)):
-        return Chosen(some, own, True)
-    return Chosen(matrix, codes, False)
+        return LabelledRows(some, own, True, limits)
+    return LabelledRows(matrix, codes, False, limits)
 
 
 def cutting_is_cheaper(matrix: PatchMatrix, columns: int, share: float = 1.0) -> bool:
-    """Whether to cut ``share`` of the rows, once for both products, or to multiply all uncut."""
-    table = matrix._table
-    there, back = product_ways(table, columns), product_ways(table, columns, adjoint=True)
-    once = there.blocks + back.blocks - table.n_rows * table.features * CUT
+    """Whether it is faster to cut ``share`` of the rows, once for both products, than to multiply all uncut."""
+    rows = matrix.selection
+    there, back = estimate_product(rows, columns), estimate_product(rows, columns, adjoint=True)
+    once = there.blocks + back.blocks - rows.n_rows * rows.features * rows.limits.costs.cut
     return once * share <= min(there.boxes, there.direct) + min(back.boxes, back.direct)
 
 
-def _gathered(matrix: PatchMatrix) -> Array:
+def _gather(matrix: PatchMatrix) -> Array:
     found = np.empty(matrix.shape)
-    for rows, block in matrix._table.blocks(BLOCK):
+    for rows, block in matrix.selection.blocks():
         found[rows] = block.T
     return found
 
 
-def in_chunks(n: int, work: Callable[[slice], float]) -> float:
-    """The sum of ``work`` over slices of so many rows, on all cores; the same for any number of them."""
-    tasks = range(0, n, _TASK)
+def sum_in_chunks(n: int, work: Callable[[slice], float], limits: Limits = LIMITS) -> float:
+    """The sum of ``work(rows)`` over slices of ``n`` rows, on all cores; it does not depend on how many these are."""
+    task, chunk = limits.task_rows, limits.chunk_rows
+    tasks = range(0, n, task)
     sums = np.zeros(len(tasks))
 
     def one(k: int) -> None:
-        end = min(n, (k + 1) * _TASK)
-        for begin in range(k * _TASK, end, _CHUNK):
-            sums[k] += work(slice(begin, min(begin + _CHUNK, end)))
+        end = min(n, (k + 1) * task)
+        for begin in range(k * task, end, chunk):
+            sums[k] += work(slice(begin, min(begin + chunk, end)))
 
     each_in_parallel(one, range(len(tasks)))
     return float(sums.sum())

@@ -14,13 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry import PatchGrid
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
-from ..matrix.moments import moments_of
-from ..matrix.parts import images_in
+from ..matrix.gram.moments import compute_moments
+from ..matrix.selection.stack import list_images
 from ..ops.merger import Merger
 from .base import Images, PatchModel, is_number
-from .denoise import denoised
+from .denoise import denoise_patches
 from .points import Points
-from .predict import affine, new_results
+from .predict import allocate_results, apply_affine
 
 __all__ = ["PatchPCA"]
 
@@ -103,16 +103,16 @@ class PatchPCA(  # type: ignore[call-arg]
         n, features = matrix.shape
         if n < 2:
             raise ValueError("image has one patch only: a variance needs two or more")
-        wanted = _checked(self.n_components, min(n, features))
-        moments = moments_of(matrix._table)
+        wanted = _check_components(self.n_components, min(n, features))
+        moments = compute_moments(matrix.selection)
         covariance = moments.cov(1)
         total = float(np.trace(covariance))
-        values, vectors = _largest(covariance, wanted)
+        values, vectors = _decompose(covariance, wanted)
         ratios = values / total if total > 0 else np.zeros_like(values)
-        k = wanted if isinstance(wanted, int) else _reaching(ratios, wanted)
+        k = wanted if isinstance(wanted, int) else _count_components(ratios, wanted)
         rest = min(n, features) - k
         self.noise_variance_ = max(total - float(values[:k].sum()), 0.0) / rest if rest else 0.0
-        self.components_ = _signed(np.ascontiguousarray(vectors[:, :k].T))
+        self.components_ = _fix_signs(np.ascontiguousarray(vectors[:, :k].T))
         self.explained_variance_ = values[:k]
         self.explained_variance_ratio_ = ratios[:k]
         self.singular_values_ = np.sqrt(values[:k] * (n - 1))
@@ -144,13 +144,13 @@ class PatchPCA(  # type: ignore[call-arg]
         held.
         """
         check_is_fitted(self)
-        return self._each(image, lambda one: self._codes(one, dtype))
+        return self._map_images(image, lambda one: self._encode(one, dtype))
 
-    def _codes(self, image: Array, dtype: DTypeLike) -> Array:
-        matrix = self._fitted_matrix(image)
-        out = new_results((*self._result_shape(image), self.n_components_), dtype, "transform")
+    def _encode(self, image: Array, dtype: DTypeLike) -> Array:
+        matrix = self._matrix_like_fit(image)
+        out = allocate_results((*self._result_shape(image), self.n_components_), dtype, "transform")
         columns = self.components_.T / self._scale
-        affine(matrix, columns, -self.mean_ @ columns, out.reshape(len(matrix), -1))
+        apply_affine(matrix, columns, -self.mean_ @ columns, out.reshape(len(matrix), -1))
         return out
 
     def fit_transform(self, image: Images, y: Any = None, dtype: DTypeLike = np.float64) -> Any:
@@ -167,15 +167,15 @@ class PatchPCA(  # type: ignore[call-arg]
         components it is the image that was transformed.
         """
         check_is_fitted(self)
-        listed = images_in(codes)
+        listed = list_images(codes)
         if listed is None:
-            return self._image(np.asarray(codes), shape)
+            return self._decode(np.asarray(codes), shape)
         shapes: Sequence[Any] = [None] * len(listed) if shape is None else shape
         if len(shapes) != len(listed):
             raise ValueError(f"{len(shapes)} shapes for {len(listed)} codes: give one for each")
-        return [self._image(np.asarray(c), s) for c, s in zip(listed, shapes, strict=True)]
+        return [self._decode(np.asarray(c), s) for c, s in zip(listed, shapes, strict=True)]
 
-    def _image(self, codes: Array, shape: Any) -> Array:
+    def _decode(self, codes: Array, shape: Any) -> Array:
         whole = self._natural_shape(codes) if shape is None else tuple(shape)
         grid = self.grid(whole)
         sizes = self._sizes(whole)
@@ -185,10 +185,10 @@ class PatchPCA(  # type: ignore[call-arg]
                 f"codes must have shape {(*batch, *grid.counts, self.n_components_)} for an image of shape"
                 f" {whole}, got {codes.shape}: give shape=, that of the image"
             )
-        return _merged(self, codes.reshape(*batch, -1, self.n_components_), grid)
+        return _merge(self, codes.reshape(*batch, -1, self.n_components_), grid)
 
     def _natural_shape(self, codes: Array) -> tuple[int, ...]:
-        """The image's shape where every pixel has a patch."""
+        """The shape of an image that has a patch at every pixel, from its codes."""
         shape = list(codes.shape[:-1])
         if self.channel_axis is not None:
             ndim = codes.ndim
@@ -203,17 +203,17 @@ class PatchPCA(  # type: ignore[call-arg]
         like it. The result is float32 where that holds the image's values exactly, else float64.
         """
         check_is_fitted(self)
-        return self._each(image, lambda one: self._denoised(one, sigma))
+        return self._map_images(image, lambda one: self._denoise_image(one, sigma))
 
-    def _denoised(self, image: Array, sigma: float) -> Array:
+    def _denoise_image(self, image: Array, sigma: float) -> Array:
         if not (is_number(sigma) and 0 < sigma < math.inf):
             raise ValueError(
                 f"sigma must be the noise's standard deviation, above 0, got {sigma!r}"
             )
-        matrix = self._fitted_matrix(image)
-        covariance = moments_of(matrix._table).cov(0)
+        matrix = self._matrix_like_fit(image)
+        covariance = compute_moments(matrix.selection).cov(0)
         variances = np.einsum("ij,ij->i", self.components_ @ covariance, self.components_)
-        return denoised(self, image, variances, float(sigma))
+        return denoise_patches(self, image, variances, float(sigma))
 
     def score_samples(self, image: Images) -> Any:
         """Log-likelihood of every patch, ``(*batch, *counts)``: how unlike the patches learnt from it is.
@@ -222,12 +222,12 @@ class PatchPCA(  # type: ignore[call-arg]
         leave has variance ``noise_variance_``, as in scikit-learn.
         """
         check_is_fitted(self)
-        return self._each(image, self._likelihoods)
+        return self._map_images(image, self._score_image)
 
-    def _likelihoods(self, image: Array) -> Array:
-        matrix = self._fitted_matrix(image)
-        out = new_results(self._result_shape(image), np.float64, "score_samples")
-        _log_likelihood(self, matrix, out.reshape(-1))
+    def _score_image(self, image: Array) -> Array:
+        matrix = self._matrix_like_fit(image)
+        out = allocate_results(self._result_shape(image), np.float64, "score_samples")
+        _fill_log_likelihood(self, matrix, out.reshape(-1))
         return out
 
     def score(self, image: Images, y: Any = None) -> float:
@@ -237,7 +237,7 @@ class PatchPCA(  # type: ignore[call-arg]
         return float(sum(part.sum() for part in parts) / sum(part.size for part in parts))
 
 
-def _checked(n: Any, most: int) -> int | float:
+def _check_components(n: Any, most: int) -> int | float:
     """The number of components, or a share of the variance."""
     if n is None:
         return most
@@ -252,7 +252,7 @@ def _checked(n: Any, most: int) -> int | float:
     return int(n)
 
 
-def _largest(covariance: Array, wanted: int | float) -> tuple[Array, Array]:
+def _decompose(covariance: Array, wanted: int | float) -> tuple[Array, Array]:
     """Eigenvalues in descending order, none below 0, and their vectors as columns."""
     from scipy.linalg import eigh
 
@@ -262,20 +262,20 @@ def _largest(covariance: Array, wanted: int | float) -> tuple[Array, Array]:
     return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
 
-def _reaching(ratios: Array, share: float) -> int:
-    """How many components have more than that share of the variance together."""
+def _count_components(ratios: Array, share: float) -> int:
+    """How many components it takes to exceed that share of the variance."""
     return min(int(np.searchsorted(np.cumsum(ratios), share, side="right")) + 1, len(ratios))
 
 
-def _signed(components: Array) -> Array:
-    """Each with its largest weight positive."""
+def _fix_signs(components: Array) -> Array:
+    """The components with the sign that makes the largest weight of each positive."""
     largest = np.abs(components).argmax(axis=1)
     components *= np.sign(components[np.arange(len(components)), largest])[:, None]
     return components
 
 
-def _merged(model: PatchPCA, codes: Array, grid: PatchGrid) -> Array:
-    """Codes ``(*batch, n, k)`` as patches, merged."""
+def _merge(model: PatchPCA, codes: Array, grid: PatchGrid) -> Array:
+    """The image of codes ``(*batch, n, k)``: patches made of them, merged by their mean."""
     places = {"channel_axis": model.channel_axis}
     merger = Merger(grid, **places)  # type: ignore[arg-type]
     columns = model.components_ * model._scale[:, None]
@@ -288,7 +288,7 @@ def _merged(model: PatchPCA, codes: Array, grid: PatchGrid) -> Array:
     return merger.result()
 
 
-def _log_likelihood(model: PatchPCA, matrix: PatchMatrix, out: Array) -> None:
+def _fill_log_likelihood(model: PatchPCA, matrix: PatchMatrix, out: Array) -> None:
     k, features = model.components_.shape
     noise = model.noise_variance_ if k < features else 1.0
     variances = np.maximum(model.explained_variance_, model.noise_variance_)
@@ -296,15 +296,15 @@ def _log_likelihood(model: PatchPCA, matrix: PatchMatrix, out: Array) -> None:
     constant = features * math.log(2 * math.pi) + np.log(variances).sum()
     constant += (features - k) * math.log(noise) if k < features else 0.0
     points = Points(matrix)
-    apart = model.mean_ - points.shift
-    columns = np.vstack([model.components_, apart]).T
+    difference = model.mean_ - points.shift
+    columns = np.vstack([model.components_, difference]).T
     for rows, block in points.pieces(k + 1):
         codes = block @ columns
         codes -= model.mean_ @ columns  # of what the mean leaves
         squares = np.square(codes[:, :k])
         found = squares @ (1 / variances)
         if k < features:
-            whole = points.squares(block) - 2 * codes[:, k] - apart @ apart
+            whole = points.squares(block) - 2 * codes[:, k] - difference @ difference
             found += np.maximum(whole - squares.sum(axis=1), 0) / noise
         out[rows] = -0.5 * (found + constant)
 

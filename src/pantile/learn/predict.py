@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 
 from ..matrix import PatchMatrix
 from ..matrix.guard import check_fits
-from .base import row_slabs
+from .base import iterate_slabs
 
-__all__ = ["affine", "fill", "new_results"]
+__all__ = ["allocate_results", "apply_affine", "fill_slabs"]
 
 Array = NDArray[Any]
 
 
-def new_results(shape: Sequence[int], dtype: Any, name: str) -> Array:
+def allocate_results(shape: Sequence[int], dtype: Any, name: str) -> Array:
     """An empty array for results, refused where it would not fit into memory."""
     nbytes = math.prod(shape) * np.dtype(dtype).itemsize
     check_fits(nbytes, f"the result of {name}", "work on parts of the image, or ask for less")
     return np.empty(shape, dtype)
 
 
-def affine(
+def apply_affine(
     matrix: PatchMatrix,
     columns: Array,
     offset: Any,
     out: Array,
     finish: Callable[[Array], Array] | None = None,
 ) -> Array:
-    """``finish(X @ columns + offset)`` in ``out``, ``(n, ...)``; a slab of rows at a time.
+    """Write ``finish(X @ columns + offset)`` into ``out``, ``(n, ...)``, a slab of rows at a time.
 
     ``columns`` is ``(features, k)`` and ``finish`` sees ``(rows, k)`` in float64, which it may
     change.
@@ -43,13 +43,13 @@ def affine(
         found += offset
         return found if finish is None else finish(found)
 
-    return fill(matrix, columns.shape[1], work, out)
+    return fill_slabs(matrix, columns.shape[1], work, out)
 
 
-def fill(
+def fill_slabs(
     matrix: PatchMatrix, columns: int, work: Callable[[PatchMatrix], Array], out: Array
 ) -> Array:
-    """``work(rows)`` for slabs of rows, in ``out``; ``columns`` of float64 per row is what ``work`` makes."""
-    for part, rows in row_slabs(matrix, columns):
+    """Write ``work(rows)`` of slabs of rows into ``out``; ``work`` makes so many float64 ``columns`` per row."""
+    for part, rows in iterate_slabs(matrix, columns):
         out[part] = work(rows)
     return out

@@ -11,16 +11,17 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..geometry.boundary import PadMode
-from .base import Images, PatchModel, images_of, row_slabs
-from .predict import affine, new_results
+from ..geometry.limits import LIMITS
+from .base import Images, PatchModel, as_images, iterate_slabs
+from .predict import allocate_results, apply_affine
 from .rows import Rows
-from .solve import Factored
+from .solve import Factorisation
 
 __all__ = ["PatchRidge"]
 
 Array = NDArray[Any]
 
-_SLAB = 1 << 20  # targets looked at together
+_SLAB = LIMITS.label_rows
 
 
 class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
@@ -97,18 +98,18 @@ class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
         ``targets`` has the image's shape, its channel axis aside, and may have one more axis at the
         end for several targets. Pixels where a target is NaN take no part.
         """
-        values, single = self._values(image, targets)
-        alphas = _alphas(self.alpha, values.shape[1])
-        rows = Rows(self._fit_matrix(image), _labelled(values))
-        coef, intercept = _solved(rows, values, alphas, self.fit_intercept)
+        values, single = self._stack_values(image, targets)
+        alphas = _check_alphas(self.alpha, values.shape[1])
+        rows = Rows(self._fit_matrix(image), _find_labelled(values))
+        coef, intercept = _solve(rows, values, alphas, self.fit_intercept)
         self.n_samples_ = rows.n
         self.coef_ = coef[0] if single else coef
         self.intercept_ = float(intercept[0]) if single else intercept
         return self
 
-    def _values(self, image: Images, targets: Any) -> tuple[Array, bool]:
-        ndims = [len(self._sizes(array.shape)) for array in images_of(image)[1]]
-        return _stacked(self._targets(image, targets, "targets", 1), ndims)
+    def _stack_values(self, image: Images, targets: Any) -> tuple[Array, bool]:
+        ndims = [len(self._sizes(array.shape)) for array in as_images(image)[1]]
+        return _stack_targets(self._targets(image, targets, "targets", 1), ndims)
 
     @property
     def filters_(self) -> Array:
@@ -123,43 +124,43 @@ class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
         as ``dtype``; a list of images gives a list.
         """
         check_is_fitted(self)
-        return self._each(image, lambda one: self._predicted(one, np.dtype(dtype)))
+        return self._map_images(image, lambda one: self._predict_image(one, np.dtype(dtype)))
 
-    def _predicted(self, image: Array, dtype: np.dtype[Any]) -> Array:
-        matrix = self._fitted_matrix(image)
+    def _predict_image(self, image: Array, dtype: np.dtype[Any]) -> Array:
+        matrix = self._matrix_like_fit(image)
         columns = np.atleast_2d(self.coef_).T
         shape = self._result_shape(image), self.coef_.shape[:-1]
-        out = new_results((*shape[0], *shape[1]), dtype, "predict")
-        affine(matrix, columns, self.intercept_, out.reshape(len(matrix), -1))
+        out = allocate_results((*shape[0], *shape[1]), dtype, "predict")
+        apply_affine(matrix, columns, self.intercept_, out.reshape(len(matrix), -1))
         return out
 
     def score(self, image: Images, targets: Any) -> float:
         """Coefficient of determination R² over all labelled pixels of all images, the mean of the targets'."""
         check_is_fitted(self)
-        values, _ = self._values(image, targets)
-        truth = _Centred(values, _labelled(values))
-        matrix = self._same_patches(self._matrix(image))
+        values, _ = self._stack_values(image, targets)
+        truth = _CentredTargets(values, _find_labelled(values))
+        matrix = self._check_patches(self._matrix(image))
         off, spread = np.zeros(values.shape[1]), np.zeros(values.shape[1])
-        for part, rows in row_slabs(matrix, 2 * values.shape[1]):
+        for part, rows in iterate_slabs(matrix, 2 * values.shape[1]):
             here = truth(part)
             spread += np.square(here).sum(axis=0)
             here -= rows @ np.atleast_2d(self.coef_).T + (self.intercept_ - truth.mean)
             if truth.mask is not None:
                 here = here[truth.mask[part]]
             off += np.square(here).sum(axis=0)
-        return float(_determined(off, spread).mean())
+        return float(_determination(off, spread).mean())
 
 
-def _determined(off: Array, spread: Array) -> Array:
-    """``1 - off / spread``; of targets that are all equal 1 where nothing is off, else 0."""
+def _determination(off: Array, spread: Array) -> Array:
+    """R² of each target, ``1 - off / spread``. Where all targets are equal, 1 if nothing is off, else 0."""
     found = np.where(off > 0, 0.0, 1.0)
     varied = spread > 0
     found[varied] = 1 - off[varied] / spread[varied]
     return found
 
 
-def _stacked(targets: list[Array], ndims: list[int]) -> tuple[Array, bool]:
-    """Targets as ``(n_rows, n_targets)``, a view where there is one image; and whether it is one per pixel."""
+def _stack_targets(targets: list[Array], ndims: list[int]) -> tuple[Array, bool]:
+    """Targets as ``(n_rows, n_targets)``, and whether there is one per pixel. For one image they are a view."""
     for each in targets:
         if each.dtype.kind not in "biuf":
             raise TypeError(f"targets must be real numbers, got dtype {each.dtype}")
@@ -173,12 +174,12 @@ def _stacked(targets: list[Array], ndims: list[int]) -> tuple[Array, bool]:
     return flat[0] if len(flat) == 1 else np.concatenate(flat), not last
 
 
-def _labelled(values: Array) -> NDArray[np.bool_] | None:
+def _find_labelled(values: Array) -> NDArray[np.bool_] | None:
     """Rows without NaN; None where these are all."""
     if values.dtype.kind != "f":
         return None
     mask = np.empty(len(values), dtype=bool)
-    for part in _slabs(values):
+    for part in _split_slabs(values):
         if np.isinf(values[part]).any():
             raise ValueError("targets contain infinity: NaN is what marks pixels without a target")
         mask[part] = ~np.isnan(values[part]).any(axis=1)
@@ -187,19 +188,19 @@ def _labelled(values: Array) -> NDArray[np.bool_] | None:
     return None if mask.all() else mask
 
 
-def _slabs(values: Array) -> list[slice]:
+def _split_slabs(values: Array) -> list[slice]:
     size = max(1, _SLAB // values.shape[1])
     return [slice(at, at + size) for at in range(0, len(values), size)]
 
 
-class _Centred:
-    """Targets less their mean as columns of float64, 0 where there is none; sums what it gives."""
+class _CentredTargets:
+    """Targets less their mean, as columns of float64; 0 where there is none. ``total`` sums what was given out."""
 
     def __init__(self, values: Array, mask: NDArray[np.bool_] | None) -> None:
         self.values, self.mask = values, mask
         self.mean: Array = np.zeros(values.shape[1])
         self.total: Array = np.zeros(values.shape[1])
-        sums = sum(self(part).sum(axis=0) for part in _slabs(values))
+        sums = sum(self(part).sum(axis=0) for part in _split_slabs(values))
         self.mean = sums / (len(values) if mask is None else np.count_nonzero(mask))
         self.total = np.zeros(values.shape[1])
 
@@ -212,9 +213,9 @@ class _Centred:
         return found
 
 
-def _solved(rows: Rows, values: Array, alphas: Array, intercept: bool) -> tuple[Array, Array]:
-    """Weights ``(n_targets, features)`` and intercepts, of the normal equations of centred data."""
-    columns = _Centred(values, rows.mask)
+def _solve(rows: Rows, values: Array, alphas: Array, intercept: bool) -> tuple[Array, Array]:
+    """Weights ``(n_targets, features)`` and intercepts, from the normal equations of centred data."""
+    columns = _CentredTargets(values, rows.mask)
     moments = rows.moments()
     products, mean = moments.scatter(), moments.mean()
     right = rows.products(columns, values.shape[1])
@@ -224,31 +225,33 @@ def _solved(rows: Rows, values: Array, alphas: Array, intercept: bool) -> tuple[
     for alpha in np.unique(alphas):
         np.fill_diagonal(products, diagonal + alpha)
         which = alphas == alpha
-        factored, rest = Factored(products), right[:, which]
+        factored, rest = Factorisation(products), right[:, which]
         if intercept:
             coef[which] = factored.solve(rest).T
         else:
-            coef[which] = _through_zero(factored, products, rest, mean, rows.n, columns.mean[which])
+            coef[which] = _solve_through_zero(
+                factored, products, rest, mean, rows.n, columns.mean[which]
+            )
     return coef, (columns.mean - coef @ mean) * intercept
 
 
-def _through_zero(
-    factored: Factored, products: Array, right: Array, mean: Array, n: int, level: Array
+def _solve_through_zero(
+    factored: Factorisation, products: Array, right: Array, mean: Array, n: int, level: Array
 ) -> Array:
-    """Weights without an intercept, ``(targets, features)``: the means come back as a matrix of rank one.
+    """Weights without an intercept, ``(targets, features)``: the means are put back, as a matrix of rank one.
 
     Sherman and Morrison (1950): the sum with ``n mean mean.T`` would lose the digits that a large
     mean leaves to the rest.
     """
     if factored.singular:
         whole = products + n * np.outer(mean, mean)
-        return Factored(whole).solve(right + n * np.outer(mean, level)).T
+        return Factorisation(whole).solve(right + n * np.outer(mean, level)).T
     along, found = factored.solve(mean), factored.solve(right)
     share = n * (level - mean @ found) / (1 + n * (mean @ along))
     return (found + np.outer(along, share)).T
 
 
-def _alphas(alpha: Any, n: int) -> Array:
+def _check_alphas(alpha: Any, n: int) -> Array:
     """One penalty per target."""
     found = np.asarray(alpha)
     if found.dtype.kind not in "iuf":

@@ -11,25 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..matrix import PatchMatrix
-from ..matrix.cost import gram_ways, product_ways
-from ..matrix.moments import Moments, moments_of
-from ..matrix.sums import shift_of
-from .base import row_slabs
+from ..matrix.estimate import estimate_gram, estimate_product
+from ..matrix.gram.moments import ShiftedMoments, compute_moments
+from ..matrix.matrix import matrix_of
+from ..matrix.statistics.sums import compute_shift
+from .base import iterate_slabs
 
-__all__ = ["Rows", "chosen_rows"]
+__all__ = ["Rows", "select_rows"]
 
 Array = NDArray[Any]
 
 _LEAST = 1e-2  # of the scatter of all rows: what may remain of a difference without losing digits
 
 
-def chosen_rows(matrix: PatchMatrix, mask: Array) -> PatchMatrix:
+def select_rows(matrix: PatchMatrix, mask: Array) -> PatchMatrix:
     """The rows where ``mask`` is True, as a lazy matrix (``matrix[mask]`` is an array)."""
-    table = matrix._table
+    selection = matrix.selection
     found = np.flatnonzero(mask)
-    rows = found.astype(np.int32) if table.n_rows <= np.iinfo(np.int32).max else found
-    chosen: Any = rows + table.rows.start  # type: ignore[union-attr]
-    return PatchMatrix._of(replace(table, rows=chosen))
+    rows = found.astype(np.int32) if selection.n_rows <= np.iinfo(np.int32).max else found
+    chosen: Any = rows + selection.rows.start  # type: ignore[union-attr]
+    return matrix_of(replace(selection, rows=chosen))
 
 
 @dataclass(frozen=True)
@@ -47,37 +48,38 @@ class Rows:
         """How many take part."""
         return len(self.matrix) if self.mask is None else int(np.count_nonzero(self.mask))
 
-    def only(self, mask: Array) -> Rows:
-        """Those of them where ``mask``, one truth value per row of the matrix, is True."""
+    def restrict(self, mask: Array) -> Rows:
+        """The same rows, but only where ``mask`` (one truth value per row of the matrix) is True."""
         return Rows(self.matrix, mask if self.mask is None else mask & self.mask)
 
     @cached_property
-    def taken(self) -> PatchMatrix:
+    def kept(self) -> PatchMatrix:
         """The rows that take part, and no others."""
         if self.mask is None or self.n == len(self.matrix):
             return self.matrix
-        return chosen_rows(self.matrix, self.mask)
+        return select_rows(self.matrix, self.mask)
 
-    def moments(self) -> Moments:
-        """Their moments, exact; or all rows' less the others', where that is less work.
+    def moments(self) -> ShiftedMoments:
+        """The moments of the rows that take part, exact.
 
-        A difference that is small beside what it is taken of would lose digits, and is not used.
+        Where that is less work, they are those of all rows less those of the others; but not where
+        the difference would be so small that it loses digits.
         """
         if self.mask is None or self.n == len(self.matrix):
-            return moments_of(self.matrix._table)
-        whole = _seconds(self.matrix)
-        if self.n / len(self.matrix) * gram_ways(self.matrix._table).blocks > whole:
-            others = chosen_rows(self.matrix, ~self.mask)
-            if whole + _seconds(others) < _seconds(self.taken):
-                found = self._without(others)
+            return compute_moments(self.matrix.selection)
+        whole = _estimate_seconds(self.matrix)
+        if self.n / len(self.matrix) * estimate_gram(self.matrix.selection).blocks > whole:
+            others = select_rows(self.matrix, ~self.mask)
+            if whole + _estimate_seconds(others) < _estimate_seconds(self.kept):
+                found = self._subtract(others)
                 if found is not None:
                     return found
-        return moments_of(self.taken._table)
+        return compute_moments(self.kept.selection)
 
-    def _without(self, others: PatchMatrix) -> Moments | None:
-        shift = shift_of(self.matrix._table)
-        whole = moments_of(self.matrix._table, shift)
-        found = whole.without(moments_of(others._table, shift))
+    def _subtract(self, others: PatchMatrix) -> ShiftedMoments | None:
+        shift = compute_shift(self.matrix.selection)
+        whole = compute_moments(self.matrix.selection, shift)
+        found = whole.without(compute_moments(others.selection, shift))
         left = np.trace(found.scatter())
         return found if left > _LEAST * np.trace(whole.products) else None
 
@@ -88,24 +90,24 @@ class Rows:
         ``matrix``; it is asked for a few at a time, so that ``U`` need not exist. Rows that take no
         part must be 0.
         """
-        ways = product_ways(self.matrix._table, k, adjoint=True)
+        ways = estimate_product(self.matrix.selection, k, adjoint=True)
         fraction = self.n / len(self.matrix)
         if self.mask is not None and fraction * ways.blocks < ways.seconds:
-            return self._gathered(columns, k)
+            return self._sum_gathered(columns, k)
         total = np.zeros((self.matrix.shape[1], k))
-        for part, rows in row_slabs(self.matrix, k):
+        for part, rows in iterate_slabs(self.matrix, k):
             total += rows.T @ columns(part)
         return total
 
-    def _gathered(self, columns: Callable[[Any], Array], k: int) -> Array:
+    def _sum_gathered(self, columns: Callable[[Any], Array], k: int) -> Array:
         total = np.zeros((self.matrix.shape[1], k))
         numbers = np.flatnonzero(self.mask)  # type: ignore[arg-type]
-        for part, rows in self.taken._table.blocks(dtype=np.float64):
+        for part, rows in self.kept.selection.blocks(dtype=np.float64):
             total += rows @ columns(numbers[part])
         return total
 
 
-def _seconds(matrix: PatchMatrix) -> float:
+def _estimate_seconds(matrix: PatchMatrix) -> float:
     """Estimate of the time that moments take."""
-    ways = gram_ways(matrix._table)
+    ways = estimate_gram(matrix.selection)
     return min(ways.blocks, ways.boxes)

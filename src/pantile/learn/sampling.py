@@ -1,4 +1,4 @@
-"""Rows to train on: which patches have a target, samples of them, and passes in random order."""
+"""The rows to train on: which patches have a target, samples of these, and passes in random order."""
 
 from __future__ import annotations
 
@@ -10,19 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.limits import Limits
 from ..matrix import PatchMatrix
-from ..matrix.shuffle import distinct, shuffled_blocks
+from ..matrix.shuffle import draw_distinct, shuffle_blocks
 
 __all__ = ["Batch", "TrainingRows"]
 
 Array = NDArray[Any]
-
-POOL = 64 << 20
-"""Bytes of rows that are shuffled together in a pass."""
-
-_RUN = 64  # neighbouring rows that enter the pool together: cutting them is copying lines
-_NUMBERS = 1 << 16  # row numbers looked at in one go
-_SLAB = 1 << 20
 
 
 class Batch(NamedTuple):
@@ -35,7 +29,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """All patches of some images, with what is known of each.
+    """All patches of some images, with the target and weight of each.
 
     ``codes`` are small whole numbers: the stratum of a row, -1 where it takes no part; None where
     all do. Targets are ``values[codes]`` for classes, or ``numbers``, one (or one row) per patch.
@@ -47,13 +41,18 @@ class TrainingRows:
     numbers: Array | None = None
     weights: Array | None = None
 
+    @property
+    def limits(self) -> Limits:
+        return self.matrix.selection.limits
+
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """How many rows take part, in each stratum."""
         if self.codes is None:
             return np.array([len(self.matrix)])
         n = 1 if self.classes is None else len(self.classes)
-        parts = (self.codes[at : at + _SLAB] for at in range(0, len(self.codes), _SLAB))
+        size = self.limits.label_rows
+        parts = (self.codes[at : at + size] for at in range(0, len(self.codes), size))
         return sum(
             (np.bincount(part[part >= 0], minlength=n) for part in parts), np.zeros(n, np.int64)
         )
@@ -63,34 +62,37 @@ class TrainingRows:
         """float32 where it holds every value of the image, float64 elsewhere."""
         return np.result_type(self.matrix.dtype, np.float32)
 
-    def fitting(self, nbytes: int) -> int:
+    def count_fitting(self, nbytes: int) -> int:
         """How many rows take about so many bytes."""
         return max(1, nbytes // (self.dtype.itemsize * self.matrix.shape[1]))
 
-    def taken(
+    def take(
         self, rows: NDArray[np.int64], at: Any = slice(None), cut: Array | None = None
     ) -> Batch:
-        """A copy of chosen rows; ``cut`` is where they are already, and ``at`` says which of them."""
+        """A copy of the rows ``rows[at]``, with their targets and weights.
+
+        ``cut`` holds ``matrix[rows]`` where that is in memory already.
+        """
         values = self.matrix[rows] if cut is None else cut
         return Batch(
             values[at].astype(self.dtype, copy=False),
-            self._targets(rows[at]),
+            self._take_targets(rows[at]),
             None if self.weights is None else self.weights[rows[at]],
         )
 
-    def _targets(self, rows: NDArray[np.int64]) -> Array | None:
+    def _take_targets(self, rows: NDArray[np.int64]) -> Array | None:
         if self.classes is not None:
             assert self.codes is not None
             return self.classes[self.codes[rows]]
         return None if self.numbers is None else self.numbers[rows]
 
-    def weighted(self, weights: Array) -> TrainingRows:
+    def weigh(self, weights: Array) -> TrainingRows:
         """The same with weights; rows of weight 0 take no part."""
         codes = np.where(weights > 0, 0 if self.codes is None else self.codes, -1)
         return replace(self, codes=codes, weights=weights)
 
-    def balanced(self) -> TrainingRows:
-        """The same with weights that make all classes count the same, 1 in the mean."""
+    def balance(self) -> TrainingRows:
+        """The same with weights, 1 on average, that make all classes count the same."""
         assert self.codes is not None
         present = np.count_nonzero(self.counts)
         each = self.counts.sum() / (present * np.maximum(self.counts, 1))
@@ -104,51 +106,57 @@ class TrainingRows:
         )
 
     def sample(self, n: int, rng: np.random.Generator, balanced: bool = False) -> NDArray[np.int64]:
-        """Numbers of about ``n`` different rows, ascending: shares of the strata as they are, or all the same.
+        """Numbers of about ``n`` different rows, ascending.
+
+        Each stratum has its share of the rows, or with ``balanced`` the same share as any other.
 
         No stratum is left out. Row numbers are not listed, only those chosen are.
         """
-        quotas = (_even if balanced else _proportional)(self.counts, n)
-        ranks = [distinct(int(m), int(q), rng) for m, q in zip(self.counts, quotas, strict=True)]
+        quotas = (_share_evenly if balanced else _share_proportionally)(self.counts, n)
+        ranks = [
+            draw_distinct(int(m), int(q), rng) for m, q in zip(self.counts, quotas, strict=True)
+        ]
         if self.codes is None:
             return ranks[0]
-        found = [self._placed(k, each) for k, each in enumerate(ranks)]
+        found = [self._find_rows(k, each) for k, each in enumerate(ranks)]
         return np.sort(np.concatenate(found))
 
-    def _placed(self, stratum: int, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Row numbers of the ``ranks``-th members of a stratum."""
+    def _find_rows(self, stratum: int, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row numbers of a stratum's members ``ranks``, which are counted from 0."""
         assert self.codes is not None
         found, seen = [np.zeros(0, np.int64)], 0
-        for at in range(0, len(self.codes), _SLAB):
-            members = np.flatnonzero(self.codes[at : at + _SLAB] == stratum)
+        size = self.limits.label_rows
+        for at in range(0, len(self.codes), size):
+            members = np.flatnonzero(self.codes[at : at + size] == stratum)
             first, last = np.searchsorted(ranks, (seen, seen + len(members)))
             found.append(at + members[ranks[first:last] - seen])
             seen += len(members)
         return np.concatenate(found)
 
     def passes(self, epochs: int, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """``epochs`` times all rows that take part, each time once and in another order.
+        """All rows that take part, once per epoch, in another order each time.
 
         Batches have about ``size`` rows and never many fewer than half. Blocks of neighbours come
         in random order, and their rows are mixed in a pool of 64 MB. What fits in the pool is cut
         once.
         """
-        pool = max(size, self.fitting(POOL))
+        pool = max(size, self.count_fitting(self.limits.pool_bytes))
         if int(self.counts.sum()) <= pool:
             rows = self.all_rows()
             cut = self.matrix[rows].astype(self.dtype, copy=False)
             for _ in range(epochs):
-                yield from self._batches(rows, cut, size, rng)
+                yield from self._make_batches(rows, cut, size, rng)
             return
         for _ in range(epochs):
-            for rows in self._pools(pool, rng):
-                yield from self._batches(rows, self.matrix[rows], size, rng)
+            for rows in self._make_pools(pool, rng):
+                yield from self._make_batches(rows, self.matrix[rows], size, rng)
 
-    def _pools(self, pool: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    def _make_pools(self, pool: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         """Numbers of rows that take part, about ``pool`` at a time and no fewer."""
         waiting: list[NDArray[np.int64]] = []
-        left = int(self.counts.sum())
-        for numbers in shuffled_blocks(len(self.matrix), _RUN, min(pool, _NUMBERS), rng):
+        left, limits = int(self.counts.sum()), self.limits
+        run, some = limits.pool_run_rows, min(pool, limits.pool_numbered_rows)
+        for numbers in shuffle_blocks(len(self.matrix), run, some, rng, limits):
             kept = numbers if self.codes is None else numbers[self.codes[numbers] >= 0]
             waiting.append(kept)
             left -= len(kept)
@@ -157,16 +165,16 @@ class TrainingRows:
                 waiting = []
         yield np.sort(np.concatenate(waiting))
 
-    def _batches(
+    def _make_batches(
         self, rows: NDArray[np.int64], cut: Array, size: int, rng: np.random.Generator
     ) -> Iterator[Batch]:
         order = rng.permutation(len(rows))
         for at in np.array_split(order, -(-len(rows) // size)):
-            yield self.taken(rows, at, cut)
+            yield self.take(rows, at, cut)
 
 
-def _proportional(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Parts of ``n`` in proportion to ``counts``, but 1 at least of what there is."""
+def _share_proportionally(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """``n`` shared out in proportion to ``counts``; each share is at least 1, and at most the count."""
     share = min(1.0, n / counts.sum())
     ends = np.rint(np.cumsum(counts) * share).astype(np.int64)
     parts = np.diff(ends, prepend=0)
@@ -174,10 +182,10 @@ def _proportional(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return wanted
 
 
-def _even(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Equal parts of ``n``; what some cannot give the others do.
+def _share_evenly(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """``n`` shared out evenly; what is more than a count goes to the others.
 
-    >>> _even(np.array([100, 3, 50]), 60)
+    >>> _share_evenly(np.array([100, 3, 50]), 60)
     array([29,  3, 28])
     """
     parts = np.zeros_like(counts)

@@ -1,4 +1,4 @@
-"""Symmetric positive definite matrices turned round: by Cholesky, or where they are singular, by eigenvalues."""
+"""Inverses of covariance matrices: by Cholesky, or where they are singular, by eigenvalues."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Factored"]
+__all__ = ["Factorisation"]
 
 Array = NDArray[Any]
 
 _EPS = float(np.finfo(np.float64).eps)
 
 
-class Factored:
+class Factorisation:
     """A covariance ``A`` with ``W W.T == inverse(A)``; the pseudo-inverse where ``A`` is singular.
 
     Singular is a reciprocal condition number below ``features * eps``; the pseudo-inverse then
@@ -23,7 +23,7 @@ class Factored:
     """
 
     def __init__(self, matrix: Array) -> None:
-        self._lower = _cholesky(matrix)
+        self._lower = _factor(matrix)
         if self._lower is None:
             self._root = _inverse_root(matrix)
 
@@ -56,8 +56,8 @@ class Factored:
         return np.asarray(self._root @ right)
 
 
-def _cholesky(matrix: Array) -> Array | None:
-    """The lower factor, None where the matrix is singular to rounding."""
+def _factor(matrix: Array) -> Array | None:
+    """The lower Cholesky factor; None where the matrix is singular, up to rounding."""
     from scipy.linalg import LinAlgError, cholesky
     from scipy.linalg.lapack import dpocon
 
@@ -69,11 +69,11 @@ def _cholesky(matrix: Array) -> Array | None:
     except LinAlgError:
         return None
     unit = lower / np.sqrt(diagonal)[:, None]
-    rcond, _ = dpocon(unit, _norm(matrix, diagonal), uplo="L")
+    rcond, _ = dpocon(unit, _norm_of_scaled(matrix, diagonal), uplo="L")
     return lower if rcond > len(matrix) * _EPS else None
 
 
-def _norm(matrix: Array, diagonal: Array) -> float:
+def _norm_of_scaled(matrix: Array, diagonal: Array) -> float:
     """The 1-norm of the matrix scaled to a unit diagonal."""
     scale = 1 / np.sqrt(diagonal)
     return float(max(np.abs(row * scale).sum() * s for row, s in zip(matrix, scale, strict=True)))

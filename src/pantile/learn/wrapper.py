@@ -19,9 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.rowwise import apply_rows
-from ..matrix.table import BLOCK
-from .base import Images, PatchModel, images_of
-from .labels import class_codes
+from .base import Images, PatchModel, as_images
+from .labels import encode_classes
 from .sampling import Array, Batch, TrainingRows
 from .streaming import can_stream, fit_all, fit_sample, takes_weights
 
@@ -41,7 +40,7 @@ def _has(name: str) -> Callable[[PatchEstimator], bool]:
     return check
 
 
-def _supervised(self: PatchEstimator) -> bool:
+def _is_supervised(self: PatchEstimator) -> bool:
     return bool(is_classifier(self.estimator) or is_regressor(self.estimator))
 
 
@@ -162,11 +161,11 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
         self._check_parameters()
         estimator = clone(self.estimator)
         streamed = self.n_samples is None and can_stream(estimator)
-        data = self._training_rows(image, labels, sample_weight)
+        data = self._make_training_rows(image, labels, sample_weight)
         if self.balanced and data.classes is None:
             raise ValueError("balanced=True needs classes: give labels, or balanced=False")
         if streamed and self.balanced:
-            data = data.balanced()
+            data = data.balance()
         self._check_weights(estimator, data, "partial_fit" if streamed else "fit")
         self._fit(estimator, data, streamed)
         self.estimator_ = estimator
@@ -180,15 +179,15 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         rng = np.random.default_rng(seed)
 
-        def sampled() -> Batch:
-            n = self.n_samples or min(_ROWS, data.fitting(_BYTES))
-            return data.taken(data.sample(n, rng, bool(self.balanced)))
+        def draw_sample() -> Batch:
+            n = self.n_samples or min(_ROWS, data.count_fitting(_BYTES))
+            return data.take(data.sample(n, rng, bool(self.balanced)))
 
         if streamed:
-            fit_all(estimator, data, sampled, self.epochs, self.batch_size, rng)
+            fit_all(estimator, data, draw_sample, self.epochs, self.batch_size, rng)
             self.n_samples_ = int(data.counts.sum())
         else:
-            batch = sampled()
+            batch = draw_sample()
             fit_sample(estimator, batch)
             self.n_samples_ = len(batch.rows)
 
@@ -207,38 +206,38 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
             f"{given}, but {method} of {type(estimator).__name__} takes no sample_weight: {instead}"
         )
 
-    def _training_rows(self, image: Images, labels: Any, sample_weight: Any) -> TrainingRows:
-        if labels is None and _supervised(self):
+    def _make_training_rows(self, image: Images, labels: Any, sample_weight: Any) -> TrainingRows:
+        if labels is None and _is_supervised(self):
             raise ValueError(
                 f"labels: {type(self.estimator).__name__} learns from labels, give an image of them"
             )
-        data = self._labelled(image, labels)
+        data = self._label_rows(image, labels)
         if sample_weight is not None:
-            weights = _flat(self._per_pixel(image, sample_weight, "sample_weight"))
-            data = data.weighted(_checked_weights(weights))
+            weights = _concatenate(self._values_per_row(image, sample_weight, "sample_weight"))
+            data = data.weigh(_check_sample_weight(weights))
         if not data.counts.any():
             raise ValueError("no pixel is left to learn from: all are unlabelled or of weight 0")
         return data
 
-    def _labelled(self, image: Images, labels: Any) -> TrainingRows:
+    def _label_rows(self, image: Images, labels: Any) -> TrainingRows:
         matrix = self._matrix(image)
         if labels is None:
             return TrainingRows(matrix)
         if is_regressor(self.estimator):
-            numbers = _flat(self._per_pixel(image, labels, "labels", 1))
+            numbers = _concatenate(self._values_per_row(image, labels, "labels", 1))
             if numbers.dtype.kind not in "biuf":
                 raise TypeError(f"labels must be real numbers, got dtype {numbers.dtype}")
             missing = np.isnan(numbers.reshape(len(numbers), -1)).any(axis=1)
             strata = np.where(missing, -1, 0).astype(np.int8)
             return TrainingRows(matrix, strata, numbers=numbers)
-        classes, codes = class_codes(self._per_pixel(image, labels, "labels"))
+        classes, codes = encode_classes(self._values_per_row(image, labels, "labels"))
         known = np.array(classes.tolist()) if classes.dtype.kind == "T" else classes
-        return TrainingRows(matrix, _flat(codes), known)  # scikit-learn knows no StringDType
+        return TrainingRows(matrix, _concatenate(codes), known)  # scikit-learn knows no StringDType
 
-    def _per_pixel(self, image: Images, values: Any, name: str, more: int = 0) -> list[Array]:
+    def _values_per_row(self, image: Images, values: Any, name: str, more: int = 0) -> list[Array]:
         """Values at the patch centres, rows first: ``(rows,)`` or, where there may be ``more``, ``(rows, k)``."""
         found = self._targets(image, values, name, more)
-        shapes = [self._result_shape(array) for array in images_of(image)[1]]
+        shapes = [self._result_shape(array) for array in as_images(image)[1]]
         return [
             each.reshape(math.prod(shape), *each.shape[len(shape) :])
             for each, shape in zip(found, shapes, strict=True)
@@ -254,25 +253,25 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
             setattr(tags, name, deepcopy(getattr(inner, name)))
         return tags
 
-    def _streamed(self, image: Images, name: str) -> Any:
+    def _apply(self, image: Images, name: str) -> Any:
         check_is_fitted(self)
         method = getattr(self.estimator_, name)
-        return self._each(image, lambda one: self._result(one, method))
+        return self._map_images(image, lambda one: self._apply_to_image(one, method))
 
-    def _result(self, image: Array, method: Callable[[Array], Any]) -> Array:
-        matrix = self._fitted_matrix(image)
-        found = self._rowwise(method, matrix)
+    def _apply_to_image(self, image: Array, method: Callable[[Array], Any]) -> Array:
+        matrix = self._matrix_like_fit(image)
+        found = self._apply_to_rows(method, matrix)
         return found.reshape(*self._result_shape(image), *found.shape[1:])
 
-    def _rowwise(
+    def _apply_to_rows(
         self, method: Callable[[Array], Any], matrix: PatchMatrix, rows: Any = None
     ) -> Array:
         dtype = np.result_type(matrix.dtype, np.float32)
         return apply_rows(
-            lambda block: _dense(method(block)),
+            lambda block: _as_dense(method(block)),
             matrix,
             rows=rows,
-            nbytes=BLOCK,
+            nbytes=matrix.selection.limits.row_block_bytes,
             dtype=dtype,
             workers=effective_n_jobs(self.n_jobs),
         )
@@ -280,32 +279,32 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
     @available_if(_has("predict"))  # type: ignore[untyped-decorator]
     def predict(self, image: Images) -> Any:
         """Class, number or cluster of each patch: ``(*batch, *counts)``; a list for a list of images."""
-        return self._streamed(image, "predict")
+        return self._apply(image, "predict")
 
     @available_if(_has("predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, image: Images) -> Any:
         """Probability of each class: ``(*batch, *counts, classes)``."""
-        return self._streamed(image, "predict_proba")
+        return self._apply(image, "predict_proba")
 
     @available_if(_has("predict_log_proba"))  # type: ignore[untyped-decorator]
     def predict_log_proba(self, image: Images) -> Any:
         """Logarithm of the probability of each class: ``(*batch, *counts, classes)``."""
-        return self._streamed(image, "predict_log_proba")
+        return self._apply(image, "predict_log_proba")
 
     @available_if(_has("decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, image: Images) -> Any:
         """Scores: ``(*batch, *counts)``, with one per class last where there are several."""
-        return self._streamed(image, "decision_function")
+        return self._apply(image, "decision_function")
 
     @available_if(_has("score_samples"))  # type: ignore[untyped-decorator]
     def score_samples(self, image: Images) -> Any:
         """How likely or how normal each patch is: ``(*batch, *counts)``."""
-        return self._streamed(image, "score_samples")
+        return self._apply(image, "score_samples")
 
     @available_if(_has("transform"))  # type: ignore[untyped-decorator]
     def transform(self, image: Images) -> Any:
         """New features of each patch: ``(*batch, *counts, k)``."""
-        return self._streamed(image, "transform")
+        return self._apply(image, "transform")
 
     @available_if(_has("transform"))  # type: ignore[untyped-decorator]
     def fit_transform(self, image: Images, labels: Any = None) -> Any:
@@ -318,29 +317,29 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
         check_is_fitted(self)
         return self.estimator_.get_feature_names_out(input_features)  # type: ignore[no-any-return]
 
-    @available_if(_supervised)  # type: ignore[untyped-decorator]
+    @available_if(_is_supervised)  # type: ignore[untyped-decorator]
     def score(self, image: Images, labels: Any, sample_weight: Any = None) -> float:
         """Accuracy of a classifier, R² of a regressor, over all labelled pixels; no others are predicted."""
         check_is_fitted(self)
-        data = self._training_rows(image, labels, sample_weight)
+        data = self._make_training_rows(image, labels, sample_weight)
         kept = data.all_rows()
-        batch = data.taken(kept, cut=np.empty((len(kept), 0)))  # no rows, only what goes with them
-        found = self._rowwise(self.estimator_.predict, data.matrix, kept)
+        batch = data.take(kept, cut=np.empty((len(kept), 0)))  # no rows, only what goes with them
+        found = self._apply_to_rows(self.estimator_.predict, data.matrix, kept)
         measure = accuracy_score if is_classifier(self.estimator) else r2_score
         return float(measure(batch.targets, found, sample_weight=batch.weights))
 
 
-def _flat(parts: list[Array]) -> Array:
-    """All rows of all images."""
+def _concatenate(parts: list[Array]) -> Array:
+    """The rows of all images, one below the other."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _checked_weights(weights: Array) -> Array:
+def _check_sample_weight(weights: Array) -> Array:
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError("sample_weight must be finite and 0 or more")
     return weights.astype(np.float64, copy=False)
 
 
-def _dense(found: Any) -> Array:
-    """An array also of sparse matrices and data frames."""
+def _as_dense(found: Any) -> Array:
+    """``found`` as an array, also where it is a sparse matrix or a data frame."""
     return np.asarray(found.toarray() if hasattr(found, "toarray") else found)

@@ -11,29 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from .guard import readable_bytes
-from .parts import Array
-from .products import multiply, multiply_transposed
-from .table import BLOCK, Table
+from .guard import format_bytes
+from .product.multiply import multiply, multiply_transposed
+from .selection.selection import Selection
+from .selection.stack import Array
 
-__all__ = ["operator_of", "write_memmap"]
+__all__ = ["make_operator", "write_memmap"]
 
 
-def write_memmap(table: Table, path: str | os.PathLike[str]) -> Array:
-    """Write all rows to a ``.npy`` file, some at a time, and give it back mapped and read-only.
+def write_memmap(selection: Selection, path: str | os.PathLike[str]) -> Array:
+    """Write all rows to a ``.npy`` file, a block at a time; the file as a read-only memory map.
 
     The file has another name until it is complete.
     """
     target = Path(path)
-    nbytes = table.n_rows * table.features * table.dtype.itemsize
+    nbytes = selection.n_rows * selection.features * selection.dtype.itemsize
     free = shutil.disk_usage(target.parent).free
     if nbytes > free:
-        said = f"{readable_bytes(nbytes)} for {target}, and {readable_bytes(free)} are free"
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {said}")
+        message = f"{format_bytes(nbytes)} for {target}, and {format_bytes(free)} are free"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {message}")
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     os.close(handle)
     try:
-        _write(table, name)
+        _write(selection, name)
         os.replace(name, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -41,32 +41,34 @@ def write_memmap(table: Table, path: str | os.PathLike[str]) -> Array:
     return np.load(target, mmap_mode="r")  # type: ignore[no-any-return]
 
 
-def _write(table: Table, name: str) -> None:
+def _write(selection: Selection, name: str) -> None:
     with open(name, "wb") as file:
         header = {
-            "descr": np.lib.format.dtype_to_descr(table.dtype),
+            "descr": np.lib.format.dtype_to_descr(selection.dtype),
             "fortran_order": False,
-            "shape": (table.n_rows, table.features),
+            "shape": (selection.n_rows, selection.features),
         }
         np.lib.format.write_array_header_1_0(file, header)
-        for _, columns in table.blocks(BLOCK):
+        for _, columns in selection.blocks():
             file.write(np.ascontiguousarray(columns.T).data)
 
 
-def operator_of(table: Table) -> Any:
+def make_operator(selection: Selection) -> Any:
     """A `scipy.sparse.linalg.LinearOperator` of the matrix."""
     from scipy.sparse.linalg import LinearOperator
 
     def times(right: Array) -> Array:
-        return multiply(table, right.reshape(table.features, -1)).reshape(-1, *right.shape[1:])
+        return multiply(selection, right.reshape(selection.features, -1)).reshape(
+            -1, *right.shape[1:]
+        )
 
     def adjoint_times(right: Array) -> Array:
-        flat = right.reshape(table.n_rows, -1).conj()
-        return multiply_transposed(table, flat).conj().reshape(-1, *right.shape[1:])
+        flat = right.reshape(selection.n_rows, -1).conj()
+        return multiply_transposed(selection, flat).conj().reshape(-1, *right.shape[1:])
 
     return LinearOperator(
-        shape=(table.n_rows, table.features),
-        dtype=table.work,
+        shape=(selection.n_rows, selection.features),
+        dtype=selection.work,
         matvec=times,
         rmatvec=adjoint_times,
         matmat=times,

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["EXPANSION_LIMIT", "check_fits", "free_bytes", "readable_bytes"]
+__all__ = ["EXPANSION_LIMIT", "check_fits", "format_bytes", "free_bytes"]
 
 EXPANSION_LIMIT: int | None = None
 """Bytes that an array made from a `PatchMatrix` may take; None: half of the memory that is free."""
@@ -22,7 +22,7 @@ def check_fits(nbytes: int, what: str, instead: str) -> None:
             else "half of what is free"
         )
         raise MemoryError(
-            f"{what} would take {readable_bytes(nbytes)}, and {bound} is {readable_bytes(limit)}: {instead}"
+            f"{what} would take {format_bytes(nbytes)}, and {bound} is {format_bytes(limit)}: {instead}"
         )
 
 
@@ -52,10 +52,10 @@ def _free_addresses() -> int:
     return 1 << 62
 
 
-def readable_bytes(nbytes: Any) -> str:
+def format_bytes(nbytes: Any) -> str:
     """``nbytes`` with three digits in the unit that suits.
 
-    >>> readable_bytes(608_400_000_000)
+    >>> format_bytes(608_400_000_000)
     '608 GB'
     """
     value, unit = float(nbytes), "B"

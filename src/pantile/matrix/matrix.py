@@ -6,7 +6,8 @@ import html
 import inspect
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_count
-from ..ops.chunked import holds_dask
-from ..ops.selection import selected
-from .cost import gram_ways, product_ways
-from .export import operator_of, write_memmap
-from .guard import check_fits, readable_bytes
-from .indexing import INSTEAD, chosen
-from .moments import moments_of
-from .operands import times, transposed_times
-from .parts import Array, Part, Rows, Stack, parts_of
-from .protocol import LAZY, advice
-from .statistics import as_ddof, mean_of, row_norms_of, sum_of, var_of
-from .table import BLOCK, Table
+from ..geometry.limits import LIMITS, Limits
+from .estimate import estimate_gram, estimate_product
+from .export import make_operator, write_memmap
+from .gram.moments import compute_moments
+from .guard import check_fits, format_bytes
+from .numpy_functions import LAZY, advise
+from .product.operands import LazyMatrix, times, transposed_times
+from .selection.indexing import INSTEAD, take
+from .selection.selection import Rows, Selection, rows_where
+from .selection.stack import Array, GriddedImage, Stack, grid_images
+from .statistics.statistics import (
+    as_ddof,
+    compute_mean,
+    compute_row_norms,
+    compute_sum,
+    compute_var,
+)
 from .transposed import Transposed
 
-__all__ = ["PatchMatrix"]
+__all__ = ["PatchMatrix", "add_kind", "matrix_of", "with_limits"]
 
 
-class PatchMatrix:
+class PatchMatrix(LazyMatrix):
     """A lazy matrix: one row per patch, one column per feature, nothing copied.
 
     Row ``r`` is the ``r``-th patch of `extract`, flattened: ``PatchMatrix(image, grid)`` is
@@ -43,7 +49,7 @@ class PatchMatrix:
     image : array_like, or list of arrays
         Any N-D array of numbers, however strided; it is not copied (only reversed axes are). The
         rows of several images, of any sizes, follow each other. Of a dask array every result is a
-        dask array, see `pantile.matrix.dasked`.
+        dask array, see `pantile.matrix.dask`.
     patch, step
         The shape of a patch and the elements between patches, or a `PatchGrid`; for a list of images
         one grid each.
@@ -85,14 +91,15 @@ class PatchMatrix:
     True
     """
 
-    _lazy_patches = True
-    _table: Table
+    selection: Selection
+    """The rows it shows, as data: what the rest of pantile works on."""
 
     def __new__(cls, image: Any = None, *_: Any, **__: Any) -> PatchMatrix:
-        if cls is PatchMatrix and holds_dask(image):
-            from .dasked import DaskPatchMatrix
-
-            cls = DaskPatchMatrix  # its results are dask arrays
+        if cls is PatchMatrix:
+            for takes, load in _KINDS:
+                if takes(image):
+                    cls = load()
+                    break
         return object.__new__(cls)
 
     def __init__(
@@ -107,32 +114,26 @@ class PatchMatrix:
         center: bool = False,
         scale: bool = False,
     ) -> None:
-        parts, listed = parts_of(image, patch, step, axes, channel_axis)
-        stack = Stack(parts)
+        images, is_list = grid_images(image, patch, step, axes, channel_axis)
+        stack = Stack(images)
         rows: Rows = range(stack.n_rows)
         if where is not None:
-            rows = _selected_rows(stack, where if listed else [where])
-        self._table = Table(stack, rows, bool(center), bool(scale))
-
-    @classmethod
-    def _of(cls, table: Table) -> PatchMatrix:
-        matrix = cls.__new__(cls)
-        matrix._table = table
-        return matrix
+            rows = rows_where(stack, where if is_list else [where])
+        self.selection = Selection(stack, rows, bool(center), bool(scale))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        table = self._table
-        return _rebuilt, (table.stack.parts, table.rows, table.center, table.scale)
+        selection = self.selection
+        return _rebuild, (selection.stack.images, selection.rows, selection.center, selection.scale)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and features."""
-        return self._table.n_rows, self._table.features
+        return self.selection.n_rows, self.selection.features
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The image's dtype; float64 for integers whose rows are centred or scaled."""
-        return self._table.dtype
+        return self.selection.dtype
 
     @property
     def ndim(self) -> int:
@@ -155,23 +156,23 @@ class PatchMatrix:
     @property
     def grids(self) -> tuple[PatchGrid, ...]:
         """The grid of each image."""
-        return tuple(part.frame.grid for part in self._table.stack.parts)
+        return tuple(image.frame.grid for image in self.selection.stack.images)
 
     @property
     def patch_shape(self) -> tuple[int, ...]:
         """The shape of a patch, its channel axis included: ``X[i].reshape(X.patch_shape)``."""
-        return self._table.stack.parts[0].frame.patch_shape
+        return self.selection.stack.images[0].frame.patch_shape
 
     def __len__(self) -> int:
-        return self._table.n_rows
+        return self.selection.n_rows
 
     def __repr__(self) -> str:
-        parts, table = self._table.stack.parts, self._table
-        grids = f"{len(parts)} images" if len(parts) > 1 else repr(parts[0].frame.grid)
-        options = [name for name in ("center", "scale") if getattr(table, name)]
-        if table.n_rows != table.stack.n_rows:
-            options.append(f"of {table.stack.n_rows} rows")
-        head = f"{table.n_rows} x {table.features} {self.dtype}, {readable_bytes(self.nbytes)} if expanded"
+        images, selection = self.selection.stack.images, self.selection
+        grids = f"{len(images)} images" if len(images) > 1 else repr(images[0].frame.grid)
+        options = [name for name in ("center", "scale") if getattr(selection, name)]
+        if selection.n_rows != selection.stack.n_rows:
+            options.append(f"of {selection.stack.n_rows} rows")
+        head = f"{selection.n_rows} x {selection.features} {self.dtype}, {format_bytes(self.nbytes)} if expanded"
         return f"<PatchMatrix {'; '.join([head, grids, *options])}>"
 
     def _repr_html_(self) -> str:
@@ -189,55 +190,55 @@ class PatchMatrix:
         ``X[rows]`` (whole numbers or a mask), ``X[i]``, ``X[:, features]`` and ``X[rows,
         features]`` mean what they mean in NumPy; none makes more than what it gives.
         """
-        found = chosen(self._table, key)
-        return PatchMatrix._of(found) if isinstance(found, Table) else found
+        found = take(self.selection, key)
+        return matrix_of(found) if isinstance(found, Selection) else found
 
     def __matmul__(self, right: Any) -> Array:
-        return times(self._table, right)
+        return times(self.selection, right)
 
     def __rmatmul__(self, left: Any) -> Array:
-        return transposed_times(self._table, np.asarray(left).T, "V @ X").T
+        return transposed_times(self.selection, np.asarray(left).T, "V @ X").T
 
     def gram(self) -> Array:
         """``conj(X).T @ X``, ``(features, features)``, exact in float64 (complex128).
 
-        By lags: one correlation of the image with itself by FFT, and the patches at its faces (see
-        `pantile.matrix.lags`); a constant is taken out before and added back after, so large means
-        cost no digits. With ``where`` the rectangles that it holds go by lags, what is left over and
-        everything with ``center`` or ``scale`` in blocks of rows.
+        It is computed by lags: one correlation of the image with itself by FFT, and the patches at
+        its faces (see `pantile.matrix.gram.lags`). A constant is taken out before and added back
+        after, so large means cost no digits. Of a ``where``, the rectangles in it go by lags and the
+        rest in blocks of rows, as everything does with ``center`` or ``scale``.
 
         >>> X = PatchMatrix(np.arange(4), 2)
         >>> X.gram()
         array([[ 5.,  8.],
                [ 8., 14.]])
         """
-        return moments_of(self._table).gram()
+        return compute_moments(self.selection).gram()
 
     def cov(self, ddof: int = 1) -> Array:
         """Covariance of the features, as ``numpy.cov(X, rowvar=False, ddof=ddof)``."""
-        return moments_of(self._table).cov(as_ddof(ddof))
+        return compute_moments(self.selection).cov(as_ddof(ddof))
 
     def sum(self, axis: int | None = None) -> Any:
         """Sum over rows (0), features (1), or everything (None)."""
-        return sum_of(self._table, axis)
+        return compute_sum(self.selection, axis)
 
     def mean(self, axis: int | None = None) -> Any:
         """Mean over rows (0), features (1), or everything (None)."""
-        return mean_of(self._table, axis)
+        return compute_mean(self.selection, axis)
 
     def var(self, axis: int | None = None, ddof: int = 0) -> Any:
         """Variance over rows (0), features (1), or everything (None)."""
-        return var_of(self._table, axis, ddof)
+        return compute_var(self.selection, axis, ddof)
 
     def std(self, axis: int | None = None, ddof: int = 0) -> Any:
         """Standard deviation over rows (0), features (1), or everything (None)."""
-        return np.sqrt(var_of(self._table, axis, ddof))
+        return np.sqrt(compute_var(self.selection, axis, ddof))
 
     def row_norms(self) -> NDArray[np.float64]:
         """Euclidean norm of each row."""
-        return row_norms_of(self._table)
+        return compute_row_norms(self.selection)
 
-    def blocks(self, nbytes: int = BLOCK) -> Iterator[tuple[slice, Array]]:
+    def blocks(self, nbytes: int = LIMITS.row_block_bytes) -> Iterator[tuple[slice, Array]]:
         """Consecutive rows as ``(rows, block)``, in a buffer that is used again: copy what you keep.
 
         ``block`` is ``(n, features)`` in feature layout, the transpose of a contiguous array, which
@@ -247,7 +248,7 @@ class PatchMatrix:
         >>> [(rows, block.shape) for rows, block in X.blocks(nbytes=48)]
         [(slice(0, 3, None), (3, 2)), (slice(3, 5, None), (2, 2))]
         """
-        for rows, columns in self._table.blocks(nbytes):
+        for rows, columns in self.selection.blocks(nbytes):
             yield rows, columns.T
 
     def sample(self, n: int, rng: Any = None) -> tuple[Array, NDArray[np.int64]]:
@@ -270,20 +271,20 @@ class PatchMatrix:
         """
         array = np.asarray(columns)
         k = as_count(array[()], "columns") if array.ndim == 0 else math.prod(array.shape[1:])
-        table = self._table
-        ways = product_ways(table, k), product_ways(table, k, adjoint=True), gram_ways(table)
-        return "\n".join(map(str, ways))
+        selection = self.selection
+        ways = estimate_product(selection, k), estimate_product(selection, k, adjoint=True)
+        return "\n".join(map(str, (*ways, estimate_gram(selection))))
 
     def aslinearoperator(self) -> Any:
         """A `scipy.sparse.linalg.LinearOperator`, for ``svds``, ``lsqr``, ``lobpcg`` and the like."""
-        return operator_of(self._table)
+        return make_operator(self.selection)
 
     def to_memmap(self, path: str | os.PathLike[str]) -> Array:
         """Write the expanded matrix to a ``.npy`` file and return it as a read-only memory map.
 
         It is streamed in blocks under a temporary name and renamed when it is complete.
         """
-        return write_memmap(self._table, path)
+        return write_memmap(self.selection, path)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False:
@@ -291,7 +292,7 @@ class PatchMatrix:
         itemsize = max(self.dtype.itemsize, np.dtype(dtype or self.dtype).itemsize)
         check_fits(self.size * itemsize, f"the expanded matrix, {self.shape}", INSTEAD)
         found = np.empty(self.shape, dtype or self.dtype)
-        for rows, columns in self._table.blocks():
+        for rows, columns in self.selection.blocks():
             found[rows] = columns.T
         return found
 
@@ -299,39 +300,43 @@ class PatchMatrix:
         if ufunc is np.matmul and method == "__call__" and not options:
             left, right = inputs
             return self.__matmul__(right) if left is self else self.__rmatmul__(left)
-        raise advice(ufunc.__name__)
+        raise advise(ufunc.__name__)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         if function not in LAZY:
-            raise advice(function.__name__)
+            raise advise(function.__name__)
         return LAZY[function](*args, **options)
 
 
-# what `help` shows: `__new__` only looks whether the image is a dask array
+# what `help` shows: `__new__` takes anything, and only looks at the image
 _signature = inspect.signature(PatchMatrix.__init__)
 PatchMatrix.__signature__ = _signature.replace(  # type: ignore[attr-defined]
     parameters=list(_signature.parameters.values())[1:]
 )
 
 
-def _rebuilt(parts: tuple[Part, ...], rows: Rows, center: bool, scale: bool) -> PatchMatrix:
-    return PatchMatrix._of(Table(Stack(parts), rows, center, scale))
+_KINDS: list[tuple[Callable[[Any], bool], Callable[[], type[PatchMatrix]]]] = []
 
 
-def _selected_rows(stack: Stack, where: Any) -> Rows:
-    """Rows that masks select, one mask per part."""
-    masks = list(where)
-    if len(masks) != len(stack.parts):
-        raise ValueError(
-            f"where has {len(masks)} masks for {len(stack.parts)} images: give one for each"
-        )
-    found = [
-        np.flatnonzero(selected(mask, part.frame, empty=True)) + stack.begin(k)
-        for k, (mask, part) in enumerate(zip(masks, stack.parts, strict=True))
-    ]
-    rows = np.concatenate(found)
-    if not len(rows):
-        raise ValueError("where selects no patch")
-    small = stack.n_rows <= np.iinfo(np.int32).max
-    chosen: NDArray[Any] = rows.astype(np.int32) if small else rows
-    return range(stack.n_rows) if len(rows) == stack.n_rows else chosen
+def add_kind(takes: Callable[[Any], bool], load: Callable[[], type[PatchMatrix]]) -> None:
+    """Let `PatchMatrix` of an image that ``takes(image)`` be of the class that ``load()`` gives."""
+    _KINDS.append((takes, load))
+
+
+def matrix_of(selection: Selection) -> PatchMatrix:
+    """The matrix in memory that shows a selection."""
+    matrix: PatchMatrix = object.__new__(PatchMatrix)
+    matrix.selection = selection
+    return matrix
+
+
+def with_limits(matrix: PatchMatrix, limits: Limits) -> PatchMatrix:
+    """The same matrix, whose work keeps to other limits."""
+    return matrix_of(replace(matrix.selection, limits=limits))
+
+
+def _rebuild(
+    images: tuple[GriddedImage, ...], rows: Rows, center: bool, scale: bool
+) -> PatchMatrix:
+    """A matrix from its pickle. Limits are not in there: they are those of the process that reads it."""
+    return matrix_of(Selection(Stack(images), rows, center, scale))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..geometry.limits import LIMITS
 from ..kernels.libraries import limit_libraries, limit_thread, share_of
 from .guard import check_fits
-from .parts import Array
-from .table import BLOCK
+from .selection.stack import Array
 
 if TYPE_CHECKING:
     from .matrix import PatchMatrix
 
-__all__ = ["apply_rows", "channel_of"]
+__all__ = ["apply_rows"]
 
 
 def apply_rows(
@@ -24,7 +24,7 @@ def apply_rows(
     matrix: PatchMatrix,
     *,
     rows: Array | None = None,
-    nbytes: int = BLOCK,
+    nbytes: int = LIMITS.row_block_bytes,
     dtype: Any = None,
     workers: int = 1,
 ) -> Array:
@@ -48,7 +48,7 @@ def apply_rows(
     n_rows = n_rows if rows is None else len(rows)
     size = max(1, nbytes // (max(dtype.itemsize, matrix.dtype.itemsize) * features))
 
-    def result(begin: int) -> Array:
+    def compute(begin: int) -> Array:
         end = min(begin + size, n_rows)
         chosen = np.arange(begin, end) if rows is None else rows[begin:end]
         found = np.asarray(func(np.asarray(matrix[chosen], dtype)))
@@ -58,7 +58,7 @@ def apply_rows(
             )
         return found
 
-    first = result(0)
+    first = compute(0)
     if len(first) == n_rows:
         return first.copy()
     row = first[:1]
@@ -67,14 +67,14 @@ def apply_rows(
     out[: len(first)] = first
 
     def put(begin: int) -> None:
-        found = result(begin)
+        found = compute(begin)
         out[begin : begin + len(found)] = found
 
-    _each(put, range(size, n_rows, size), workers)
+    _for_each(put, range(size, n_rows, size), workers)
     return out
 
 
-def _each(func: Callable[[int], None], numbers: range, workers: int) -> None:
+def _for_each(func: Callable[[int], None], numbers: range, workers: int) -> None:
     if workers <= 1:
         for number in numbers:
             func(number)
@@ -86,9 +86,3 @@ def _each(func: Callable[[int], None], numbers: range, workers: int) -> None:
     ):
         for _ in pool.map(func, numbers):  # an exception cancels what has not begun
             pass
-
-
-def channel_of(matrix: PatchMatrix) -> int | None:
-    """Where in ``matrix.patch_shape`` the channel axis stands; None where there is none."""
-    frame = matrix._table.stack.parts[0].frame
-    return None if frame.channel is None else frame.channel - frame.n_batch

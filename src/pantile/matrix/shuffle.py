@@ -7,26 +7,29 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["distinct", "permutation", "shuffled_blocks"]
+from ..geometry.limits import LIMITS, Limits
+
+__all__ = ["draw_distinct", "permute", "shuffle_blocks"]
 
 Numbers = NDArray[np.int64]
 
-_LISTED = 1 << 20  # so many numbers take 8 MB: shuffled as a list
 _ROUNDS = 8
 
 
-def permutation(size: int, rng: np.random.Generator) -> Callable[[Numbers], Numbers]:
+def permute(
+    size: int, rng: np.random.Generator, limits: Limits = LIMITS
+) -> Callable[[Numbers], Numbers]:
     """A random order of ``range(size)`` as a function of positions, in memory that does not grow with it.
 
-    Up to a million numbers are shuffled as a list. Beyond, a Feistel network with random keys
+    Up to ``limits.shuffled_rows`` numbers are shuffled as a list. Beyond, a Feistel network with random keys
     permutes the next power of 4, and what falls outside ``range(size)`` is sent through it again
     (cycle walking; Black and Rogaway, *Ciphers with arbitrary finite domains*, 2002).
 
-    >>> order = permutation(10**12, np.random.default_rng(0))
+    >>> order = permute(10**12, np.random.default_rng(0))
     >>> bool(np.all(order(np.arange(5)) < 10**12))
     True
     """
-    if size <= _LISTED:
+    if size <= limits.shuffled_rows:
         return rng.permutation(size).astype(np.int64, copy=False).__getitem__
     half = (int(size - 1).bit_length() + 1) // 2
     keys = rng.integers(1 << 63, size=_ROUNDS, dtype=np.uint64)
@@ -47,31 +50,31 @@ def _feistel(values: NDArray[np.uint64], half: int, keys: NDArray[np.uint64]) ->
     bits, mask = np.uint64(half), np.uint64((1 << half) - 1)
     left, right = values >> bits, values & mask
     for key in keys:
-        left, right = right, left ^ (_mixed(right ^ key) & mask)
+        left, right = right, left ^ (_mix(right ^ key) & mask)
     return (left << bits) | right
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Every bit depends on every bit (the finalizer of SplitMix64, Steele et al. 2014)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
-def shuffled_blocks(
-    size: int, block: int, pool: int, rng: np.random.Generator
+def shuffle_blocks(
+    size: int, block: int, pool: int, rng: np.random.Generator, limits: Limits = LIMITS
 ) -> Iterator[Numbers]:
     """All of ``range(size)``, each number once: blocks of ``block`` neighbours in random order.
 
-    About ``pool`` numbers come at a time. Their blocks are from all over; inside, neighbours still
-    stand together, to be shuffled by whoever takes them.
+    About ``pool`` numbers come at a time. Their blocks are from all over, but the numbers inside a
+    block are still in order: the caller shuffles them.
 
-    >>> pools = list(shuffled_blocks(7, 2, 4, np.random.default_rng(1)))
+    >>> pools = list(shuffle_blocks(7, 2, 4, np.random.default_rng(1)))
     >>> np.sort(np.concatenate(pools)).tolist()
     [0, 1, 2, 3, 4, 5, 6]
     """
     blocks = -(-size // block)
-    order = permutation(blocks, rng)
+    order = permute(blocks, rng, limits)
     many = max(1, pool // block)
     for begin in range(0, blocks, many):
         first = order(np.arange(begin, min(begin + many, blocks))) * block
@@ -79,10 +82,10 @@ def shuffled_blocks(
         yield numbers[numbers < size]
 
 
-def distinct(size: int, n: int, rng: np.random.Generator) -> Numbers:
-    """``n`` different numbers below ``size``, ascending, each choice as likely, in memory of order ``n``."""
+def draw_distinct(size: int, n: int, rng: np.random.Generator) -> Numbers:
+    """``n`` different numbers below ``size``, ascending, all choices equally likely, in memory of order ``n``."""
     if 2 * n > size:
-        left_out = distinct(size, size - n, rng)
+        left_out = draw_distinct(size, size - n, rng)
         return np.delete(np.arange(size), left_out)
     found = np.zeros(0, dtype=np.int64)
     while len(found) < n:  # the set is uniform by symmetry, as no draw depends on the values before

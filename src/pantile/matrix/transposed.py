@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .operands import times, transposed_times
-from .parts import Array
-from .protocol import advice
+from .numpy_functions import advise
+from .product.operands import LazyMatrix, times, transposed_times
+from .selection.stack import Array
 
 if TYPE_CHECKING:
     from .matrix import PatchMatrix
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Transposed"]
 
 
-class Transposed:
+class Transposed(LazyMatrix):
     """``X.T``: for products, and to be turned back. Everything else is asked of ``X``."""
-
-    _lazy_patches = True
 
     def __init__(self, matrix: PatchMatrix) -> None:
         self._matrix = matrix
@@ -57,10 +55,10 @@ class Transposed:
     def __matmul__(self, right: Any) -> Array:
         if right is self._matrix and self.dtype.kind != "c":
             return np.asarray(self._matrix.gram())
-        return transposed_times(self._matrix._table, right)
+        return transposed_times(self._matrix.selection, right)
 
     def __rmatmul__(self, left: Any) -> Array:
-        found = times(self._matrix._table, np.asarray(left).T, "V @ X.T")
+        found = times(self._matrix.selection, np.asarray(left).T, "V @ X.T")
         return found.T
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -70,11 +68,11 @@ class Transposed:
         if ufunc is np.matmul and method == "__call__" and not options:
             left, right = inputs
             return left.__matmul__(right) if left is self else self.__rmatmul__(left)
-        raise advice(ufunc.__name__)
+        raise advise(ufunc.__name__)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         if function is np.dot and not options:
             return args[0] @ args[1]
         if function in (np.shape, np.ndim, np.transpose) and len(args) == 1:
             return {np.shape: self.shape, np.ndim: 2, np.transpose: self.T}[function]
-        raise advice(function.__name__)
+        raise advise(function.__name__)

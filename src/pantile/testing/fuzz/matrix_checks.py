@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 import pantile as pt
 from pantile import PatchGrid
+from pantile.matrix.matrix import with_limits
 from pantile.testing import slow
 
 from .checks import magnitude
-from .tiles import computed_by
+from .tiles import limits_for
 
 __all__ = ["check_images", "check_matrix", "explicit"]
 
@@ -45,10 +46,10 @@ def check_matrix(
     size = np.abs(E).max(initial=0.0) + (0.0 if center or scale else magnitude(image))
     largest = max(size, magnitude(image))
     loose = _looseness(grid, image.dtype)
-    with computed_by(way, points):
-        _check_elements(X, E, np.random.default_rng(seed), largest)
-        _check_products(X, E, columns, np.random.default_rng(seed), loose * size)
-        _check_statistics(X, E, loose * largest)
+    X = with_limits(X, limits_for(way, points))
+    _check_elements(X, E, np.random.default_rng(seed), largest)
+    _check_products(X, E, columns, np.random.default_rng(seed), loose * size)
+    _check_statistics(X, E, loose * largest)
 
 
 def _looseness(grid: PatchGrid, dtype: np.dtype[Any]) -> float:

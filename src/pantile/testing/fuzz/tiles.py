@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
-from unittest import mock
 
-from ...geometry.limits import Limits, current_limits, using_limits
+from pantile.geometry.limits import LIMITS, Costs, Limits, current_limits, using_limits
 
-__all__ = ["WAYS", "computed_by", "small_limits", "tiles_of"]
+__all__ = ["WAYS", "limits_for", "small_limits", "tiles_of"]
 
 # estimates of cost that leave one way of computing a product; "direct" cuts nothing and needs no FFT
-NEVER = {"_phases": lambda box: math.inf}  # noqa: ARG005
-WAYS: Mapping[str, Mapping[str, Any]] = {
-    "chosen": {},
-    "blocks": {"FFT": 1e9, "PASS": 1e9, "DOT": 1e9, **NEVER},
-    "boxes": {"CUT": 1e9, "DOT": 1e9, "CALL": 0.0, **NEVER},
-    "direct": {"CUT": 1e9, "FFT": 1e9, "PASS": 1e9, "CALL": 0.0},
+WAYS: Mapping[str, Costs] = {
+    "chosen": Costs(),
+    "blocks": Costs(fft=1e9, spectrum=1e9, dot=1e9, multiply_phases=math.inf),
+    "boxes": Costs(cut=1e9, dot=1e9, call=0.0, multiply_phases=math.inf),
+    "direct": Costs(cut=1e9, fft=1e9, spectrum=1e9, call=0.0),
 }
 
 
@@ -48,19 +44,14 @@ def small_limits(elements: int) -> Limits:
     )
 
 
-@contextlib.contextmanager
-def computed_by(way: str, points: int | None = None) -> Iterator[None]:
-    """Let `PatchMatrix` compute in one of `WAYS`, with FFTs of at most about so many ``points``, in small pieces."""
-    with contextlib.ExitStack() as stack:
-        if WAYS[way]:
-            _change(stack, "pantile.matrix.cost", WAYS[way])
-        if points:
-            _change(stack, "pantile.matrix.spectra", {"MOST_POINTS": points})
-            _change(stack, "pantile.matrix.lags", {"_FACE_BYTES": 200})
-            _change(stack, "pantile.matrix.direct", {"_ROWS": 5, "_LEAF": 1})
-        yield
+def limits_for(way: str, points: int | None = None) -> Limits:
+    """Limits with which `PatchMatrix` computes in one of `WAYS`.
 
-
-def _change(stack: contextlib.ExitStack, name: str, values: Mapping[str, Any]) -> None:
-    module = importlib.import_module(name)
-    stack.enter_context(mock.patch.multiple(module, **values))
+    With ``points`` it works in small pieces, and FFTs have at most about so many points.
+    """
+    found = replace(LIMITS, costs=WAYS[way])
+    if not points:
+        return found
+    return replace(
+        found, fft_points=points, face_bytes=200, numbered_rows=5, product_leaf_elements=1
+    )

@@ -1,4 +1,4 @@
-"""NumPy functions on a matrix: the few that need no expansion, and advice for all others."""
+"""NumPy functions on a matrix: the few that need no expanded copy, and advice for all others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ADVICE", "LAZY", "advice"]
+__all__ = ["ADVICE", "LAZY", "advise"]
 
 ADVICE = (
     "it would copy every patch. Use X @ V, X.T @ U, X.gram(), X.cov(), X.sum/mean/var/std(axis), X.blocks(),"
@@ -15,20 +15,21 @@ ADVICE = (
 )
 
 
-def advice(name: str) -> TypeError:
+def advise(name: str) -> TypeError:
     """The error for a NumPy function that would expand the matrix."""
     return TypeError(f"numpy.{name} does not work on a PatchMatrix: {ADVICE}")
 
 
-def _reduction(method: str) -> Callable[..., Any]:
-    def reduced(a: Any, axis: Any = None, **options: Any) -> Any:
-        _refuse(method, options, {"ddof"} if method in ("var", "std") else set())
+def _make_reduction(method: str) -> Callable[..., Any]:
+    def reduce(a: Any, axis: Any = None, **options: Any) -> Any:
+        _check_options(method, options, {"ddof"} if method in ("var", "std") else set())
         return getattr(a, method)(axis, **options)
 
-    return reduced
+    return reduce
 
 
-def _refuse(name: str, options: dict[str, Any], known: set[str]) -> None:
+def _check_options(name: str, options: dict[str, Any], known: set[str]) -> None:
+    """Raise `TypeError` for options of a NumPy function that none of ours has."""
     extra = sorted(set(options) - known)
     if extra:
         raise TypeError(
@@ -50,7 +51,7 @@ def _cov(m: Any, *, rowvar: bool = True, bias: bool = False, ddof: int | None = 
 
 def _norm(x: Any, *, axis: Any = None) -> Any:
     if axis not in (1, -1):
-        raise advice("linalg.norm without axis=1")
+        raise advise("linalg.norm without axis=1")
     return x.row_norms()
 
 
@@ -70,6 +71,6 @@ LAZY: dict[Callable[..., Any], Callable[..., Any]] = {
     np.linalg.norm: _norm,
     np.iscomplexobj: lambda x: x.dtype.kind == "c",
     np.isrealobj: lambda x: x.dtype.kind != "c",
-    **{getattr(np, name): _reduction(name) for name in ("mean", "std", "sum", "var")},
+    **{getattr(np, name): _make_reduction(name) for name in ("mean", "std", "sum", "var")},
 }
 """NumPy functions that work, and how."""

@@ -1,8 +1,8 @@
-"""A selection of patches as rectangles, and the rows that are left over.
+"""Rows with gaps as rectangles of patches, and the rows that are left over.
 
 Rows that a mask selects have no lag structure, but rectangles of them do. Labels come in regions:
-most of such a mask lies in a few large rectangles, which are found by cutting boxes in two, where
-their counts jump or else in the middle, until they are full, empty, or too small to bother.
+most of such a mask lies in a few large rectangles. They are found by cutting boxes in two (where the
+number of selected patches jumps, or else in the middle) until they are full, empty, or too small.
 """
 
 from __future__ import annotations
@@ -13,52 +13,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.rect import Rect
-from .boxes import Area
-from .table import Table
+from ...geometry.rect import Rect
+from .rectangles import Rectangle
+from .selection import Selection
 
-__all__ = ["full_boxes", "mosaic"]
+__all__ = ["find_full", "find_rectangles"]
 
 Mask = NDArray[np.bool_]
 
-_NUMBERS = 1 << 20  # rows looked up at a time
 
-
-def mosaic(
-    table: Table, least: int, wanted: Callable[[Area], bool]
-) -> tuple[list[Area], NDArray[np.int64]]:
+def find_rectangles(
+    selection: Selection, least: int, wanted: Callable[[Rectangle], bool]
+) -> tuple[list[Rectangle], NDArray[np.int64]]:
     """Rectangles that hold selected rows only, and the numbers of all other selected rows.
 
-    ``least`` is from how many patches on a rectangle is worth looking for, ``wanted(area)`` whether
-    to use one that was found. Together they are the selection, each row once.
+    Together they are the selection, each row once. Rectangles of fewer than about ``least`` patches
+    are not looked for; of those that are found, ``wanted(rectangle)`` says whether to use it.
     """
-    mask = _mask(table)
-    areas = []
-    for k, part in enumerate(table.stack.parts):
-        begin = table.stack.begin(k)
-        shaped = mask[begin : begin + part.n_rows].reshape(part.frame.counts)
-        for ranges in full_boxes(shaped, least):
-            area = Area(part, ranges, 0, 0)
-            if wanted(area):
-                areas.append(area)
-                shaped[_at(ranges)] = False
-    return areas, np.flatnonzero(mask)
+    mask = _mask_of(selection)
+    found = []
+    for k, image in enumerate(selection.stack.images):
+        begin = selection.stack.begin(k)
+        shaped = mask[begin : begin + image.n_rows].reshape(image.frame.counts)
+        for ranges in find_full(shaped, least):
+            rectangle = Rectangle(image, ranges)
+            if wanted(rectangle):
+                found.append(rectangle)
+                shaped[_slices(ranges)] = False
+    return found, np.flatnonzero(mask)
 
 
-def _mask(table: Table) -> Mask:
-    """Which rows of the stack are selected, without all their numbers at once."""
-    mask = np.zeros(table.stack.n_rows, dtype=bool)
-    for begin in range(0, table.n_rows, _NUMBERS):
-        mask[table.numbered(begin, min(begin + _NUMBERS, table.n_rows))] = True
+def _mask_of(selection: Selection) -> Mask:
+    """Which rows of the stack are selected; not all row numbers are made at once."""
+    mask = np.zeros(selection.stack.n_rows, dtype=bool)
+    size = selection.limits.numbered_rows
+    for begin in range(0, selection.n_rows, size):
+        mask[selection.row_numbers(begin, min(begin + size, selection.n_rows))] = True
     return mask
 
 
-def full_boxes(mask: Mask, least: int = 1) -> list[Rect]:
+def find_full(mask: Mask, least: int = 1) -> list[Rect]:
     """Disjoint rectangles in which the mask is True throughout, none much smaller than ``least``.
 
     >>> mask = np.zeros((6, 8), dtype=bool)
     >>> mask[1:3, 2:7] = mask[3:5, 2:4] = True
-    >>> full_boxes(mask)
+    >>> find_full(mask)
     [((1, 3), (2, 7)), ((3, 5), (2, 4))]
     """
     found: list[Rect] = []
@@ -69,37 +68,37 @@ def full_boxes(mask: Mask, least: int = 1) -> list[Rect]:
         bounds = waiting.pop()
         if not cells[tuple(slice(b // side, -(-e // side)) for b, e in bounds)].any():
             continue  # what is True here is scattered
-        profiles = _profiles(mask[_at(bounds)])
+        profiles = _count_slices(mask[_slices(bounds)])
         if not profiles[0].any():
             continue
-        bounds, profiles = _trimmed(bounds, profiles)
+        bounds, profiles = _trim(bounds, profiles)
         size = int(np.prod([end - begin for begin, end in bounds]))
         if profiles[0].sum() == size:
             found.append(bounds)
         elif size > least:
-            waiting.extend(reversed(_halves(bounds, profiles, size)))
+            waiting.extend(reversed(_halve(bounds, profiles, size)))
     return found
 
 
 def _full_cells(mask: Mask, side: int) -> Mask:
-    """Which cells of that side are True throughout."""
+    """Which cells of ``side`` patches along each axis are True throughout."""
     for k, n in enumerate(mask.shape):
         mask = np.logical_and.reduceat(mask, np.arange(0, n, side), axis=k)
     return mask
 
 
-def _at(bounds: Rect) -> tuple[slice, ...]:
+def _slices(bounds: Rect) -> tuple[slice, ...]:
     return tuple(slice(*b) for b in bounds)
 
 
-def _profiles(view: Mask) -> list[NDArray[Any]]:
+def _count_slices(view: Mask) -> list[NDArray[Any]]:
     """How many are True in each slice, per axis."""
     axes = range(view.ndim)
     return [np.count_nonzero(view, axis=tuple(a for a in axes if a != k)) for k in axes]
 
 
-def _trimmed(bounds: Rect, profiles: list[Any]) -> tuple[Rect, list[NDArray[Any]]]:
-    """The bounds of what is True, and its profiles."""
+def _trim(bounds: Rect, profiles: list[Any]) -> tuple[Rect, list[NDArray[Any]]]:
+    """The bounds without empty slices at their ends, and the counts that are left."""
     ends = [np.flatnonzero(profile)[[0, -1]] for profile in profiles]
     tight = tuple(
         (b + int(first), b + int(last) + 1)
@@ -109,8 +108,8 @@ def _trimmed(bounds: Rect, profiles: list[Any]) -> tuple[Rect, list[NDArray[Any]
     return tight, kept
 
 
-def _halves(bounds: Rect, profiles: list[Any], size: int) -> list[Rect]:
-    """Two parts: cut where a profile jumps by half a slice or more, else across the middle."""
+def _halve(bounds: Rect, profiles: list[Any], size: int) -> list[Rect]:
+    """Two parts: cut where a count jumps by half a slice or more, else across the middle."""
     lengths = [end - begin for begin, end in bounds]
     jumps = [
         (float(np.abs(np.diff(p)).max()) * n / size if n > 1 else 0.0)

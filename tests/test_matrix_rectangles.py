@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import pantile as pt
-from pantile.matrix import cost
-from pantile.matrix.mosaic import full_boxes
+from pantile.geometry.limits import Costs, Limits
+from pantile.matrix.estimate import estimate_gram
+from pantile.matrix.matrix import with_limits
+from pantile.matrix.selection.masks import find_full
 
 masks = array_shapes(min_dims=1, max_dims=3, max_side=9).flatmap(lambda s: arrays(bool, s))
 
@@ -20,7 +20,7 @@ masks = array_shapes(min_dims=1, max_dims=3, max_side=9).flatmap(lambda s: array
 @given(masks, st.sampled_from([1, 2, 9]))
 def test_boxes_are_full_and_disjoint(mask, least):
     left = mask.copy()
-    for bounds in full_boxes(mask, least):
+    for bounds in find_full(mask, least):
         part = tuple(slice(*b) for b in bounds)
         assert left[part].all(), "not full, or in another box too"
         left[part] = False
@@ -32,7 +32,7 @@ def test_boxes_are_full_and_disjoint(mask, least):
 def test_a_rectangle_is_one_box_and_a_hole_leaves_four(hole):
     mask = np.zeros((200, 300), dtype=bool)
     mask[50:180, 20:290] = True
-    boxes = full_boxes(~mask if hole else mask, 100)
+    boxes = find_full(~mask if hole else mask, 100)
     assert len(boxes) == (4 if hole else 1)
     covered = sum(np.prod([e - b for b, e in box]) for box in boxes)
     assert covered == (~mask if hole else mask).sum()
@@ -56,9 +56,9 @@ def test_moments_do_not_depend_on_the_way(least, streams, channels):
     grids = [pt.PatchGrid(i.shape[:2], 4, pad="same", pad_mode="reflect") for i in images]
     X = pt.PatchMatrix(images, grids, channel_axis=channels, where=masks)
     rows = X[np.arange(len(X))]
-    with mock.patch.multiple(cost, _LEAST=least, CUT=1e-6):
-        assert (cost.gram_ways(X._table).way == "blocks") == streams
-        found = X.cov()
+    X = with_limits(X, Limits(costs=Costs(rectangle_gain=least, cut=1e-6)))
+    assert (estimate_gram(X.selection).way == "blocks") == streams
+    found = X.cov()
     np.testing.assert_allclose(found, np.cov(rows, rowvar=False), rtol=1e-11, atol=1e-12)
 
 

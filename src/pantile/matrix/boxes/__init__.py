@@ -1,0 +1,1 @@
+"""Evenly spaced boxes of patches, which Fourier transforms and lags can work on."""

@@ -1,0 +1,1 @@
+"""``conj(X).T @ X`` and covariances: by lags, or in blocks of rows."""

@@ -1,0 +1,1 @@
+"""``X @ V`` and ``X.T @ U``: by Fourier transforms, patch by patch, or in blocks of rows."""

@@ -1,0 +1,98 @@
+"""Products with few vectors: each patch is multiplied where it lies in the image, and none is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...kernels.flat import flat, native, strided_by_items
+from ...kernels.parallel import each_in_parallel
+from ...kernels.read import read_block
+from ...kernels.walk import Operand, Runs, line_tables, placed, runs_of
+from ...ops.extract import readable
+from ..boxes.fourier import run_in_lanes
+from ..selection.selection import Selection
+from ..selection.stack import Array, GriddedImage
+
+__all__ = ["multiply_directly", "multiply_transposed_directly"]
+
+
+def multiply_directly(selection: Selection, right: Array, out: Array) -> None:
+    """``out = X @ right``, a column at a time."""
+    vectors = np.ascontiguousarray(right.T)
+    leaf = selection.limits.product_leaf_elements
+    for rows, image, numbers in _split(selection):
+        sums = np.zeros((len(vectors), len(numbers)), out.dtype)
+        for source, runs in _place(image, numbers):
+            task = partial(_project, image, source, vectors, sums)
+            each_in_parallel(task, runs.leaves(selection.features, leaf))
+        out[rows] = sums.T
+
+
+def _project(image: GriddedImage, source: Operand, vectors: Array, sums: Array, runs: Runs) -> None:
+    """Write the products of some patches with each vector into ``sums``."""
+    from ...kernels.loops import project
+
+    for vector, column in zip(vectors, sums, strict=True):
+        project(*_loop_arguments(image, vector, source, runs), column)
+
+
+def multiply_transposed_directly(selection: Selection, right: Array) -> Array:
+    """``X.T @ right``, a column at a time."""
+    total = np.zeros((right.shape[1], selection.features), right.dtype)
+    leaf = selection.limits.product_leaf_elements
+    for rows, image, numbers in _split(selection):
+        weights = np.ascontiguousarray(right[rows].T)
+        for source, runs in _place(image, numbers):
+            task = partial(_backproject_lane, image, source, weights)
+            total += sum(run_in_lanes(task, runs.leaves(selection.features, leaf)))
+    return total.T
+
+
+def _backproject_lane(
+    image: GriddedImage, source: Operand, weights: Array, lane: list[Runs]
+) -> Array:
+    """The sum of some patches, each times its weights."""
+    from ...kernels.loops import backproject
+
+    total = np.zeros((len(weights), image.frame.features), weights.dtype)
+    for runs in lane:
+        for vector, column in zip(total, weights, strict=True):
+            backproject(*_loop_arguments(image, vector, source, runs), column)
+    return total
+
+
+def _split(selection: Selection) -> Iterator[tuple[Any, GriddedImage, Array]]:
+    """Some rows at a time: where they are in the selection, their image, and their numbers in it."""
+    size = selection.limits.numbered_rows
+    for begin in range(0, selection.n_rows, size):
+        numbers = selection.row_numbers(begin, min(begin + size, selection.n_rows))
+        for k, place, local in selection.stack.split(numbers):
+            whole = isinstance(place, slice)
+            rows = slice(begin + place.start, begin + place.stop) if whole else begin + place
+            yield rows, selection.stack.images[k], local
+
+
+def _place(image: GriddedImage, rows: Array) -> Iterator[tuple[Operand, Runs]]:
+    """Blocks of the image, padded where they must be, and the patches of ``rows`` in each."""
+    frame, grid = image.frame, image.frame.grid
+    ranges = tuple((0, n) for n in frame.counts)
+    for runs, bounds in readable(frame, runs_of(rows, frame.counts, image.breaks, frame.along)):
+        block, origin = image.values, (0,) * len(frame.axes)
+        if bounds is not None:
+            block = read_block(block, bounds, frame.margins, grid.pad_mode, grid.pad_value)
+            origin = tuple(begin for begin, _ in bounds)
+        memory = flat(native(strided_by_items(block)))
+        yield placed(memory, frame.axes, origin, ranges, frame.gap, frame.along), runs
+
+
+def _loop_arguments(
+    image: GriddedImage, vector: Array, source: Operand, runs: Runs
+) -> tuple[Any, ...]:
+    """What the kernels take: a vector of one number per sample, the elements, and where they are."""
+    memory, strides = flat(vector.reshape(image.frame.patch))
+    operand = Operand(memory, lambda runs: runs.sequence, strides, 1)
+    return memory, source.memory, *line_tables((operand, source), runs, image.frame.patch)

@@ -1,0 +1,1 @@
+"""Sums, means, variances and norms over rows, over features, or over everything."""

@@ -1,0 +1,114 @@
+"""Sums, means and variances over rows, over features, or over everything, in float64 or complex128."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..product.multiply import multiply, multiply_transposed
+from ..selection.selection import Selection
+from ..selection.stack import Array
+from ..selection.standardise import column_norms
+from .sums import compute_shift, sum_columns, sum_row_squares
+
+__all__ = [
+    "as_ddof",
+    "as_statistic_axis",
+    "compute_mean",
+    "compute_row_norms",
+    "compute_sum",
+    "compute_var",
+]
+
+
+def as_statistic_axis(axis: Any) -> int | None:
+    """``axis`` as None, 0 or 1."""
+    if axis is None:
+        return None
+    if isinstance(axis, bool) or np.ndim(axis) or axis not in (0, 1, -1, -2):
+        raise ValueError(f"axis must be None, 0 (over rows) or 1 (over features), got {axis!r}")
+    return int(axis) % 2
+
+
+def as_ddof(ddof: Any) -> float:
+    """``ddof`` as a number."""
+    if isinstance(ddof, int | float | np.integer | np.floating):
+        return float(ddof)
+    raise TypeError(f"ddof must be a number, got {ddof!r}")
+
+
+def compute_sum(selection: Selection, axis: Any = None) -> Any:
+    """The sum over rows (0), features (1), or everything (None)."""
+    which = as_statistic_axis(axis)
+    if which is None:
+        return _sum_rows(selection).sum()
+    return _sum_rows(selection) if which == 0 else _sum_features(selection)
+
+
+def _sum_rows(selection: Selection) -> Array:
+    if selection.span is None and selection.plain:
+        found = multiply_transposed(selection, np.ones((selection.n_rows, 1)))[:, 0]
+        return _round_whole(found, selection)
+    shift, features = compute_shift(selection)
+    total: Array = sum_columns(selection, shift)[0] + selection.n_rows * features
+    return total
+
+
+def _sum_features(selection: Selection) -> Array:
+    found = multiply(selection, np.ones((selection.features, 1)))[:, 0]
+    return _round_whole(found, selection)
+
+
+def _round_whole(found: Array, selection: Selection) -> Array:
+    """Sums of whole numbers without the rounding of a Fourier transform."""
+    whole = selection.plain and selection.stack.dtype.kind in "biu"
+    return np.rint(found, out=found) if whole else found
+
+
+def compute_mean(selection: Selection, axis: Any = None) -> Any:
+    """The mean over rows (0), features (1), or everything (None)."""
+    which = as_statistic_axis(axis)
+    rows, features = selection.n_rows, selection.features
+    size = {None: rows * features, 0: rows, 1: features}[which]
+    return compute_sum(selection, which) / size
+
+
+def compute_var(selection: Selection, axis: Any = None, ddof: float = 0) -> Any:
+    """The mean squared distance from the mean; of each row in two passes, so that equal elements give 0."""
+    which, ddof = as_statistic_axis(axis), as_ddof(ddof)
+    rows, features = selection.n_rows, selection.features
+    if which == 1:
+        return _map_rows(selection, lambda columns: _centred_squares(columns) / (features - ddof))
+    if which == 0:
+        total, squares = sum_columns(selection, compute_shift(selection)[0], squares=True)
+        spread = squares - np.abs(total) ** 2 / rows
+        return np.maximum(spread, 0) / (rows - ddof)
+    size = rows * features
+    mean = np.full((1,) * len(selection.stack.images[0].frame.axes), compute_mean(selection))
+    total, squares = sum_columns(selection, mean, squares=True)
+    spread = squares.sum() - np.abs(total.sum()) ** 2 / size
+    return np.maximum(spread, 0) / (size - ddof)
+
+
+def _centred_squares(columns: Array) -> NDArray[np.float64]:
+    """Sum of the squares of each column less its mean; the columns are overwritten."""
+    columns -= columns[0].copy()
+    columns -= columns.mean(axis=0)
+    return column_norms(columns) ** 2
+
+
+def compute_row_norms(selection: Selection) -> NDArray[np.float64]:
+    """Euclidean norm of each row."""
+    found = sum_row_squares(selection)
+    return np.sqrt(found, out=found) if found is not None else _map_rows(selection, column_norms)
+
+
+def _map_rows(selection: Selection, function: Callable[[Array], Array]) -> NDArray[np.float64]:
+    """``function`` of all rows, called on blocks of them as columns, which it may overwrite."""
+    out = np.empty(selection.n_rows)
+    for rows, columns in selection.blocks(dtype=selection.work):
+        out[rows] = function(columns)
+    return out

@@ -1,0 +1,189 @@
+"""Sums over rows and over features, one axis after the other, without cutting a patch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...geometry import AxisGrid
+from ...geometry.limits import Limits
+from ...geometry.rect import Rect
+from ..selection.rectangles import Rectangle
+from ..selection.selection import Selection
+from ..selection.stack import Array
+
+__all__ = ["compute_shift", "sum_columns", "sum_rectangles", "sum_row_squares"]
+
+
+def compute_shift(selection: Selection) -> tuple[Any, Array]:
+    """A constant near the images' mean, one per channel, to take out before squaring.
+
+    It is returned in two forms: broadcastable against blocks of an image, and as one number per
+    feature. It is 0 where rows are centred or scaled, or an image holds NaN or infinity, and a whole
+    number for integers, so that nothing is rounded.
+    """
+    frame = selection.stack.images[0].frame
+    shape = [1] * len(frame.axes)
+    if frame.channel is not None:
+        shape[frame.channel] = frame.axes[frame.channel].size
+    total: Array = np.zeros(shape, selection.work)
+    for image in selection.stack.images if selection.plain else ():
+        others = tuple(k for k in range(len(shape)) if k != image.frame.channel)
+        total += image.values.sum(axis=others, dtype=selection.work, keepdims=True)
+    size = sum(image.values.size for image in selection.stack.images) / math.prod(shape)
+    shift = np.rint(total / size) if selection.stack.dtype.kind in "biu" else total / size
+    if not np.isfinite(shift).all():
+        shift = np.zeros_like(total)
+    return shift, np.broadcast_to(shift, frame.patch).ravel()
+
+
+def sum_columns(selection: Selection, shift: Any, squares: bool = False) -> tuple[Array, Array]:
+    """Sums of ``y`` and (if asked for) of ``|y|**2`` over all rows, per feature, for ``y = x - shift``.
+
+    Where the selection has gaps, or rows are centred or scaled, rows are cut, a block at a time.
+    """
+    rectangles = selection.rectangles if selection.plain else []
+    if not rectangles:
+        return _sum_blocks(selection, shift)
+    return sum_rectangles(rectangles, shift, selection.work, selection.limits, squares)
+
+
+def sum_rectangles(
+    rectangles: list[Rectangle], shift: Any, dtype: Any, limits: Limits, squares: bool = False
+) -> tuple[Array, Array]:
+    """The same over the rows of some rectangles."""
+    found = [_sum_rectangle(each, shift, dtype, limits, squares) for each in rectangles]
+    return np.sum([s for s, _ in found], axis=0), np.sum([q for _, q in found], axis=0)
+
+
+def _sum_blocks(selection: Selection, shift: Any) -> tuple[Array, Array]:
+    features = np.broadcast_to(shift, selection.stack.images[0].frame.patch).reshape(-1, 1)
+    total = np.zeros(selection.features, selection.work)
+    squares = np.zeros(selection.features)
+    for _, columns in selection.blocks(dtype=selection.work):
+        columns -= features
+        total += columns.sum(axis=1)
+        squares += np.einsum("ij,ij->i", columns, columns.conj()).real
+    return total, squares
+
+
+def _sum_rectangle(
+    rectangle: Rectangle, shift: Any, dtype: Any, limits: Limits, squares: bool
+) -> tuple[Array, Array]:
+    """Sums of a rectangle as products with one matrix per axis, a band of the image at a time."""
+    axes = rectangle.image.frame.axes
+    weights = [_count_hits(axis, *r) for axis, r in zip(axes, rectangle.ranges, strict=True)]
+    total = np.zeros([axis.patch for axis in axes], dtype)
+    square = np.zeros(total.shape)
+    for k, bounds in _split_bands(axes, rectangle.ranges, limits.row_block_bytes):
+        values = np.subtract(rectangle.image.read(bounds), shift, dtype=dtype)
+        first = axes[k].start(rectangle.ranges[k][0])
+        here = list(weights)
+        here[k] = weights[k][:, bounds[k][0] - first : bounds[k][1] - first]
+        total += _contract(values, here)
+        if squares:
+            square += _contract((values * values.conj()).real, here)
+    return total.ravel(), square.ravel()
+
+
+def _contract(values: Array, weights: list[Array]) -> Array:
+    """``values`` multiplied along each axis with its matrix of weights."""
+    values = values @ weights[-1].T
+    for k, matrix in reversed(list(enumerate(weights[:-1]))):
+        values = np.moveaxis(np.tensordot(matrix, values, (1, k)), 0, k)
+    return values
+
+
+def _count_hits(axis: AxisGrid, begin: int, end: int) -> Array:
+    """How often sample ``a`` of a patch lies on each element, ``(patch, span)``."""
+    starts = axis.starts(begin, end) - axis.start(begin)
+    counts = np.zeros((axis.patch, int(starts[-1]) + axis.extent))
+    for a in range(axis.patch):
+        counts[a, starts + a * axis.dilation] = 1
+    return counts
+
+
+def _span(axes: tuple[AxisGrid, ...], ranges: Rect) -> Rect:
+    """The elements that patches ``ranges`` reach over."""
+    rows = zip(axes, ranges, strict=True)
+    return tuple((axis.start(b), axis.start(e - 1) + axis.extent) for axis, (b, e) in rows)
+
+
+def _split_bands(
+    axes: tuple[AxisGrid, ...], ranges: Rect, nbytes: int
+) -> Iterator[tuple[int, Rect]]:
+    """The elements of a rectangle in bands across its longest axis: which axis, and the bounds."""
+    spans = _span(axes, ranges)
+    sizes = [end - begin for begin, end in spans]
+    k = int(np.argmax(sizes))
+    thick = max(1, nbytes // (8 * math.prod(sizes) // sizes[k]))
+    for begin in range(*spans[k], thick):
+        yield k, (*spans[:k], (begin, min(begin + thick, spans[k][1])), *spans[k + 1 :])
+
+
+def sum_row_squares(selection: Selection, shift: Any = 0) -> Array | None:
+    """Sum of ``|x - shift|**2`` of each row; None where the selection has gaps.
+
+    Sums of windows, one axis after the other. ``shift`` is what `compute_shift` gives first.
+    """
+    rectangles = selection.rectangles if selection.plain else []
+    if not rectangles:
+        return None
+    out = np.empty(selection.n_rows)
+    for rectangle in rectangles:
+        target = out[rectangle.rows].reshape(rectangle.counts)
+        longest = int(np.argmax(rectangle.counts))
+        for part, ranges in _split_ranges(rectangle, longest, selection.limits.row_block_bytes):
+            target[(*[slice(None)] * longest, part)] = _sum_windows(rectangle, ranges, shift)
+    return out
+
+
+def _split_ranges(rectangle: Rectangle, longest: int, nbytes: int) -> Iterator[tuple[slice, Rect]]:
+    """Some patches along the longest axis at a time: which of them, and their ranges on all axes."""
+    rows = zip(rectangle.image.frame.axes, rectangle.counts, strict=True)
+    reach = math.prod(axis.longest_gap * n + axis.extent for axis, n in rows)
+    count = rectangle.counts[longest]
+    thick = max(1, 4 * nbytes // 8 * count // reach)
+    for begin in range(0, count, thick):
+        ranges = list(rectangle.ranges)
+        origin = ranges[longest][0]
+        ranges[longest] = (origin + begin, min(origin + begin + thick, ranges[longest][1]))
+        yield slice(begin, begin + thick), tuple(ranges)
+
+
+def _sum_windows(rectangle: Rectangle, ranges: Rect, shift: Any) -> Array:
+    """Sum of ``|x - shift|**2`` of each patch of ``ranges``."""
+    axes = rectangle.image.frame.axes
+    values = rectangle.image.read(_span(axes, ranges))
+    values = np.subtract(values, shift, dtype=np.result_type(values.dtype, np.float64))
+    sums: Array = np.square(values.real)
+    if values.dtype.kind == "c":
+        sums += np.square(values.imag)
+    for k, (axis, (begin, end)) in enumerate(zip(axes, ranges, strict=True)):
+        starts = axis.starts(begin, end) - axis.start(begin)
+        sums = _sum_moving(sums, axis.patch, axis.dilation, k)
+        if len(starts) < sums.shape[k]:
+            sums = sums.take(starts, axis=k)
+    return sums
+
+
+def _sum_moving(values: Array, patch: int, dilation: int, axis: int) -> Array:
+    """Sums of ``patch`` elements, by sums of 1, 2, 4, ... of them: no difference, so no cancellation."""
+    n = values.shape[axis] - (patch - 1) * dilation
+    before = (slice(None),) * axis
+    total: Any = 0
+    done, width, power = 0, 1, values
+    while done < patch:
+        if (patch - done) & width:
+            total = total + power[(*before, slice(done * dilation, done * dilation + n))]
+            done += width
+        if done < patch:
+            power = (
+                power[(*before, slice(None, -width * dilation))]
+                + power[(*before, slice(width * dilation, None))]
+            )
+            width *= 2
+    return np.asarray(total)

@@ -1,0 +1,1 @@
+"""How overlapping values meet: accumulate, combine, finalize; a row for each merge in `spec`."""
