@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import to_array
 from ..geometry.tiles import Blocks, Bounds
 from ..verbs.assembly import Joiner, Piece
 from ..verbs.chunked import (
@@ -24,12 +25,12 @@ from ..verbs.chunked import (
     new_array,
     reaching,
 )
-from ..verbs.frame import Frame, exchanged, to_array
+from ..verbs.frame import Frame, exchanged
 from ..verbs.merges import cast, check_fill
 from ..verbs.reductions import State
 from ..verbs.selection import touched
 from .numbered import Numbered
-from .outputs import Kind, Output, as_results, kind_of
+from .outputs import FILLED, Kind, Output, as_results, kind_of
 from .plan import Plan
 from .tile import Job, run_tile
 
@@ -273,7 +274,7 @@ class _Finish:
         slab = self.frame.restored(values)
         if self.finalize is None:
             return slab
-        found = to_array(self.finalize(slab), "what finalize returned")
+        found = to_array(self.finalize(slab), "what finalize returned", FILLED)
         expected = [slab.shape]
         channel = self.frame.channel
         if channel is not None:

@@ -9,13 +9,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import to_array
 from ..geometry.tiles import Bounds
 from ..verbs.deposit import Deposit
-from ..verbs.frame import Frame, single_axis, to_array, whole_axis
+from ..verbs.frame import Frame, single_axis, whole_axis
 from ..verbs.merges import Rule, check_holes
 from ..verbs.reductions import Reduction, State
 
-__all__ = ["Kind", "Output", "Placed", "as_results", "kind_of", "listed_frame", "output_of"]
+__all__ = [
+    "FILLED",
+    "Kind",
+    "Output",
+    "Placed",
+    "as_results",
+    "kind_of",
+    "listed_frame",
+    "output_of",
+]
+
+
+FILLED = "return it filled, .filled(numpy.nan)"
 
 
 class Kind(NamedTuple):
@@ -40,7 +53,7 @@ def as_results(value: Any, n: int) -> list[NDArray[Any]]:
     results = []
     for k, item in enumerate(value if isinstance(value, tuple) else (value,)):
         which = f"result {k} of func" if isinstance(value, tuple) else "what func returned"
-        array = to_array(item, which)
+        array = to_array(item, which, FILLED)
         if item is None or array.dtype == object:
             found = type(item).__name__ if item is None else "objects"
             raise TypeError(

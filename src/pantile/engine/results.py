@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import to_array
 from ..geometry.tiles import Blocks, Bounds, Index, Tile, Tiling
 from ..verbs.assembly import Joiner, Piece
-from ..verbs.frame import Frame, exchanged, to_array
+from ..verbs.frame import Frame, exchanged
 from ..verbs.merges import Rule, cast, check_fill
 from ..verbs.reductions import State
 from ..verbs.selection import touched
-from .outputs import Kind, Placed, listed_frame, output_of
+from .outputs import FILLED, Kind, Placed, listed_frame, output_of
 from .plan import BLOCK, STRIP, Plan, uncut_unit
 
 __all__ = ["Form", "Result", "make_result"]
@@ -226,7 +227,7 @@ def finalized(
     """``finalize(slab)``, with ``place`` and ``shape`` changed where it drops or resizes the channel axis."""
     where = ", ".join(f"{s.start}:{s.stop}" for s in place)
     try:
-        result = to_array(finalize(slab), "what finalize returned")
+        result = to_array(finalize(slab), "what finalize returned", FILLED)
     except Exception as error:
         error.add_note(f"pantile: in finalize, for image region [{where}]")
         raise

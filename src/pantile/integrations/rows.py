@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis
+from ..geometry.arrays import to_array
 from ..matrix import PatchMatrix
 from ..matrix.parts import images_in
 from ..matrix.rowwise import apply_rows
@@ -61,7 +62,7 @@ def labelled_rows(
     (array([7, 8, 9]), array([ 0.,  1.,  2.,  5.,  6.,  7., 10., 11., 12.]))
     """
     many = images_in(image) is not None
-    images, given = _arrays(image, many), _arrays(labels, many)
+    images, given = _arrays(image, many, "image"), _arrays(labels, many, "labels")
     if not isinstance(grid, PatchGrid | list | tuple):
         raise TypeError(f"grid must be a PatchGrid, or a list of one for each image, got {grid!r}")
     grids = [grid] * len(images) if isinstance(grid, PatchGrid) else list(grid)
@@ -78,8 +79,8 @@ def labelled_rows(
     return matrix, np.concatenate([y[mask] for y, mask in zip(centred, masks, strict=True)])
 
 
-def _arrays(given: Any, many: bool) -> list[Array]:
-    return [np.asarray(each) for each in (given if many else [given])]
+def _arrays(given: Any, many: bool, name: str) -> list[Array]:
+    return [to_array(each, name) for each in (given if many else [given])]
 
 
 def _centred(image: Array, labels: Array, grid: PatchGrid, channel_axis: int | None) -> Array:
@@ -125,7 +126,7 @@ def checked_rows(matrix: Any, **values: Any) -> dict[str, Array]:
         raise TypeError(
             f"matrix must be a PatchMatrix, got {type(matrix).__name__}: give PatchMatrix(image, grid)"
         )
-    found = {name: np.asarray(each) for name, each in values.items() if each is not None}
+    found = {name: to_array(each, name) for name, each in values.items() if each is not None}
     for name, each in found.items():
         if each.shape[:1] != (len(matrix),):
             raise ValueError(

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, is_many
+from ..geometry.arrays import to_array
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.parts import images_in
@@ -24,6 +25,10 @@ __all__ = ["UNLABELLED", "PatchModel", "images_of", "is_number", "row_slabs"]
 Array = NDArray[Any]
 Images = ArrayLike | Sequence[ArrayLike]
 
+_FILL = {
+    "labels": "fill it first, labels.filled(-1) for pixels without a label",
+    "targets": "fill it first, targets.filled(numpy.nan) for pixels without a target",
+}
 _SLAB = 64 << 20  # bytes of results held at once
 
 
@@ -144,7 +149,7 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         if len(given) != len(arrays):
             raise ValueError(f"{len(given)} {name} for {len(arrays)} images: give one for each")
         return [
-            self._centred(array, np.asarray(each), name, more)
+            self._centred(array, to_array(each, name, _FILL.get(name, "")), name, more)
             for array, each in zip(arrays, given, strict=True)
         ]
 

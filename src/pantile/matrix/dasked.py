@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import PatchGrid
+from ..geometry.arrays import to_array
 from ..verbs.chunked import Bits, Tasks, check_chunks, chunked, is_dask, new_array
 from ..verbs.extract import check_pad_value
 from ..verbs.frame import Frame, frame_of
@@ -195,7 +196,7 @@ class DaskPatchMatrix(PatchMatrix):
         return self._by_rows("patch-product", product, tuple(found.shape[1:]), dtype, found)
 
     def __rmatmul__(self, left: Any) -> Any:
-        turned = left.T if is_dask(left) else np.asarray(left).T
+        turned = left.T if is_dask(left) else to_array(left, "the operand of V @ X").T
         return self._transposed_times(turned, "V @ X").T
 
     def _transposed_times(self, right: Any, said: str) -> Any:
@@ -412,7 +413,9 @@ class DaskTransposed(Transposed):
         return self._matrix._transposed_times(right, "X.T @ U")
 
     def __rmatmul__(self, left: Any) -> Any:
-        return (self._matrix @ (left.T if is_dask(left) else np.asarray(left).T)).T
+        return (
+            self._matrix @ (left.T if is_dask(left) else to_array(left, "the operand of V @ X").T)
+        ).T
 
 
 class _Unread:

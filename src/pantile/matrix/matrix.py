@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_count
+from ..geometry.arrays import to_array
 from ..verbs.chunked import holds_dask
 from ..verbs.selection import selected
 from .cost import gram_ways, product_ways
@@ -196,7 +197,7 @@ class PatchMatrix:
         return times(self._table, right)
 
     def __rmatmul__(self, left: Any) -> Array:
-        return transposed_times(self._table, np.asarray(left).T, "V @ X").T
+        return transposed_times(self._table, to_array(left, "the operand of V @ X").T, "V @ X").T
 
     def gram(self) -> Array:
         """``conj(X).T @ X``, ``(features, features)``, exact in float64 (complex128).

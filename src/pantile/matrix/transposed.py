@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..geometry.arrays import to_array
 from .operands import times, transposed_times
 from .parts import Array
 from .protocol import advice
@@ -60,7 +61,7 @@ class Transposed:
         return transposed_times(self._matrix._table, right)
 
     def __rmatmul__(self, left: Any) -> Array:
-        found = times(self._matrix._table, np.asarray(left).T, "V @ X.T")
+        found = times(self._matrix._table, to_array(left, "the operand of V @ X.T").T, "V @ X.T")
         return found.T
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

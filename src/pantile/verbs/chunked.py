@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
+from ..geometry.arrays import unmasked
 from ..geometry.boundary import segments
 from ..geometry.tiles import Bounds, Tile
 from ..kernels.read import read_block
@@ -156,7 +157,7 @@ class Chunked:
         grid, mosaic = self.frame.grid, Mosaic(self.frame.shape, self.dtype)
         for where, array in zip(self._wanted(index), arrays, strict=True):
             bounds = tuple((begin, end) for _, begin, end in where)
-            values = self.frame.canonical(np.asarray(array, self.dtype))
+            values = self.frame.canonical(np.asarray(unmasked(array), self.dtype))
             if values.shape != tuple(e - b for b, e in bounds):
                 values = values[self._within(where)]
             mosaic.parts.append((bounds, values))
@@ -200,7 +201,7 @@ class Chunked:
 
 def _strip(chunk: Any, *place: slice) -> Array:
     """A copy, so that the chunk can be let go."""
-    return np.array(np.asarray(chunk)[place])
+    return np.array(unmasked(chunk)[place])
 
 
 def _reads(

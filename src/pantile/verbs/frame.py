@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..geometry import AxisGrid, PatchGrid
 from ..geometry.arguments import as_axis, as_shape, is_many
+from ..geometry.arrays import to_array
 from ..geometry.tiles import Bounds
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "refuse_both",
     "refuse_path",
     "single_axis",
-    "to_array",
     "whole_axis",
 ]
 
@@ -287,26 +287,6 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             f"{name} must have at least one axis and one element, got shape {array.shape}"
         )
     return array
-
-
-def to_array(item: Any, name: str) -> NDArray[Any]:
-    """``item`` as an array: of a torch tensor its own memory, or a TypeError that says what keeps it from that."""
-    if not (hasattr(item, "detach") and hasattr(item, "requires_grad")):
-        return np.asarray(item)
-    if item.device.type != "cpu":
-        raise TypeError(f"{name} is a torch tensor on {item.device}: give its .detach().cpu()")
-    if item.requires_grad:
-        raise TypeError(
-            f"{name} is a torch tensor that requires grad, and gradients would end here: give its .detach(),"
-            " or call the network in torch.inference_mode() inside func, as that holds per thread"
-        )
-    try:
-        return np.asarray(item.numpy())
-    except (TypeError, RuntimeError) as error:
-        raise TypeError(
-            f"{name} is a torch tensor of {item.dtype} that NumPy has no array for ({error}):"
-            " give its .float(), or another dense tensor"
-        ) from None
 
 
 def refuse_path(image: Any, name: str = "image") -> None:

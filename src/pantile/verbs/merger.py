@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..geometry import PatchGrid
+from ..geometry.arrays import to_array
 from ..geometry.tiles import Bounds
 from ..kernels.flat import strided_by_items
 from ..kernels.walk import Runs, lines_of, stacked
@@ -254,7 +255,9 @@ def _inside(frame: Frame, region: Region) -> tuple[slice, ...]:
 
 
 def _checked(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
-    votes = np.asarray(patch_weights)
+    votes = to_array(
+        patch_weights, "patch_weights", "give .filled(0) for patches that do not count"
+    )
     if votes.shape != (n,) or votes.dtype.kind not in "biuf":
         raise ValueError(
             f"patch_weights must be {n} real numbers, got shape {votes.shape}, dtype {votes.dtype}"

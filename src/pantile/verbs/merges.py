@@ -10,8 +10,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..geometry.arrays import to_array
 from ..geometry.tiles import Bounds
-from ..kernels.tapers import Taper, check_weight_values, resolve_weights
+from ..kernels.tapers import Taper, as_weights, check_weight_values, resolve_weights
 from .custom import Custom, Merge
 from .frame import Frame
 from .reductions import Claim, Extremum, Mean, Reduction, Sum
@@ -132,6 +133,7 @@ def resolve_rule(
         raise ValueError(
             f"merge must be one of {', '.join(MERGES)} or a pantile.Merge, got {merge!r}"
         )
+    weights = as_weights(weights)
     rule = Rule(merge, weights, patch_weights, fill, None if dtype is None else np.dtype(dtype))
     rule.check_weights()
     return rule
@@ -181,7 +183,7 @@ def check_holes(frame: Frame, fill: Any) -> None:
 
 
 def check_fill(fill: Any, dtype: np.dtype[Any]) -> None:
-    value = np.asarray(fill)
+    value = to_array(fill, "fill", "give a number")
     fits = value.ndim == 0 and value.dtype.kind in "biufc"
     if fits and dtype.kind in "biu":
         with np.errstate(invalid="ignore"):

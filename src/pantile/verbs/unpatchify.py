@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..geometry import PatchGrid
+from ..geometry.arrays import to_array
 from ..geometry.tiles import Bounds, Tile, Tiling, choose_lengths, span_size
 from ..kernels.flat import strided_by_items
 from ..kernels.parallel import each_in_parallel
@@ -120,7 +121,9 @@ def unpatchify(
 
 def checked_votes(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.float64]:
     """One weight per patch of every image of the batch, flat."""
-    votes = np.asarray(patch_weights)
+    votes = to_array(
+        patch_weights, "patch_weights", "give .filled(0) for patches that do not count"
+    )
     if votes.dtype.kind not in "biuf":
         raise TypeError(f"patch_weights must be real numbers, got dtype {votes.dtype}")
     votes = votes.astype(np.float64)
