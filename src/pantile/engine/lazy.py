@@ -275,6 +275,8 @@ class _Finish:
         if self.finalize is None:
             return slab
         found = to_array(self.finalize(slab), "what finalize returned", FILLED)
+        if found.dtype == object:
+            raise TypeError("finalize must return an array of numbers, got objects or None")
         expected = [slab.shape]
         channel = self.frame.channel
         if channel is not None:

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_count
+from ..geometry.arrays import as_dtype
 from ..geometry.tiles import Tiling
 from ..verbs.chunked import is_dask
 from ..verbs.custom import Merge
@@ -239,7 +240,7 @@ def plan(
     frame = frame_of(tuple(source.shape), patch, step, axes=axes, channel_axis=channel_axis)
     check_pad_value(frame, held)
     outs = as_outs(out, source, resume)
-    wanted = None if dtype is None else np.dtype(dtype)
+    wanted = None if dtype is None else as_dtype(dtype)
     known = wanted or (np.dtype(outs[0].dtype) if outs and hasattr(outs[0], "dtype") else None)
     known = known if outs is None or len(outs) == 1 else wanted
     rule = as_rule(merge, weights, fill, finalize, known)

@@ -60,8 +60,10 @@ def as_results(value: Any, n: int) -> list[NDArray[Any]]:
                 f"{which} must be an array of numbers, one result per patch, got {found}"
             )
         if array.ndim < 1 or array.shape[0] != n:
+            several = isinstance(item, list) and all(np.shape(each)[:1] == (n,) for each in item)
             raise ValueError(
                 f"{which} must have {n} entries on its first axis, one per patch, got shape {array.shape}"
+                + ": return a tuple, not a list, for several results" * several
             )
         results.append(array)
     if not results:
@@ -114,7 +116,7 @@ def _result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:
     else:
         raise ValueError(
             f"func must return patches (n, {', '.join('p' * n)}) with or without a channel axis,"
-            f" got (n, *{kind.shape}); for results that are no patches, say merge=None"
+            f" got {_said(kind)}; for results that are no patches, say merge=None"
         )
     largest = tuple(p * s for p, s in zip(frame.grid.patch, scale, strict=True))
     if any(q > p or q < 1 for q, p in zip(sizes, largest, strict=True)) or 0 in kind.shape:
@@ -123,6 +125,10 @@ def _result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:
             " return that shape or a smaller one (it is centred), or set scale="
         )
     return frame.resized(sizes, scale, channels)
+
+
+def _said(kind: Kind) -> str:
+    return f"(n, {', '.join(map(str, kind.shape))})" if kind.shape else "one number per patch, (n,)"
 
 
 @dataclass(frozen=True)

@@ -232,6 +232,8 @@ def finalized(
         error.add_note(f"pantile: in finalize, for image region [{where}]")
         raise
     expected = list(slab.shape)
+    if result.dtype == object:
+        raise TypeError("finalize must return an array of numbers, got objects or None")
     if channel is not None and result.ndim == slab.ndim:
         expected[channel] = shape[channel] = result.shape[channel]
         place[channel] = slice(0, shape[channel])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["to_array", "unmasked"]
+__all__ = ["as_dtype", "to_array", "unmasked"]
 
 
 def to_array(item: Any, name: str, instead: str = "") -> NDArray[Any]:
@@ -21,7 +21,7 @@ def to_array(item: Any, name: str, instead: str = "") -> NDArray[Any]:
             f"{name} is a masked array, and its mask would be lost: {instead or 'fill it first, .filled(...)'}"
         )
     if not (hasattr(item, "detach") and hasattr(item, "requires_grad")):
-        return np.asarray(item)
+        return _plainly(item, name)
     if item.device.type != "cpu":
         raise TypeError(f"{name} is a torch tensor on {item.device}: give its .detach().cpu()")
     if item.requires_grad:
@@ -35,6 +35,29 @@ def to_array(item: Any, name: str, instead: str = "") -> NDArray[Any]:
         raise TypeError(
             f"{name} is a torch tensor of {item.dtype} that NumPy has no array for ({error}):"
             " give its .float(), or another dense tensor"
+        ) from None
+
+
+def _plainly(item: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(item)
+    except ValueError:
+        if not isinstance(item, list | tuple):
+            raise
+        raise ValueError(
+            f"{name} is a {type(item).__name__} of entries of different shapes, which are no one array:"
+            " give them one at a time (PatchMatrix and the estimators of pantile.learn take lists of images)"
+        ) from None
+
+
+def as_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
+    """``dtype`` as NumPy's."""
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+        return found
+    except TypeError as error:
+        raise TypeError(
+            f"{name}={dtype!r} is no dtype ({error}): give one such as 'float32', 'uint8' or image.dtype"
         ) from None
 
 

@@ -229,7 +229,7 @@ class DaskPatchMatrix(PatchMatrix):
     def cov(self, ddof: int = 1) -> Any:
         """Covariance of the features, from the moments of the regions (Chan, Golub, LeVeque, 1979)."""
         shape, dtype = (self.shape[1],) * 2, self._table.work
-        divided = partial(covariance, as_ddof(ddof))
+        divided = partial(covariance, as_ddof(ddof, len(self)))
         return self._summed("patch-cov", scatter, shape, dtype, joined, divided)
 
     def sum(self, axis: int | None = None) -> Any:
@@ -247,7 +247,8 @@ class DaskPatchMatrix(PatchMatrix):
 
     def var(self, axis: int | None = None, ddof: int = 0) -> Any:
         """Variance over rows (0), features (1), or everything (None)."""
-        which, taken = as_statistic_axis(axis), as_ddof(ddof)
+        which = as_statistic_axis(axis)
+        taken = as_ddof(ddof, {None: self.size, 0: len(self), 1: self.shape[1]}[which])
         if which == 1:
             return self._by_rows("patch-var", partial(row_vars, taken), (), np.dtype(float))
         shape = () if which is None else (self.shape[1],)

@@ -216,7 +216,7 @@ class PatchMatrix:
 
     def cov(self, ddof: int = 1) -> Array:
         """Covariance of the features, as ``numpy.cov(X, rowvar=False, ddof=ddof)``."""
-        return moments_of(self._table).cov(as_ddof(ddof))
+        return moments_of(self._table).cov(as_ddof(ddof, len(self)))
 
     def sum(self, axis: int | None = None) -> Any:
         """Sum over rows (0), features (1), or everything (None)."""
@@ -248,7 +248,7 @@ class PatchMatrix:
         >>> [(rows, block.shape) for rows, block in X.blocks(nbytes=48)]
         [(slice(0, 3, None), (3, 2)), (slice(3, 5, None), (2, 2))]
         """
-        for rows, columns in self._table.blocks(nbytes):
+        for rows, columns in self._table.blocks(as_count(nbytes, "nbytes")):
             yield rows, columns.T
 
     def sample(self, n: int, rng: Any = None) -> tuple[Array, NDArray[np.int64]]:

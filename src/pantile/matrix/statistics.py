@@ -25,11 +25,15 @@ def as_statistic_axis(axis: Any) -> int | None:
     return int(axis) % 2
 
 
-def as_ddof(ddof: Any) -> float:
-    """``ddof`` as a number."""
-    if isinstance(ddof, int | float | np.integer | np.floating):
-        return float(ddof)
-    raise TypeError(f"ddof must be a number, got {ddof!r}")
+def as_ddof(ddof: Any, n: int) -> float:
+    """``ddof`` as a number that leaves something of ``n`` values to divide by."""
+    if not isinstance(ddof, int | float | np.integer | np.floating):
+        raise TypeError(f"ddof must be a number, got {ddof!r}")
+    if not ddof < n:
+        raise ValueError(
+            f"ddof={ddof!r} leaves no degree of freedom of {n} values: give less than {n}"
+        )
+    return float(ddof)
 
 
 def sum_of(table: Table, axis: Any = None) -> Any:
@@ -66,14 +70,15 @@ def mean_of(table: Table, axis: Any = None) -> Any:
 
 def var_of(table: Table, axis: Any = None, ddof: float = 0) -> Any:
     """Mean squared distance from the mean; rows in two passes, so that equal elements give 0."""
-    which, ddof = as_statistic_axis(axis), as_ddof(ddof)
+    which = as_statistic_axis(axis)
+    size = {None: table.n_rows * table.features, 0: table.n_rows, 1: table.features}[which]
+    ddof = as_ddof(ddof, size)
     if which == 1:
         return _by_rows(table, lambda columns: _row_squares(columns) / (table.features - ddof))
     if which == 0:
         total, squares = column_sums(table, shift_of(table)[0], squares=True)
         spread = squares - np.abs(total) ** 2 / table.n_rows
         return np.maximum(spread, 0) / (table.n_rows - ddof)
-    size = table.n_rows * table.features
     mean = np.full((1,) * len(table.stack.parts[0].frame.axes), mean_of(table))
     total, squares = column_sums(table, mean, squares=True)
     spread = squares.sum() - np.abs(total.sum()) ** 2 / size

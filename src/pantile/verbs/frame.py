@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 
+_NO_IMAGES = (PatchGrid, int, float)  # what stands there where arguments are the wrong way round
+
+
 @dataclass(frozen=True)
 class Frame:
     """How a grid lies in an image.
@@ -230,6 +233,10 @@ def fewer_axes(
 
 def refuse_both(step: Any, options: dict[str, Any]) -> None:
     """A grid says everything, so a step beside it is a mistake."""
+    if isinstance(step, str):
+        raise TypeError(
+            f"step must be whole numbers, got {step!r}: say which option it is, as in merge={step!r}"
+        )
     given = ["step"] * (not (isinstance(step, int) and step == 1)) + [
         k for k, v in options.items() if not (isinstance(v, int) and v == 1)
     ]
@@ -280,6 +287,11 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
         raise TypeError(
             f"{name} is a dask array, and all of it would be computed here: map_patches and PatchMatrix"
             f" take it lazily; for this, say {name}.compute()"
+        )
+    if image is None or isinstance(image, _NO_IMAGES):
+        raise TypeError(
+            f"{name} must be an array, got {image!r}: {name} {'come' if name == 'patches' else 'comes'} before"
+            f" the {'grid' if name == 'patches' else 'patch'}"
         )
     array = to_array(image, name)
     if array.ndim == 0 or array.size == 0:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..geometry.arrays import to_array
+from ..geometry.arrays import as_dtype, to_array
 from ..geometry.tiles import Bounds
 from ..kernels.tapers import Taper, as_weights, check_weight_values, resolve_weights
 from .custom import Custom, Merge
@@ -134,7 +134,7 @@ def resolve_rule(
             f"merge must be one of {', '.join(MERGES)} or a pantile.Merge, got {merge!r}"
         )
     weights = as_weights(weights)
-    rule = Rule(merge, weights, patch_weights, fill, None if dtype is None else np.dtype(dtype))
+    rule = Rule(merge, weights, patch_weights, fill, None if dtype is None else as_dtype(dtype))
     rule.check_weights()
     return rule
 

@@ -25,6 +25,10 @@ def selected(where: Any, frame: Frame, *, empty: bool = False) -> Mask:
     shapes are the same, it is read as counts. Only with ``empty`` may it select none.
     """
     mask = to_array(where, "where", "say which are meant, where=where.filled(False)")
+    if mask.dtype.kind in "OUS":
+        raise TypeError(
+            f"where must be a boolean array of the image's shape or of the counts, got {type(where).__name__}"
+        )
     if mask.dtype != bool:
         raise TypeError(
             f"where must be boolean, got dtype {mask.dtype}: compare it with something, where=labels > 0"
