@@ -40,7 +40,7 @@ def as_shape(shape: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]
             known = (
                 f": give its patch, {shape.patch}"
                 if hasattr(shape, "patch")
-                else ": the image comes before it"
+                else ": give the shape of a patch"
             )
         raise TypeError(f"{name} must be whole numbers, got {found}{known}")
     items = tuple(shape) if is_many(shape) else (shape,)

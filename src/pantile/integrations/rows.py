@@ -64,7 +64,10 @@ def labelled_rows(
     many = images_in(image) is not None
     images, given = _arrays(image, many, "image"), _arrays(labels, many, "labels")
     if not isinstance(grid, PatchGrid | list | tuple):
-        raise TypeError(f"grid must be a PatchGrid, or a list of one for each image, got {grid!r}")
+        raise TypeError(
+            f"grid must be a PatchGrid, or a list of one for each image, got {type(grid).__name__}:"
+            " labelled_rows(image, labels, grid)"
+        )
     grids = [grid] * len(images) if isinstance(grid, PatchGrid) else list(grid)
     if not len(images) == len(given) == len(grids):
         raise ValueError(
@@ -117,6 +120,11 @@ def predict_rows(
     >>> tops.reshape(grid.counts)[0]
     array([6., 7., 8., 9., 9.], dtype=float32)
     """
+    if not callable(predict):
+        raise TypeError(
+            f"predict must be a function of rows, got {type(predict).__name__}: predict_rows(predict, matrix)"
+        )
+    checked_rows(matrix)
     return apply_rows(predict, matrix, nbytes=nbytes, dtype=np.float32)
 
 

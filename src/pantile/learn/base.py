@@ -64,6 +64,11 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
 
         ``grid(image.shape).counts`` is the shape of a prediction, batch axes aside.
         """
+        if isinstance(self.patch, PatchGrid):
+            raise TypeError(
+                f"patch must be the shape of a patch, got {self.patch!r}: an estimator makes a grid for each image,"
+                " from patch=, step= and pad="
+            )
         sizes = self._sizes(shape)
         n = len(tuple(self.patch)) if is_many(self.patch) else len(sizes)  # type: ignore[arg-type]
         if not 1 <= n <= len(sizes):

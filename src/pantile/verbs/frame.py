@@ -32,7 +32,12 @@ __all__ = [
 ]
 
 
-_NO_IMAGES = (PatchGrid, int, float)  # what stands there where arguments are the wrong way round
+_NO_IMAGES = (
+    PatchGrid,
+    int,
+    float,
+    type(None),
+)  # what stands there where arguments are the wrong way round
 
 
 @dataclass(frozen=True)
@@ -288,7 +293,7 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             f"{name} is a dask array, and all of it would be computed here: map_patches and PatchMatrix"
             f" take it lazily; for this, say {name}.compute()"
         )
-    if image is None or isinstance(image, _NO_IMAGES):
+    if type(image) in _NO_IMAGES:
         raise TypeError(
             f"{name} must be an array, got {image!r}: {name} {'come' if name == 'patches' else 'comes'} before"
             f" the {'grid' if name == 'patches' else 'patch'}"
