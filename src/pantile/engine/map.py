@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -42,6 +42,68 @@ from .tile import Job
 __all__ = ["map_patches", "plan"]
 
 Array = NDArray[Any]
+Out = TypeVar("Out")
+
+if TYPE_CHECKING:
+
+    class _ArrayPlan(Plan):
+        """A plan whose result is in memory, as type checkers see it."""
+
+        def run(self) -> Array: ...
+
+
+@overload
+def map_patches(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: None = None,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> Array: ...
+
+
+@overload
+def map_patches(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: Out,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> Out: ...
 
 
 def map_patches(
@@ -189,6 +251,60 @@ def map_patches(
         progress=progress, resume=resume, scale=scale,
     )  # fmt: skip
     return lazy_map(drawn, image) if is_dask(image) else drawn.run()
+
+
+@overload
+def plan(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: None = None,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> _ArrayPlan: ...
+
+
+@overload
+def plan(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: Out,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> Plan: ...
 
 
 def plan(

@@ -245,7 +245,7 @@ class DaskPatchMatrix(PatchMatrix):
         which = as_statistic_axis(axis)
         return self.sum(axis) / {None: self.size, 0: len(self), 1: self.shape[1]}[which]
 
-    def var(self, axis: int | None = None, ddof: int = 0) -> Any:
+    def var(self, axis: int | None = None, ddof: float = 0) -> Any:
         """Variance over rows (0), features (1), or everything (None)."""
         which = as_statistic_axis(axis)
         taken = as_ddof(ddof, {None: self.size, 0: len(self), 1: self.shape[1]}[which])
@@ -256,7 +256,7 @@ class DaskPatchMatrix(PatchMatrix):
         divided = partial(variance, taken)
         return self._summed("patch-var", found, shape, np.dtype(float), joined, divided)
 
-    def std(self, axis: int | None = None, ddof: int = 0) -> Any:
+    def std(self, axis: int | None = None, ddof: float = 0) -> Any:
         """Standard deviation over rows (0), features (1), or everything (None)."""
         import dask.array
 

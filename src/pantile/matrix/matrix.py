@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -184,6 +184,14 @@ class PatchMatrix:
             "a PatchMatrix is not iterated row by row: use X.blocks(), or X[i] for one row"
         )
 
+    @overload
+    def __getitem__(self, key: slice) -> PatchMatrix: ...
+    @overload
+    def __getitem__(
+        self, key: SupportsIndex | Sequence[int] | Sequence[bool] | NDArray[Any]
+    ) -> Array: ...
+    @overload
+    def __getitem__(self, key: Any) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
         """Slices of rows give a smaller lazy matrix; rows, features and elements give arrays.
 
@@ -218,19 +226,35 @@ class PatchMatrix:
         """Covariance of the features, as ``numpy.cov(X, rowvar=False, ddof=ddof)``."""
         return moments_of(self._table).cov(as_ddof(ddof, len(self)))
 
+    @overload
+    def sum(self, axis: None = None) -> Any: ...
+    @overload
+    def sum(self, axis: int) -> Array: ...
     def sum(self, axis: int | None = None) -> Any:
         """Sum over rows (0), features (1), or everything (None)."""
         return sum_of(self._table, axis)
 
+    @overload
+    def mean(self, axis: None = None) -> Any: ...
+    @overload
+    def mean(self, axis: int) -> Array: ...
     def mean(self, axis: int | None = None) -> Any:
         """Mean over rows (0), features (1), or everything (None)."""
         return mean_of(self._table, axis)
 
-    def var(self, axis: int | None = None, ddof: int = 0) -> Any:
+    @overload
+    def var(self, axis: None = None, ddof: float = 0) -> Any: ...
+    @overload
+    def var(self, axis: int, ddof: float = 0) -> Array: ...
+    def var(self, axis: int | None = None, ddof: float = 0) -> Any:
         """Variance over rows (0), features (1), or everything (None)."""
         return var_of(self._table, axis, ddof)
 
-    def std(self, axis: int | None = None, ddof: int = 0) -> Any:
+    @overload
+    def std(self, axis: None = None, ddof: float = 0) -> Any: ...
+    @overload
+    def std(self, axis: int, ddof: float = 0) -> Array: ...
+    def std(self, axis: int | None = None, ddof: float = 0) -> Any:
         """Standard deviation over rows (0), features (1), or everything (None)."""
         return np.sqrt(var_of(self._table, axis, ddof))
 

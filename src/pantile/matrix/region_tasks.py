@@ -122,7 +122,7 @@ def row_sums(matrix: PatchMatrix, _: None) -> Array:
 
 
 def row_vars(ddof: float, matrix: PatchMatrix, _: None) -> Array:
-    return np.asarray(matrix.var(1, ddof))  # type: ignore[arg-type]
+    return np.asarray(matrix.var(1, ddof))
 
 
 def row_norms(matrix: PatchMatrix, _: None) -> Array:
