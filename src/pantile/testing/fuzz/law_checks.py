@@ -19,7 +19,9 @@ import pantile as pt
 
 from .tiles import tiles_of
 
-__all__ = ["check_axes", "check_matrix_axes", "matrix_scenes", "scenes"]
+__all__ = [
+    "check_axes", "check_matrix_axes", "check_where", "matrix_scenes", "scenes", "where_scenes",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 Roles = dict[str, Any]
@@ -165,6 +167,76 @@ def check_matrix_axes(
             )
 
 
+def check_where(
+    image: Array,
+    grid: pt.PatchGrid,
+    mask: Array,
+    merge: str | None,
+    weights: str | None = None,
+    workers: int = 1,
+    tiles: int | None = None,
+    chunks: Sequence[int] | None = None,
+) -> None:
+    """``where`` is the full run, wherever it holds every patch of an element; else what it says.
+
+    A ``mask`` of the image selects every patch that touches a True, so there the result is that of
+    the full run; where no selected patch lies it is ``fill``. In between, where some patches of an
+    element take part, it is their merge alone: `unpatchify` of those. On the grid (``merge=None``)
+    it is the full run with ``fill`` where nothing was selected. A dask array in ``chunks`` gives the
+    same.
+    """
+    options: Roles = {"merge": merge, "weights": weights, "workers": workers}
+    func = _Squares() if merge is not None else _Tops()
+    chosen = np.zeros(grid.counts, bool)
+    for i, region in enumerate(grid):
+        chosen.flat[i] = mask[region].any()
+    with np.errstate(all="ignore"), tiles_of(tiles):
+        full = pt.map_patches(func, image, grid, **options)
+        part = pt.map_patches(func, image, grid, **options, where=mask, fill=-7)
+        again = pt.map_patches(func, image, grid, **options, where=chosen, fill=-7)
+        delayed = None
+        if chunks is not None:
+            lazy = _in_chunks(image, chunks)
+            options.pop("workers")
+            delayed = _computed(pt.map_patches(func, lazy, grid, **options, where=mask, fill=-7))
+    np.testing.assert_array_equal(again, part)
+    if delayed is not None:
+        np.testing.assert_array_equal(delayed, part)
+    if merge is None:
+        np.testing.assert_array_equal(part, np.where(chosen, full, -7))
+        return
+    untouched, whole = np.ones(image.shape, bool), np.ones(image.shape, bool)
+    for i, region in enumerate(grid):
+        (untouched if chosen.flat[i] else whole)[region] = False
+    whole &= ~untouched
+    assert whole[mask].all(), "a True of the mask has a patch that is not selected"
+    near = np.testing.assert_array_equal if weights is None else _near
+    near(part[whole], full[whole])
+    assert (part[untouched] == -7).all(), "elements that no selected patch touches hold fill"
+    merger = pt.Merger(grid, merge=merge, weights=weights, fill=-7)  # type: ignore[arg-type]
+    rows = np.flatnonzero(chosen)
+    if len(rows):
+        merger.add(func(pt.extract(image, grid, indices=rows)), rows)
+        near(part, merger.result())
+
+
+def _near(actual: Array, desired: Array) -> None:
+    np.testing.assert_allclose(actual, desired, rtol=1e-6, atol=1e-5)
+
+
+class _Squares:
+    """Whole numbers that differ from patch to patch, so that it shows which of them took part."""
+
+    def __call__(self, batch: Array) -> Array:
+        ends = batch.reshape(len(batch), -1)[:, [0, -1]].sum(1)
+        return np.asarray(batch * batch + ends.reshape(-1, *[1] * (batch.ndim - 1)))
+
+
+class _Tops:
+    def __call__(self, batch: Array) -> Array:
+        return np.asarray(batch.reshape(len(batch), -1).max(1))
+
+
 class _Mixed:
     """Other channels as whole-numbered sums of those there are, so that no order of adding rounds."""
 
@@ -227,4 +299,30 @@ def matrix_scenes(draw: st.DrawFn) -> dict[str, Any]:
         "scale": draw(st.sampled_from([False, False, True])),
         "chunks": scene["chunks"] if lazy else None,
         "seed": draw(st.integers(0, 99)),
+    }
+
+
+@st.composite
+def where_scenes(draw: st.DrawFn) -> dict[str, Any]:
+    """Images without channels, and masks of them."""
+    n = draw(st.integers(1, 2))
+    shape = [draw(st.integers(4, 16)) for _ in range(n)]
+    patch = [draw(st.integers(1, min(5, size))) for size in shape]
+    step = [draw(st.integers(1, p)) for p in patch]
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    merge = draw(st.sampled_from(["mean", "sum", "max", "min", "median", "first", "center", None]))
+    weighed = merge in ("mean", "sum") and draw(st.booleans())
+    lazy = find_spec("dask") is not None and draw(st.sampled_from([False, False, True]))
+    share = draw(st.sampled_from([0.02, 0.1, 0.5]))
+    mask = rng.random(shape) < share
+    mask.flat[draw(st.integers(0, mask.size - 1))] = True
+    return {
+        "image": rng.integers(-9, 9, shape).astype(draw(st.sampled_from(["f4", "f8"]))),
+        "grid": pt.PatchGrid(shape, patch, step),
+        "mask": mask,
+        "merge": merge,
+        "weights": "hann" if weighed else None,
+        "workers": draw(st.sampled_from([1, 2])),
+        "tiles": draw(st.sampled_from([None, 20, 200])),
+        "chunks": [draw(st.integers(1, 9)) for _ in shape] if lazy else None,
     }
