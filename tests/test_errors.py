@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -26,7 +27,11 @@ GRID_MISTAKES = {
         TypeError,
         r"array of 2 axes: give its shape, \(8, 10\)$",
     ),
-    "patch an image": (lambda: pt.PatchGrid((8, 10), IMAGE), TypeError, "patch.*array of 2 axes$"),
+    "patch an image": (
+        lambda: pt.PatchGrid((8, 10), IMAGE),
+        TypeError,
+        "patch.*array of 2 axes: give the shape of a patch$",
+    ),
     "shape text": (lambda: pt.PatchGrid("ab", 3), TypeError, "shape"),
     "patch 0": (lambda: pt.PatchGrid(8, 0), ValueError, "patch"),
     "patch float": (lambda: pt.PatchGrid(8, 3.0), TypeError, "patch"),
@@ -538,3 +543,144 @@ def test_a_step_that_leaves_elements_over_is_told_what_divides(size, patch, step
     other = re.search(r"or patch=(\d+) with step", said)
     if other:
         pt.PatchGrid(size, int(other[1]), step, tail="error")
+
+
+COUNTED = pt.PatchMatrix(IMAGE, 3)
+# what was said, before, of arguments in the wrong order or of the wrong kind, was beside the point
+ORDER_MISTAKES = {
+    "patch before the image": (
+        lambda: pt.extract(3, IMAGE),
+        TypeError,
+        "image comes before the patch",
+    ),
+    "grid before the image": (lambda: pt.extract(GRID, IMAGE), TypeError, "image comes before"),
+    "grid before the patches": (
+        lambda: pt.unpatchify(GRID, PATCHES),
+        TypeError,
+        "patches come before the grid",
+    ),
+    "no image": (
+        lambda: pt.map_patches(abs, None, 3),
+        TypeError,
+        "image must be an array, got None",
+    ),
+    "patch before the image, to map": (
+        lambda: pt.map_patches(abs, GRID, IMAGE),
+        TypeError,
+        "image comes before the patch",
+    ),
+    "patches where the patch stands": (
+        lambda: pt.map_patches(abs, IMAGE, PATCHES),
+        TypeError,
+        "array of 3 axes: give the shape of a patch",
+    ),
+    "grid for masked_patchify": (
+        lambda: pt.masked_patchify(IMAGE, GRID),
+        TypeError,
+        r"got PatchGrid.*give its patch, \(3, 3\)",
+    ),
+    "merge as third": (
+        lambda: pt.unpatchify(PATCHES, GRID, "max"),
+        TypeError,
+        "step must be whole numbers, got 'max'.*merge='max'",
+    ),
+    "shape, no step": (
+        lambda: pt.unpatchify(pt.extract(IMAGE, 2, 2), IMAGE.shape),
+        ValueError,
+        "cut with a step, say step=",
+    ),
+    "channel_axis is a truth value": (
+        lambda: pt.extract(COLOUR, (3, 3), channel_axis=True),
+        TypeError,
+        "channel_axis must be a whole number, got True",
+    ),
+    "images of several sizes": (
+        lambda: pt.extract([IMAGE, IMAGE[:5]], 3),
+        ValueError,
+        "image is a list of entries of different shapes.*PatchMatrix",
+    ),
+    "indices is a slice": (
+        lambda: pt.extract(IMAGE, GRID, indices=slice(3)),
+        TypeError,
+        r"slice\(None, 3, None\): give numpy.arange",
+    ),
+    "one index": (lambda: pt.extract(IMAGE, GRID, indices=5), TypeError, r"indices.*give \[5\]"),
+    "dtype unknown, named": (
+        lambda: pt.map_patches(abs, IMAGE, 3, dtype="text"),
+        TypeError,
+        "dtype='text' is no dtype.*float32",
+    ),
+    "where is a word": (
+        lambda: pt.map_patches(abs, IMAGE, 3, where="mask"),
+        TypeError,
+        "where must be a boolean array of the image's shape.*got str",
+    ),
+    "executor is a class": (
+        lambda: pt.map_patches(abs, IMAGE, 3, executor=ThreadPoolExecutor),
+        TypeError,
+        r"executor is the class ThreadPoolExecutor: make one, ThreadPoolExecutor\(\)",
+    ),
+    "finalize gives nothing": (
+        lambda: pt.map_patches(abs, IMAGE, 3, finalize=lambda _: None),
+        TypeError,
+        "finalize must return an array of numbers, got objects or None",
+    ),
+    "a list of results": (
+        lambda: pt.map_patches(lambda b: [b, b], IMAGE, 3),
+        ValueError,
+        "return a tuple, not a list",
+    ),
+    "one number per patch": (
+        lambda: pt.map_patches(lambda b: b.sum((1, 2)), IMAGE, 3),
+        ValueError,
+        r"got one number per patch, \(n,\); for results that are no patches, say merge=None",
+    ),
+    "blocks of no bytes": (lambda: list(COUNTED.blocks(0)), ValueError, "nbytes"),
+    "blocks of words": (lambda: list(COUNTED.blocks("1MB")), TypeError, "nbytes.*'1MB'"),
+    "no dict of a grid": (lambda: pt.PatchGrid.from_dict(None), TypeError, "described by a dict"),
+    "estimator of a grid": (
+        lambda: PatchPCA(GRID).fit(IMAGE),
+        TypeError,
+        "patch must be the shape of a patch, got PatchGrid.*makes a grid for each image",
+    ),
+    "matrix before predict": (
+        lambda: pt.integrations.predict_rows(COUNTED, abs),
+        TypeError,
+        r"predict must be a function of rows, got PatchMatrix: predict_rows\(predict, matrix\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error", "says"), [pytest.param(*v, id=k) for k, v in ORDER_MISTAKES.items()]
+)
+def test_arguments_in_the_wrong_order_or_of_the_wrong_kind(mistake, error, says):
+    with pytest.raises(error, match=f"(?s){says}"):
+        mistake()
+
+
+@pytest.mark.parametrize("fill", [[1, 2], np.zeros(3)])
+def test_what_cannot_be_is_refused_before_func_is_called(fill):
+    calls = []
+
+    def func(batch):
+        calls.append(len(batch))
+        return batch
+
+    with pytest.raises(ValueError, match="fill must be one number"):
+        pt.map_patches(func, IMAGE, 3, fill=fill)
+    with pytest.raises(TypeError, match="dtype must be a number's, got object"):
+        pt.map_patches(func, IMAGE, 3, dtype=object)
+    assert not calls
+
+
+@pytest.mark.parametrize("ddof", [48, 99])
+def test_no_degree_of_freedom_is_no_negative_variance(ddof):
+    """cov(ddof=99) of 48 rows divided by -51, without a word."""
+    with pytest.raises(ValueError, match=f"ddof={ddof} leaves no degree of freedom of 48 values"):
+        COUNTED.cov(ddof=ddof)
+    with pytest.raises(ValueError, match="degree of freedom"):
+        COUNTED.var(0, ddof=ddof)
+    with pytest.raises(ValueError, match="of 9 values: give less than 9"):
+        COUNTED.std(1, ddof=9)
+    np.testing.assert_allclose(COUNTED.var(1, 8), np.asarray(COUNTED).var(1, ddof=8))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import unmasked
 from .faults import reading
 from .hdf5 import Hdf5Place
 from .mapping import mapping_of
@@ -64,7 +65,8 @@ class ObjectReader:
 
     def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
         with reading(self.name):
-            return np.asarray(self.source[key]).astype(self.dtype, copy=False)
+            found = self.source[key]
+        return unmasked(found).astype(self.dtype, copy=False)
 
     def fingerprint(self) -> dict[str, Any]:
         """Name, shape and dtype: elements that change behind them are not noticed."""

@@ -6,6 +6,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 __all__ = ["as_axis", "as_count", "as_pad", "as_per_axis", "as_shape", "is_many"]
 
 
@@ -32,8 +34,15 @@ def as_count(value: Any, name: str, least: int = 1) -> int:
 def as_shape(shape: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]:
     """``shape``, an int or a sequence of ints, as a non-empty tuple."""
     if getattr(shape, "ndim", 0) > 1:
+        found = f"an array of {shape.ndim} axes" if hasattr(shape, "dtype") else f"{shape!r}"
         known = f": give its shape, {tuple(shape.shape)}" if name == "shape" else ""
-        raise TypeError(f"{name} must be whole numbers, got an array of {shape.ndim} axes{known}")
+        if name == "patch":
+            known = (
+                f": give its patch, {shape.patch}"
+                if hasattr(shape, "patch")
+                else ": give the shape of a patch"
+            )
+        raise TypeError(f"{name} must be whole numbers, got {found}{known}")
     items = tuple(shape) if is_many(shape) else (shape,)
     if not items:
         raise ValueError(f"{name} must name at least one axis, got {shape!r}")
@@ -56,6 +65,8 @@ def as_per_axis(value: Any, ndim: int, name: str, least: int = 1) -> tuple[int, 
 def as_axis(axis: Any, ndim: int, name: str) -> int:
     """``axis`` counted from the front."""
     try:
+        if isinstance(axis, bool | np.bool_):
+            raise TypeError
         index = operator.index(axis)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, got {axis!r}") from None

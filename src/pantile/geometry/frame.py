@@ -230,6 +230,10 @@ def fewer_axes(
 
 def refuse_both(step: Any, options: dict[str, Any]) -> None:
     """A grid says everything, so a step beside it is a mistake."""
+    if isinstance(step, str):
+        raise TypeError(
+            f"step must be whole numbers, got {step!r}: say which option it is, as in merge={step!r}"
+        )
     given = ["step"] * (not (isinstance(step, int) and step == 1)) + [
         k for k, v in options.items() if not (isinstance(v, int) and v == 1)
     ]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .arguments import as_pad, as_per_axis, as_shape, is_many
+from .arrays import as_dtype, to_array
 from .axis import AxisGrid, resolve_axis
 from .boundary import MAPPED_MODES, PAD_MODES, PadMode, mapped
 from .sketch import sketch_html
@@ -229,7 +230,7 @@ class PatchGrid:
 
     def nbytes(self, dtype: DTypeLike = np.float64) -> int:
         """Bytes that the expanded matrix, ``n_patches x features``, would take."""
-        return self.n_patches * self.features * np.dtype(dtype).itemsize
+        return self.n_patches * self.features * as_dtype(dtype).itemsize
 
     def __getitem__(self, index: int | tuple[int, ...]) -> Region:
         """The region of a patch, by flat index or by one index per axis, clipped to the image."""
@@ -303,7 +304,9 @@ class PatchGrid:
         >>> PatchGrid((3, 4), 3, pad="same").centers(np.arange(12).reshape(3, 4)).shape
         (3, 4)
         """
-        values = np.asarray(array)
+        values = to_array(
+            array, "array", "fill it first, labels.filled(-1) for pixels without a label"
+        )
         if values.ndim < self.ndim or values.shape[values.ndim - self.ndim :] != self.shape:
             raise ValueError(
                 f"the last axes of array must have the grid's shape {self.shape}, got {values.shape}"
@@ -353,12 +356,12 @@ class PatchGrid:
 
     def as_rows(self, indices: ArrayLike) -> NDArray[np.int64]:
         """Flat patch indices as a checked 1-D int64 array; negative ones count from the end."""
-        rows = np.asarray(indices)
+        rows = to_array(indices, "indices", "leave out what is masked, .compressed()")
         if rows.size == 0:
             return np.zeros(0, dtype=np.int64)
         if rows.ndim != 1 or rows.dtype.kind not in "iu":
             raise TypeError(
-                f"indices must be a 1-D array of whole numbers, got shape {rows.shape} and dtype {rows.dtype}"
+                f"indices must be a 1-D array of whole numbers, got {_said(indices, rows)}"
             )
         if int(rows.min()) < -self.n_patches or int(rows.max()) >= self.n_patches:
             raise IndexError(
@@ -387,6 +390,8 @@ class PatchGrid:
         True
         """
         names = [f.name for f in fields(cls)]
+        if not isinstance(data, dict):
+            raise TypeError(f"a grid is described by a dict of the keys {names}, got {data!r}")
         if set(data) != set(names):
             raise ValueError(f"a grid is described by the keys {names}, got {sorted(data)}")
         value = data["pad_value"]
@@ -425,6 +430,13 @@ def _short(value: Any) -> Any:
         if isinstance(value, tuple) and len(set(value)) == 1 and not isinstance(value[0], tuple)
         else value
     )
+
+
+def _said(indices: Any, rows: NDArray[Any]) -> str:
+    if isinstance(indices, slice):
+        return f"{indices}: give numpy.arange(start, stop, step)"
+    one = f": give [{indices}]" if rows.ndim == 0 and rows.dtype.kind in "iu" else ""
+    return f"shape {rows.shape} and dtype {rows.dtype}{one}"
 
 
 def _check_choice(value: Any, choices: Sequence[str], name: str) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis
+from ..geometry.arrays import to_array
 from ..geometry.limits import LIMITS
 from ..matrix import PatchMatrix
 from ..matrix.rowwise import apply_rows
@@ -61,9 +62,12 @@ def labelled_rows(
     (array([7, 8, 9]), array([ 0.,  1.,  2.,  5.,  6.,  7., 10., 11., 12.]))
     """
     many = list_images(image) is not None
-    images, given = _as_arrays(image, many), _as_arrays(labels, many)
+    images, given = _as_arrays(image, many, "image"), _as_arrays(labels, many, "labels")
     if not isinstance(grid, PatchGrid | list | tuple):
-        raise TypeError(f"grid must be a PatchGrid, or a list of one for each image, got {grid!r}")
+        raise TypeError(
+            f"grid must be a PatchGrid, or a list of one for each image, got {type(grid).__name__}:"
+            " labelled_rows(image, labels, grid)"
+        )
     grids = [grid] * len(images) if isinstance(grid, PatchGrid) else list(grid)
     if not len(images) == len(given) == len(grids):
         raise ValueError(
@@ -78,8 +82,8 @@ def labelled_rows(
     return matrix, np.concatenate([y[mask] for y, mask in zip(centred, masks, strict=True)])
 
 
-def _as_arrays(given: Any, many: bool) -> list[Array]:
-    return [np.asarray(each) for each in (given if many else [given])]
+def _as_arrays(given: Any, many: bool, name: str) -> list[Array]:
+    return [to_array(each, name) for each in (given if many else [given])]
 
 
 def _sample_centers(
@@ -118,6 +122,11 @@ def predict_rows(
     >>> tops.reshape(grid.counts)[0]
     array([6., 7., 8., 9., 9.], dtype=float32)
     """
+    if not callable(predict):
+        raise TypeError(
+            f"predict must be a function of rows, got {type(predict).__name__}: predict_rows(predict, matrix)"
+        )
+    check_rows(matrix)
     return apply_rows(predict, matrix, nbytes=nbytes, dtype=np.float32)
 
 
@@ -127,7 +136,7 @@ def check_rows(matrix: Any, **values: Any) -> dict[str, Array]:
         raise TypeError(
             f"matrix must be a PatchMatrix, got {type(matrix).__name__}: give PatchMatrix(image, grid)"
         )
-    found = {name: np.asarray(each) for name, each in values.items() if each is not None}
+    found = {name: to_array(each, name) for name, each in values.items() if each is not None}
     for name, each in found.items():
         if each.shape[:1] != (len(matrix),):
             raise ValueError(

@@ -65,7 +65,9 @@ class PatchDataset:
         dtype: torch.dtype | None = None,
         transform: Callable[[Any], Any] | None = None,
     ) -> None:
-        _import_torch()
+        library = _import_torch()
+        if dtype is not None and not isinstance(dtype, library.dtype):
+            raise TypeError(f"dtype must be a torch dtype, such as torch.float32, got {dtype!r}")
         lazy = isinstance(targets, PatchMatrix)
         checked = check_rows(matrix, targets=None if lazy else targets)
         if lazy and len(targets) != len(matrix):

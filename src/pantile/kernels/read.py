@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import unmasked
 from ..geometry.boundary import Segment, segments
 
 __all__ = ["Source", "read_block"]
@@ -37,7 +38,7 @@ def read_block(
     """
     shape = source.shape
     if all(b >= 0 and e <= n for (b, e), n in zip(bounds, shape, strict=True)):
-        return np.asarray(source[tuple(slice(b, e) for b, e in bounds)])
+        return unmasked(source[tuple(slice(b, e) for b, e in bounds)])
     axis = max(k for k, ((b, e), n) in enumerate(zip(bounds, shape, strict=True)) if b < 0 or e > n)
     begin, end = bounds[axis]
     parts = []

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, is_many
+from ..geometry.arrays import to_array
 from ..geometry.boundary import PadMode
 from ..geometry.frame import fewer_axes
 from ..geometry.limits import LIMITS, Limits
@@ -26,6 +27,11 @@ __all__ = ["UNLABELLED", "PatchModel", "as_images", "is_number", "iterate_slabs"
 
 Array = NDArray[Any]
 Images = ArrayLike | Sequence[ArrayLike]
+
+_FILL = {
+    "labels": "fill it first, labels.filled(-1) for pixels without a label",
+    "targets": "fill it first, targets.filled(numpy.nan) for pixels without a target",
+}
 
 
 class PatchModel(BaseEstimator):  # type: ignore[misc]
@@ -61,6 +67,11 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
 
         ``grid(image.shape).counts`` is the shape of a prediction, batch axes aside.
         """
+        if isinstance(self.patch, PatchGrid):
+            raise TypeError(
+                f"patch must be the shape of a patch, got {self.patch!r}: an estimator makes a grid for each image,"
+                " from patch=, step= and pad="
+            )
         sizes = self._sizes(shape)
         n = len(tuple(self.patch)) if is_many(self.patch) else len(sizes)  # type: ignore[arg-type]
         if not 1 <= n <= len(sizes):
@@ -147,7 +158,7 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         if len(given) != len(arrays):
             raise ValueError(f"{len(given)} {name} for {len(arrays)} images: give one for each")
         return [
-            self._sample_centers(array, np.asarray(each), name, more)
+            self._sample_centers(array, to_array(each, name, _FILL.get(name, "")), name, more)
             for array, each in zip(arrays, given, strict=True)
         ]
 

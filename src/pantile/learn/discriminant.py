@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..geometry.arrays import to_array
 from ..geometry.boundary import PadMode
 from .base import Images, is_number
 from .classifier import LinearClassifier
@@ -210,7 +211,7 @@ def _check_shrinkage(shrinkage: Any) -> float | Literal["auto"] | None:
 
 
 def _check_priors(priors: ArrayLike, classes: Array) -> Array:
-    found = np.asarray(priors, dtype=np.float64)
+    found = to_array(priors, "priors").astype(np.float64)
     if found.shape != classes.shape:
         raise ValueError(
             f"priors must be one per class, {len(classes)} of them ({classes}), got shape {found.shape}"

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ..geometry.arrays import to_array
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from .base import Images, PatchModel, as_images, is_number
@@ -181,7 +182,7 @@ class PatchKMeans(  # type: ignore[call-arg]
     def _make_start(self, points: Points, rng: np.random.RandomState) -> Array:
         if isinstance(self.init, str):
             return _STARTS[self.init](points, self.n_clusters, rng)
-        given = np.asarray(self.init)
+        given = to_array(self.init, "init")
         if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
             raise ValueError(f"init must hold finite real numbers, got dtype {given.dtype}")
         wanted = (self.n_clusters, self.n_features_in_)

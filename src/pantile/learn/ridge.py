@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..geometry.arrays import to_array
 from ..geometry.boundary import PadMode
 from ..geometry.limits import LIMITS
 from .base import Images, PatchModel, as_images, iterate_slabs
@@ -253,7 +254,7 @@ def _solve_through_zero(
 
 def _check_alphas(alpha: Any, n: int) -> Array:
     """One penalty per target."""
-    found = np.asarray(alpha)
+    found = to_array(alpha, "alpha")
     if found.dtype.kind not in "iuf":
         raise TypeError(f"alpha must be a number or one per target, got {alpha!r}")
     if found.ndim > 1 or (found.ndim == 1 and len(found) != n):

@@ -8,13 +8,14 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_count
+from ..geometry.arrays import to_array
 from ..geometry.limits import LIMITS, Limits
 from .estimate import estimate_gram, estimate_product
 from .export import make_operator, write_memmap
@@ -184,6 +185,14 @@ class PatchMatrix(LazyMatrix):
             "a PatchMatrix is not iterated row by row: use X.blocks(), or X[i] for one row"
         )
 
+    @overload
+    def __getitem__(self, key: slice) -> PatchMatrix: ...
+    @overload
+    def __getitem__(
+        self, key: SupportsIndex | Sequence[int] | Sequence[bool] | NDArray[Any]
+    ) -> Array: ...
+    @overload
+    def __getitem__(self, key: Any) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
         """Slices of rows give a smaller lazy matrix; rows, features and elements give arrays.
 
@@ -197,7 +206,7 @@ class PatchMatrix(LazyMatrix):
         return times(self.selection, right)
 
     def __rmatmul__(self, left: Any) -> Array:
-        return transposed_times(self.selection, np.asarray(left).T, "V @ X").T
+        return transposed_times(self.selection, to_array(left, "the operand of V @ X").T, "V @ X").T
 
     def gram(self) -> Array:
         """``conj(X).T @ X``, ``(features, features)``, exact in float64 (complex128).
@@ -216,21 +225,37 @@ class PatchMatrix(LazyMatrix):
 
     def cov(self, ddof: int = 1) -> Array:
         """Covariance of the features, as ``numpy.cov(X, rowvar=False, ddof=ddof)``."""
-        return compute_moments(self.selection).cov(as_ddof(ddof))
+        return compute_moments(self.selection).cov(as_ddof(ddof, len(self)))
 
+    @overload
+    def sum(self, axis: None = None) -> Any: ...
+    @overload
+    def sum(self, axis: int) -> Array: ...
     def sum(self, axis: int | None = None) -> Any:
         """Sum over rows (0), features (1), or everything (None)."""
         return compute_sum(self.selection, axis)
 
+    @overload
+    def mean(self, axis: None = None) -> Any: ...
+    @overload
+    def mean(self, axis: int) -> Array: ...
     def mean(self, axis: int | None = None) -> Any:
         """Mean over rows (0), features (1), or everything (None)."""
         return compute_mean(self.selection, axis)
 
-    def var(self, axis: int | None = None, ddof: int = 0) -> Any:
+    @overload
+    def var(self, axis: None = None, ddof: float = 0) -> Any: ...
+    @overload
+    def var(self, axis: int, ddof: float = 0) -> Array: ...
+    def var(self, axis: int | None = None, ddof: float = 0) -> Any:
         """Variance over rows (0), features (1), or everything (None)."""
         return compute_var(self.selection, axis, ddof)
 
-    def std(self, axis: int | None = None, ddof: int = 0) -> Any:
+    @overload
+    def std(self, axis: None = None, ddof: float = 0) -> Any: ...
+    @overload
+    def std(self, axis: int, ddof: float = 0) -> Array: ...
+    def std(self, axis: int | None = None, ddof: float = 0) -> Any:
         """Standard deviation over rows (0), features (1), or everything (None)."""
         return np.sqrt(compute_var(self.selection, axis, ddof))
 
@@ -248,7 +273,7 @@ class PatchMatrix(LazyMatrix):
         >>> [(rows, block.shape) for rows, block in X.blocks(nbytes=48)]
         [(slice(0, 3, None), (3, 2)), (slice(3, 5, None), (2, 2))]
         """
-        for rows, columns in self.selection.blocks(nbytes):
+        for rows, columns in self.selection.blocks(as_count(nbytes, "nbytes")):
             yield rows, columns.T
 
     def sample(self, n: int, rng: Any = None) -> tuple[Array, NDArray[np.int64]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..geometry.arrays import to_array
 from ..geometry.limits import LIMITS
 from ..kernels.libraries import limit_libraries, limit_thread, share_of
 from .guard import check_fits
@@ -51,7 +52,7 @@ def apply_rows(
     def compute(begin: int) -> Array:
         end = min(begin + size, n_rows)
         chosen = np.arange(begin, end) if rows is None else rows[begin:end]
-        found = np.asarray(func(np.asarray(matrix[chosen], dtype)))
+        found = to_array(func(np.asarray(matrix[chosen], dtype)), "what was returned for rows")
         if found.shape[:1] != chosen.shape:
             raise ValueError(
                 f"func must give one result for each of {len(chosen)} rows, got shape {found.shape}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..geometry.arrays import to_array
 from .numpy_functions import advise
 from .product.operands import LazyMatrix, times, transposed_times
 from .selection.stack import Array
@@ -58,7 +59,7 @@ class Transposed(LazyMatrix):
         return transposed_times(self._matrix.selection, right)
 
     def __rmatmul__(self, left: Any) -> Array:
-        found = times(self._matrix.selection, np.asarray(left).T, "V @ X.T")
+        found = times(self._matrix.selection, to_array(left, "the operand of V @ X.T").T, "V @ X.T")
         return found.T
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 from ..geometry.rect import Rect
 
@@ -59,7 +60,7 @@ def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def check_fill(fill: Any, dtype: np.dtype[Any]) -> None:
     """Refuse a fill that the result's dtype cannot hold."""
-    value = np.asarray(fill)
+    value = to_array(fill, "fill", "give a number")
     fits = value.ndim == 0 and value.dtype.kind in "biufc"
     if fits and dtype.kind in "biu":
         with np.errstate(invalid="ignore"):

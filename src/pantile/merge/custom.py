@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import to_array
 from ..geometry.rect import Rect
 from .batch import PatchBatch
 from .reduction import Reduction, State
@@ -73,7 +74,11 @@ class Merge:
     def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """The dtype of the values, found by finalizing an empty state of one element."""
         with np.errstate(all="ignore"):
-            return np.asarray(self.finalize(tuple(self.init((1,), dtype)))).dtype
+            return _values(self.finalize(tuple(self.init((1,), dtype)))).dtype
+
+
+def _values(found: Any) -> NDArray[Any]:
+    return to_array(found, "what the merge's finalize returned", "return it .filled(numpy.nan)")
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -129,4 +134,4 @@ class Custom(Reduction):
         return total
 
     def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
-        return np.asarray(self.merge.finalize(state))
+        return _values(self.merge.finalize(state))

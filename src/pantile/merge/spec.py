@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..geometry import AxisGrid
+from ..geometry.arrays import as_dtype
 from ..geometry.frame import Frame
 from ..kernels.flat import native
 from .casts import check_fill
@@ -29,7 +30,7 @@ from .pick import PickOne
 from .reduction import Reduction
 from .sums import Mean, Sum
 from .variance import Variance
-from .weights import Taper, check_weight_values, resolve_weights
+from .weights import Taper, as_weights, check_weight_values, resolve_weights
 
 __all__ = ["MERGES", "Image", "MergeName", "MergeRule", "MergeSpec", "resolve_rule", "spec_of"]
 
@@ -352,9 +353,8 @@ def resolve_rule(
         raise ValueError(
             f"merge must be one of {', '.join(MERGES)} or a pantile.Merge, got {merge!r}"
         )
-    rule = MergeRule(
-        merge, weights, patch_weights, fill, None if dtype is None else np.dtype(dtype)
-    )
+    known = None if dtype is None else as_dtype(dtype)
+    rule = MergeRule(merge, as_weights(weights), patch_weights, fill, known)
     rule.check_weights()
     return rule
 

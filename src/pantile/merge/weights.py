@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Taper", "check_weight_values", "resolve_weights", "taper_along"]
+from ..geometry.arrays import to_array
+
+__all__ = ["Taper", "as_weights", "check_weight_values", "resolve_weights", "taper_along"]
 
 Taper = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
 
@@ -40,6 +42,34 @@ def taper_along(name: Any, length: int) -> NDArray[np.float64]:
     return weights
 
 
+def as_weights(weights: Any) -> Any:
+    """``weights`` as a name, None, an array, or a tuple of one array per axis; arrays are copies."""
+    if weights is None or isinstance(weights, str) or _is_parametrized_name(weights):
+        return weights
+    if isinstance(weights, Sequence) and not isinstance(weights, bytes):
+        if any(isinstance(each, str) for each in weights):
+            raise TypeError(
+                f"weights names one window for all axes, like 'hann', got {weights!r}: for another on each axis give"
+                " one 1-D array per axis"
+            )
+        items = tuple(_copied(each) for each in weights)
+        plain = items and all(each.ndim == 1 for each in items)
+        return items if plain else _copied(weights)
+    if any(hasattr(weights, name) for name in ("__array__", "__array_interface__", "__dlpack__")):
+        return _copied(weights)
+    raise TypeError(f"weights must be a name, arrays or None, got {type(weights).__name__}")
+
+
+def _copied(weights: Any) -> NDArray[Any]:
+    try:
+        return np.array(to_array(weights, "weights", "give .filled(0) for samples without weight"))
+    except ValueError as error:
+        raise ValueError(
+            f"weights are no array ({error}): give an array of the patch's shape, one 1-D array per axis,"
+            " or a window's name"
+        ) from None
+
+
 def resolve_weights(weights: Any, patch: tuple[int, ...]) -> Taper | None:
     """``weights`` as the caller gives them, as vectors (separable) or one array of the patch's shape."""
     if weights is None:
@@ -50,6 +80,13 @@ def resolve_weights(weights: Any, patch: tuple[int, ...]) -> Taper | None:
         return _checked(np.asarray(weights), patch)
     if _are_vectors(weights, patch):
         return tuple(_checked(np.asarray(w), (p,)) for w, p in zip(weights, patch, strict=True))
+    shapes = {np.shape(w) for w in weights}
+    if len(shapes) > 1:
+        said = ", ".join(str(np.shape(w)) for w in weights)
+        raise ValueError(
+            f"weights per axis have shapes {said}, but the patch that is merged has shape {patch}:"
+            " give one 1-D array for each of its axes"
+        )
     return _checked(np.asarray(weights), patch)
 
 

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_array", "refuse_path", "to_array"]
+from ..geometry import PatchGrid
+from ..geometry.arrays import to_array
+
+__all__ = ["as_array", "refuse_path"]
+
+# what stands there where arguments are the wrong way round
+_NO_IMAGES = (PatchGrid, int, float, type(None))
 
 
 def as_array(image: Any, name: str = "image") -> NDArray[Any]:
@@ -24,32 +30,17 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             f"{name} is a dask array, and all of it would be computed here: map_patches and PatchMatrix"
             f" take it lazily; for this, say {name}.compute()"
         )
+    if type(image) in _NO_IMAGES:
+        raise TypeError(
+            f"{name} must be an array, got {image!r}: {name} {'come' if name == 'patches' else 'comes'} before"
+            f" the {'grid' if name == 'patches' else 'patch'}"
+        )
     array = to_array(image, name)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(
             f"{name} must have at least one axis and one element, got shape {array.shape}"
         )
     return array
-
-
-def to_array(item: Any, name: str) -> NDArray[Any]:
-    """``item`` as an array: of a torch tensor its own memory, or a TypeError that says what keeps it from that."""
-    if not (hasattr(item, "detach") and hasattr(item, "requires_grad")):
-        return np.asarray(item)
-    if item.device.type != "cpu":
-        raise TypeError(f"{name} is a torch tensor on {item.device}: give its .detach().cpu()")
-    if item.requires_grad:
-        raise TypeError(
-            f"{name} is a torch tensor that requires grad, and gradients would end here: give its .detach(),"
-            " or call the network in torch.inference_mode() inside func, as that holds per thread"
-        )
-    try:
-        return np.asarray(item.numpy())
-    except (TypeError, RuntimeError) as error:
-        raise TypeError(
-            f"{name} is a torch tensor of {item.dtype} that NumPy has no array for ({error}):"
-            " give its .float(), or another dense tensor"
-        ) from None
 
 
 def refuse_path(image: Any, name: str = "image") -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
+from ..geometry.arrays import unmasked
 from ..geometry.boundary import segments
 from ..geometry.frame import Frame
 from ..geometry.rect import Rect, intersect, shape_of, slices
@@ -155,7 +156,7 @@ class Chunked:
         grid, parts = self.frame.grid, Parts(self.frame.shape, self.dtype)
         for where, array in zip(self._wanted(index), arrays, strict=True):
             bounds = tuple((begin, end) for _, begin, end in where)
-            values = self.frame.canonical(np.asarray(array, self.dtype))
+            values = self.frame.canonical(np.asarray(unmasked(array), self.dtype))
             if values.shape != tuple(e - b for b, e in bounds):
                 values = values[self._within(where)]
             parts.parts.append((bounds, values))
@@ -199,7 +200,7 @@ class Chunked:
 
 def _strip(chunk: Any, *place: slice) -> Array:
     """A copy, so that the chunk can be let go."""
-    return np.array(np.asarray(chunk)[place])
+    return np.array(unmasked(chunk)[place])
 
 
 def _reads(

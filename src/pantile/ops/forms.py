@@ -46,6 +46,8 @@ def recognise(
             "; a shape stands for a grid that drops what the step leaves over, and this looks like one that"
             f" shifts the last patches: give {_shifted(grid)!r} instead"
         )
+    elif not isinstance(shape, PatchGrid) and isinstance(step, int) and step == 1:
+        dropped = "; were they cut with a step, say step=, or give the PatchGrid they were cut with"
     raise ValueError(
         f"patches of shape {patches.shape} do not fit {grid!r}: expected"
         f" (..., *{grid.counts}, ..., *{grid.patch}) as from patchify,"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..geometry import PatchGrid
+from ..geometry.arrays import to_array
 from ..geometry.frame import Frame, frame_of
 from ..geometry.rect import slices, whole
 from ..kernels.flat import strided_by_items
@@ -223,7 +224,9 @@ def _whole_area(frame: Frame) -> Area:
 
 
 def _checked(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
-    votes = np.asarray(patch_weights)
+    votes = to_array(
+        patch_weights, "patch_weights", "give .filled(0) for patches that do not count"
+    )
     if votes.shape != (n,) or votes.dtype.kind not in "biuf":
         raise ValueError(
             f"patch_weights must be {n} real numbers, got shape {votes.shape}, dtype {votes.dtype}"

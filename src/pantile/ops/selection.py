@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
+from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 
 __all__ = ["selected", "touched"]
@@ -23,7 +24,11 @@ def selected(where: Any, frame: Frame, *, empty: bool = False) -> Mask:
     touch a True. Either has the patched axes, or the batch axes and the patched ones. Where both
     shapes are the same, it is read as counts. Only with ``empty`` may it select none.
     """
-    mask = np.asarray(where)
+    mask = to_array(where, "where", "say which are meant, where=where.filled(False)")
+    if mask.dtype.kind in "OUS":
+        raise TypeError(
+            f"where must be a boolean array of the image's shape or of the counts, got {type(where).__name__}"
+        )
     if mask.dtype != bool:
         raise TypeError(
             f"where must be boolean, got dtype {mask.dtype}: compare it with something, where=labels > 0"

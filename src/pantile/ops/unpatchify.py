@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..geometry import PatchGrid
+from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 from ..geometry.limits import current_limits
 from ..geometry.rect import Index, slices, whole
@@ -121,7 +122,9 @@ def unpatchify(
 
 def check_patch_weights(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.float64]:
     """One weight per patch of every image of the batch, flat."""
-    numbers = np.asarray(patch_weights)
+    numbers = to_array(
+        patch_weights, "patch_weights", "give .filled(0) for patches that do not count"
+    )
     if numbers.dtype.kind not in "biuf":
         raise TypeError(f"patch_weights must be real numbers, got dtype {numbers.dtype}")
     numbers = numbers.astype(np.float64)

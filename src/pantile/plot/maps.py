@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry import AxisGrid, PatchGrid
-from ..merge.weights import resolve_weights
+from ..merge.weights import as_weights, resolve_weights
 from ..ops.unpatchify import unpatchify
 from .canvas import Array, axes_or_current, noted, require_planar, show_frame, show_signal
 
@@ -61,7 +61,7 @@ def weight_sum(
     """
     if isinstance(weights, str) and weights == "trim":
         raise ValueError("weights='trim' takes one patch for each element: there is no sum to draw")
-    taper = resolve_weights(weights, _checked(grid).patch)
+    taper = resolve_weights(as_weights(weights), _checked(grid).patch)
     if taper is None or isinstance(taper, tuple):
         given = [None] * grid.ndim if taper is None else list(taper)
         vectors = [a.profile(w) for a, w in zip(grid.axis_grids, given, strict=True)]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry.arguments import as_count
+from ..geometry.arrays import to_array
 from .canvas import Array, axes_or_current, noted, show_signal, unit_range
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _stacked(
     patches: npt.ArrayLike, channel_axis: int | Literal["auto"] | None
 ) -> tuple[Array, int]:
     """Patches as ``(n, ...)`` with channels last, and how many stood in a row of the grid (0: no grid)."""
-    array = np.asarray(patches)
+    array = to_array(patches, "patches")
     if array.dtype.kind not in "biuf":
         raise TypeError(f"patches must hold real numbers to be drawn, got dtype {array.dtype}")
     channels: tuple[int, ...] = ()
@@ -276,7 +277,7 @@ def _components_of(model: Any, channel_axis: int | None) -> tuple[Array, int, Ar
             raise ValueError(
                 f"{type(model).__name__} has no components_ yet: fit it before drawing them"
             )
-        array = np.asarray(model)
+        array = to_array(model, "model")
         array = array if channel_axis is None else np.moveaxis(array, channel_axis, -1)
         return _drawable(array, channel_axis is not None), int(channel_axis is not None), None
     flat = np.asarray(flat)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import single_axis, whole_axis
+from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 from ..geometry.limits import Limits
 from ..geometry.rect import Rect, intersect, shape_of, slices, whole
@@ -21,9 +22,8 @@ from ..merge.casts import cast, check_fill
 from ..merge.compiled import CompiledMerge
 from ..merge.pieces import Piece
 from ..merge.reduction import Reduction, State
-from ..ops.arrays import to_array
 from ..ops.selection import touched
-from .job import Job, Kind
+from .job import FILLED, Job, Kind
 
 __all__ = ["Form", "Result", "finalized", "make_result", "turned_mask", "uncut_unit"]
 
@@ -255,10 +255,12 @@ def finalized(
     """``finalize(slab)``, with ``place`` and ``shape`` changed where it drops or resizes the channel axis."""
     where = ", ".join(f"{s.start}:{s.stop}" for s in place)
     try:
-        result = to_array(finalize(slab), "what finalize returned")
+        result = to_array(finalize(slab), "what finalize returned", FILLED)
     except Exception as error:
         error.add_note(f"pantile: in finalize, for image region [{where}]")
         raise
+    if result.dtype == object:
+        raise TypeError("finalize must return an array of numbers, got objects or None")
     expected = list(slab.shape)
     if channel is not None and result.ndim == slab.ndim:
         expected[channel] = shape[channel] = result.shape[channel]

@@ -10,16 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 from ..geometry.rect import Rect, slices
 from ..geometry.tiling import Tile
 from ..merge.casts import check_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.spec import MergeRule
-from ..ops.arrays import to_array
 from .source import read_region
 
-__all__ = ["Indexed", "Job", "Kind", "as_results", "describe_kinds", "kind_of"]
+FILLED = "return it filled, .filled(numpy.nan)"
+
+__all__ = ["FILLED", "Indexed", "Job", "Kind", "as_results", "describe_kinds", "kind_of"]
 
 
 class Kind(NamedTuple):
@@ -104,15 +106,17 @@ def as_results(value: Any, n: int) -> list[NDArray[Any]]:
     results = []
     for k, item in enumerate(value if isinstance(value, tuple) else (value,)):
         which = f"result {k} of func" if isinstance(value, tuple) else "what func returned"
-        array = to_array(item, which)
+        array = to_array(item, which, FILLED)
         if item is None or array.dtype == object:
             found = type(item).__name__ if item is None else "objects"
             raise TypeError(
                 f"{which} must be an array of numbers, one result per patch, got {found}"
             )
         if array.ndim < 1 or array.shape[0] != n:
+            several = isinstance(item, list) and all(np.shape(each)[:1] == (n,) for each in item)
             raise ValueError(
                 f"{which} must have {n} entries on its first axis, one per patch, got shape {array.shape}"
+                + ": return a tuple, not a list, for several results" * several
             )
         results.append(array)
     if not results:
@@ -143,7 +147,7 @@ def result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:
     else:
         raise ValueError(
             f"func must return patches (n, {', '.join('p' * n)}) with or without a channel axis,"
-            f" got (n, *{kind.shape}); for results that are no patches, say merge=None"
+            f" got {_describe_shape(kind)}; for results that are no patches, say merge=None"
         )
     largest = tuple(p * s for p, s in zip(frame.grid.patch, scale, strict=True))
     if any(q > p or q < 1 for q, p in zip(sizes, largest, strict=True)) or 0 in kind.shape:
@@ -152,6 +156,10 @@ def result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:
             " return that shape or a smaller one (it is centred), or set scale="
         )
     return frame.resized(sizes, scale, channels)
+
+
+def _describe_shape(kind: Kind) -> str:
+    return f"(n, {', '.join(map(str, kind.shape))})" if kind.shape else "one number per patch, (n,)"
 
 
 def _check_cover(

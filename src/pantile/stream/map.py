@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_count
+from ..geometry.arrays import as_dtype
 from ..geometry.frame import frame_of
 from ..geometry.limits import current_limits
 from ..geometry.tiling import Tiling
@@ -45,6 +46,68 @@ from .source import as_source
 __all__ = ["map_patches", "plan"]
 
 Array = NDArray[Any]
+Out = TypeVar("Out")
+
+if TYPE_CHECKING:
+
+    class _ArrayPlan(Plan):
+        """A plan whose result is in memory, as type checkers see it."""
+
+        def run(self) -> Array: ...
+
+
+@overload
+def map_patches(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: None = None,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> Array: ...
+
+
+@overload
+def map_patches(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: Out,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> Out: ...
 
 
 def map_patches(
@@ -193,6 +256,60 @@ def map_patches(
     return lazy_map(draw_plan(func, image, patch, step, options), image)
 
 
+@overload
+def plan(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: None = None,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> _ArrayPlan: ...
+
+
+@overload
+def plan(
+    func: Callable[[Array], Any],
+    image: Any,
+    patch: int | Sequence[int] | PatchGrid,
+    step: int | Sequence[int] = 1,
+    *,
+    axes: int | Sequence[int] | None = None,
+    channel_axis: int | None = None,
+    merge: MergeName | Merge | None = "mean",
+    weights: Any = None,
+    where: Any = None,
+    finalize: Callable[[Array], Any] | None = None,
+    out: Out,
+    dtype: DTypeLike | None = None,
+    fill: Any = None,
+    layout: Layout | None = None,
+    batch_bytes: int | str | None = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    executor: SupportsSubmit | str | None = None,
+    progress: Any = None,
+    resume: bool = False,
+    scale: int | Sequence[int] = 1,
+) -> Plan: ...
+
+
 def plan(
     func: Callable[[Array], Any],
     image: Any,
@@ -253,7 +370,7 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     )
     check_pad_value(frame, held)
     places = as_places(options.out, source, options.resume)
-    wanted = None if options.dtype is None else np.dtype(options.dtype)
+    wanted = None if options.dtype is None else as_dtype(options.dtype)
     known = wanted
     if known is None and places and len(places) == 1 and hasattr(places[0], "dtype"):
         known = np.dtype(places[0].dtype)

@@ -68,6 +68,10 @@ def check_callers(func: Any, image: Any, executor: Any) -> None:
             raise ValueError(
                 f"executor must be one of {', '.join(_EXECUTORS)}, a pool or a client, got {executor!r}"
             )
+    elif isinstance(executor, type):
+        raise TypeError(
+            f"executor is the class {executor.__name__}: make one, {executor.__name__}()"
+        )
     elif executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(f"executor must have a submit method, got {type(executor).__name__}")
 
@@ -95,6 +99,8 @@ def check_dtypes(
 ) -> None:
     """Refuse a dtype that a place cannot hold: the one asked for, or the one that every merge of this kind has."""
     known = wanted
+    if known is not None and known.kind not in "biufc" and rule is not None:
+        raise TypeError(f"dtype must be a number's, got {known}")
     if known is None and rule is not None and finalize is None and not rule.spec.any_dtype:
         known = rule.natural_dtype(np.dtype(np.uint8))
     for out in outs or ():
@@ -182,6 +188,8 @@ def check_filling(
     """Refuse now what would turn out to be uncovered; results of other shapes, and of a dtype that
     only ``func`` tells (None), are checked when they are known."""
     if fill is not None:
+        if np.ndim(fill):
+            raise ValueError(f"fill must be one number, got {fill!r}")
         if rule is None and dtype is not None:
             check_fill(fill, dtype)
         return

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import unmasked
 from ..geometry.frame import Frame
 from ..geometry.rect import Rect
 from ..kernels.read import Source, read_block
@@ -26,7 +27,7 @@ class _Turned:
 
     def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
         place = [key[self.order.index(a)] for a in range(len(self.order))]
-        return np.asarray(self.source[tuple(place)]).transpose(self.order)
+        return unmasked(self.source[tuple(place)]).transpose(self.order)
 
 
 def as_source(image: Any) -> Any:

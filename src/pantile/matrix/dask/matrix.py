@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import PatchGrid
+from ...geometry.arrays import to_array
 from ...geometry.frame import Frame, frame_of
 from ...geometry.limits import LIMITS, Limits
 from ...ops.chunked import check_chunks, is_dask
@@ -152,7 +153,7 @@ class DaskPatchMatrix(PatchMatrix):
         return self._map("patch-product", tasks.multiply, tuple(found.shape[1:]), dtype, found)
 
     def __rmatmul__(self, left: Any) -> Any:
-        turned = left.T if is_dask(left) else np.asarray(left).T
+        turned = left.T if is_dask(left) else to_array(left, "the operand of V @ X").T
         return self.transposed_times(turned, "V @ X").T
 
     def transposed_times(self, right: Any, expression: str) -> Any:
@@ -178,7 +179,7 @@ class DaskPatchMatrix(PatchMatrix):
     def cov(self, ddof: int = 1) -> Any:
         """Covariance of the features, from the moments of the regions (Chan, Golub, LeVeque, 1979)."""
         shape, dtype = (self.shape[1],) * 2, self.selection.work
-        finish = partial(compute_cov, as_ddof(ddof))
+        finish = partial(compute_cov, as_ddof(ddof, len(self)))
         return self._graph.sum_regions("patch-cov", tasks.cov_scatter, shape, dtype, join, finish)
 
     def sum(self, axis: int | None = None) -> Any:
@@ -195,16 +196,17 @@ class DaskPatchMatrix(PatchMatrix):
         which = as_statistic_axis(axis)
         return self.sum(axis) / {None: self.size, 0: len(self), 1: self.shape[1]}[which]
 
-    def var(self, axis: int | None = None, ddof: int = 0) -> Any:
+    def var(self, axis: int | None = None, ddof: float = 0) -> Any:
         """Variance over rows (0), features (1), or everything (None)."""
-        which, ddof_ = as_statistic_axis(axis), as_ddof(ddof)
+        which = as_statistic_axis(axis)
+        ddof_ = as_ddof(ddof, {None: self.size, 0: len(self), 1: self.shape[1]}[which])
         if which == 1:
             return self._map("patch-var", partial(tasks.row_var, ddof_), (), np.dtype(float))
         shape, dtype = () if which is None else (self.shape[1],), np.dtype(float)
         function, finish = partial(tasks.var_scatter, which), partial(compute_var, ddof_)
         return self._graph.sum_regions("patch-var", function, shape, dtype, join, finish)
 
-    def std(self, axis: int | None = None, ddof: int = 0) -> Any:
+    def std(self, axis: int | None = None, ddof: float = 0) -> Any:
         """Standard deviation over rows (0), features (1), or everything (None)."""
         import dask.array
 
@@ -246,7 +248,9 @@ class DaskTransposed(Transposed):
         return self._matrix.transposed_times(right, "X.T @ U")
 
     def __rmatmul__(self, left: Any) -> Any:
-        return (self._matrix @ (left.T if is_dask(left) else np.asarray(left).T)).T
+        return (
+            self._matrix @ (left.T if is_dask(left) else to_array(left, "the operand of V @ X").T)
+        ).T
 
 
 class _Unread:

@@ -141,7 +141,7 @@ def sum_features(matrix: PatchMatrix, _: None) -> Array:
 
 
 def row_var(ddof: float, matrix: PatchMatrix, _: None) -> Array:
-    return np.asarray(matrix.var(1, ddof))  # type: ignore[arg-type]
+    return np.asarray(matrix.var(1, ddof))
 
 
 def row_norms(matrix: PatchMatrix, _: None) -> Array:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from ...geometry.arrays import to_array
 from ..guard import check_fits
 from ..selection.indexing import INSTEAD
 from ..selection.selection import Selection
@@ -56,7 +55,7 @@ def check_operand(value: Any, size: int, expression: str, name: str) -> Array:
             f"{expression} takes a dense vector or matrix, got {type(value).__name__}:"
             " X.T @ X is X.gram(), of a sparse matrix use .toarray()"
         )
-    array = np.asarray(value)
+    array = to_array(value, f"the operand of {expression}")
     if array.dtype.kind not in "biufc" or array.ndim not in (1, 2):
         raise TypeError(
             f"{expression} takes a vector or matrix of numbers, got shape {array.shape} of {array.dtype}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...geometry.arrays import to_array
 from ..guard import check_fits
 from .selection import Selection
 from .stack import Array
@@ -59,7 +60,7 @@ def _take_rows(selection: Selection, rows: Any) -> Selection | Array:
 
 def as_index(value: Any, size: int, name: str) -> NDArray[np.int64]:
     """Whole numbers below ``size``, from numbers (negative ones count from the end) or truth values."""
-    index = np.asarray(value)
+    index = to_array(value, f"the index of {name}s", "leave out what is masked, .compressed()")
     if index.dtype == bool and index.ndim == 1:
         if len(index) != size:
             raise IndexError(f"a mask of {len(index)} values for {size} {name}s")

@@ -33,11 +33,15 @@ def as_statistic_axis(axis: Any) -> int | None:
     return int(axis) % 2
 
 
-def as_ddof(ddof: Any) -> float:
-    """``ddof`` as a number."""
-    if isinstance(ddof, int | float | np.integer | np.floating):
-        return float(ddof)
-    raise TypeError(f"ddof must be a number, got {ddof!r}")
+def as_ddof(ddof: Any, n: int) -> float:
+    """``ddof`` as a number that leaves something of ``n`` values to divide by."""
+    if not isinstance(ddof, int | float | np.integer | np.floating):
+        raise TypeError(f"ddof must be a number, got {ddof!r}")
+    if not ddof < n:
+        raise ValueError(
+            f"ddof={ddof!r} leaves no degree of freedom of {n} values: give less than {n}"
+        )
+    return float(ddof)
 
 
 def compute_sum(selection: Selection, axis: Any = None) -> Any:
@@ -78,8 +82,9 @@ def compute_mean(selection: Selection, axis: Any = None) -> Any:
 
 def compute_var(selection: Selection, axis: Any = None, ddof: float = 0) -> Any:
     """The mean squared distance from the mean; of each row in two passes, so that equal elements give 0."""
-    which, ddof = as_statistic_axis(axis), as_ddof(ddof)
+    which = as_statistic_axis(axis)
     rows, features = selection.n_rows, selection.features
+    ddof = as_ddof(ddof, {None: rows * features, 0: rows, 1: features}[which])
     if which == 1:
         return _map_rows(selection, lambda columns: _centred_squares(columns) / (features - ddof))
     if which == 0:

@@ -320,6 +320,8 @@ def trials(pool: Pool = strategies.DTYPES) -> dict[str, Trial]:
         (checks.check_masked, _masked(pool)),
         (matrix_checks.check_matrix, _matrix(pool)),
         (matrix_checks.check_images, _images(pool)),
+        (law_checks.check_matrix_axes, law_checks.matrix_scenes()),
+        (law_checks.check_where, law_checks.where_scenes()),
         (hostile.check_hostile, hostile.calls()),
     ]
     if find_spec("zarr") is not None:
