@@ -28,6 +28,7 @@ from .plan import Plan
 from .processes import kit_of, packed, work_on
 from .results import Form, Result, make_result
 from .run import POLL, Run, check_kinds
+from .sources import gathered, is_held
 from .tile import Cancelled, TileResult
 
 __all__ = ["ClusterRun"]
@@ -165,7 +166,7 @@ class ClusterRun(Run):
     def _send_job(self) -> None:
         """The job, and an image in memory, to the cluster, once."""
         dumps = import_module("cloudpickle").dumps  # it comes with dask
-        held = isinstance(self.plan.source, np.ndarray)
+        held = is_held(self.plan.source)
         kit = kit_of(self.plan)
         data = packed(replace(kit, source=None) if held else kit, dumps)
         if len(data) > _EMBEDDED:
@@ -173,7 +174,9 @@ class ClusterRun(Run):
         self.job_future = self._submit("job", _unpacked, data)
         self.source = None
         if held:
-            self.source = self.client.scatter(self.plan.source, broadcast=True, hash=False)
+            self.source = self.client.scatter(
+                gathered(self.plan.source), broadcast=True, hash=False
+            )
 
     def _submit(self, what: str, function: Any, *args: Any) -> Any:
         return self.client.submit(function, *args, key=f"{self.name}-{what}", pure=False)

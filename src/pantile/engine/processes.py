@@ -24,7 +24,7 @@ from .plan import Plan
 from .progress import Report
 from .run import Run
 from .scratch import scratch_folder
-from .sources import placed_in
+from .sources import is_held, placed_in
 from .tile import TileResult, run_tile
 
 __all__ = ["ProcessRun", "kit_of", "packed", "work"]
@@ -132,7 +132,7 @@ class ProcessRun(Run):
     def _sent(self) -> Iterator[str | bytes]:
         """What tasks carry beside a tile's place: a small job itself, so that a crash leaves no file; else its path."""
         kit = kit_of(self.plan)
-        held = isinstance(kit.source, np.ndarray)
+        held = is_held(kit.source)
         data = packed(replace(kit, source=None) if held else kit)
         if not held and len(data) <= _SMALL:
             yield data

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .mapping import Mapping, mapping_of
+from .mapping import Mapping, mapping_of, span_of
 from .objects import ObjectReader
 
 __all__ = ["Spot", "meet", "spot_of"]
@@ -57,9 +57,9 @@ def meet(one: Spot | None, other: Spot | None) -> bool:
 
 
 def _mapped(mapping: Mapping) -> Spot:
-    last = sum((n - 1) * s for n, s in zip(mapping.shape, mapping.strides, strict=True))
-    end = mapping.offset + last + mapping.dtype.itemsize
-    return Spot(os.path.realpath(mapping.path), "", mapping.offset, end)
+    low, high = span_of(mapping.shape, mapping.strides)
+    begin, end = mapping.offset + low, mapping.offset + high + mapping.dtype.itemsize
+    return Spot(os.path.realpath(mapping.path), "", begin, end)
 
 
 def _is(store: Any, package: str, name: str) -> bool:
