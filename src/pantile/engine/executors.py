@@ -7,10 +7,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
-__all__ = ["PATIENCE", "Inline", "SupportsSubmit", "Threads"]
+__all__ = ["PATIENCE", "Inline", "SupportsSubmit", "Threads", "in_threads"]
 
 PATIENCE = 10.0  # seconds that an error, or the end of the program, waits for func to return
 
@@ -19,6 +19,11 @@ class SupportsSubmit(Protocol):
     """A pool of `concurrent.futures`, a ``dask.distributed`` client, or anything alike."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any: ...
+
+
+def in_threads(executor: Any) -> bool:
+    """Whether an executor works in this process."""
+    return executor is None or executor == "threads" or isinstance(executor, ThreadPoolExecutor)
 
 
 class Inline:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ..geometry import PatchGrid
 from ..geometry.tiles import Blocks, Tile, Tiling, span_size
 from ..verbs.frame import Frame
+from .chunks import ChunkStore, Touches, lengths_read
 from .executors import SupportsSubmit
 from .progress import reporting
-from .sources import in_canonical, read_tile, units_of
+from .sources import in_canonical, padded, read_tile, units_of
 from .tile import Job, batch_sizes
 
 __all__ = ["BLOCK", "STRIP", "Plan", "readable", "uncut_unit"]
@@ -54,6 +55,9 @@ class Plan:
     memory: int | None
     resume: bool = False
     blocks_done: int = 0
+    sharing: int | None = (
+        None  # tiles alike in so many first axes share decoded chunks; None: none do
+    )
 
     @property
     def grid(self) -> PatchGrid:
@@ -190,7 +194,7 @@ class Plan:
         held = self.waiting * piece + self.workers * (
             block + self._read_size() + 2 * self.batch_bytes
         )
-        return int(held + self.result_bytes + getattr(self.source, "held", 0))
+        return int(held + self.kept_bytes + self.result_bytes + getattr(self.source, "held", 0))
 
     @property
     def _finishing(self) -> float:
@@ -231,28 +235,53 @@ class Plan:
             return math.prod(self.job.frame.counts) * 8
         return math.prod(self._scaled) * self._result_dtype.itemsize
 
-    @cached_property
+    @property
     def read_bytes(self) -> int:
         """Bytes read in all, halos included; of an image in chunks, whole ones."""
-        return math.prod(touched for touched, _ in self._touches()) * self.job.dtype.itemsize
+        return self._read[0] * self.job.dtype.itemsize
 
-    @cached_property
+    @property
     def reads(self) -> float:
         """How often an element of the image is read, or a chunk where it has chunks, on average."""
-        return math.prod(touched / size for touched, size in self._touches())
+        return self._read[0] / self._read[1]
 
-    def _touches(self) -> list[tuple[int, int]]:
-        """Per axis: elements (of whole chunks) that tiles read in all, and that there are."""
-        found = []
-        chunks = self.chunks or (1,) * len(self.tiling.shape)
-        for k, (axis, c) in enumerate(zip(self.job.frame.axes, chunks, strict=True)):
-            inside = (
-                (max(b, 0), min(e, axis.size))
-                for b, e in zip(*self.tiling.ends(k, axis), strict=True)
-            )
-            touched = sum(-(-e // c) - b // c for b, e in inside if e > b)
-            found.append((touched * c, -(-axis.size // c) * c))
-        return found
+    @cached_property
+    def _read(self) -> tuple[int, int]:
+        """Elements that are read in all, and that there are; of an image in chunks, in whole ones."""
+        frame, chunks = self.job.frame, self.chunks
+        sizes = chunks or (1,) * len(frame.axes)
+        whole = math.prod(-(-a.size // c) * c for a, c in zip(frame.axes, sizes, strict=True))
+        if getattr(self.source, "held", False):  # decoded when it is first read, and kept
+            return whole, whole
+        mine = None if self.mask is None else (t for t in self.tiling if self.selects(t))
+        if self.sharing is not None and self.touches is not None:
+            touches, level = self.touches, self.sharing
+            count = touches.reads(level) if mine is None else touches.reads_of(level, mine)
+            return count * math.prod(sizes), whole
+        lengths = lengths_read(frame, self.tiling, chunks)
+        if mine is None:
+            return math.prod(map(sum, lengths)), whole
+        found = (zip(lengths, tile.index, strict=True) for tile in mine)
+        return sum(math.prod(axis[t] for axis, t in rows) for rows in found), whole
+
+    @cached_property
+    def touches(self) -> Touches | None:
+        """Which tiles read which chunks; None where nothing is gained by keeping chunks."""
+        if self.chunks is None or getattr(self.source, "held", False):
+            return None
+        return Touches.of(self.job.frame, self.tiling, self.chunks)
+
+    @property
+    def kept(self) -> int:
+        """The most chunks of the image that are kept for later tiles at once."""
+        if self.sharing is None or self.touches is None:
+            return 0
+        return self.touches.kept(self.sharing, self.workers)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of decoded chunks that are kept for later tiles."""
+        return self.kept * math.prod(self.chunks or ()) * self.job.dtype.itemsize
 
     @property
     def written_bytes(self) -> int:
@@ -322,9 +351,27 @@ class Plan:
         """Which patches of a tile take part; None for all."""
         return None if self.mask is None else self.mask[tuple(slice(*r) for r in tile.ranges)]
 
-    def block(self, tile: Tile) -> NDArray[Any]:
+    def selects(self, tile: Tile) -> bool:
+        """Whether a patch of a tile takes part."""
+        mask = self.selection(tile)
+        return mask is None or bool(mask.any())
+
+    def store(self) -> ChunkStore | None:
+        """What reads the image for tiles that share its chunks, or that need some of them more than once."""
+        if self.touches is None or (self.sharing is None and self.job.frame.inside):
+            return None
+        frame = self.job.frame
+        level = len(frame.axes) if self.sharing is None else self.sharing
+        return ChunkStore(self.source, frame, self.tiling, self.touches, level, self.kept)
+
+    def block(self, tile: Tile, store: ChunkStore | None = None) -> NDArray[Any]:
         """The elements a tile's patches reach over, padding included."""
-        return read_tile(self.source, self.job.frame, tile.span(self.job.frame.axes))
+        store = self.store() if store is None else store
+        frame, span = self.job.frame, tile.span(self.job.frame.axes)
+        if store is None:
+            return read_tile(self.source, frame, span)
+        with store.reading(tile) as source:
+            return padded(source, frame, span)
 
     def run(self) -> Any:
         """Do it; returns what `map_patches` returns."""

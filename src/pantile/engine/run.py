@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..geometry.tiles import Tile
 from ..kernels.libraries import limit_libraries, limit_thread, share_of
+from .chunks import ChunkStore
 from .executors import PATIENCE, Inline, Threads
 from .outputs import Kind
 from .plan import Plan
@@ -243,8 +244,19 @@ def assumed_kind(plan: Plan, k: int) -> Kind:
 class LocalRun(Run):
     """Tiles in threads of this process, from cut to written blocks."""
 
+    store: ChunkStore | None = None
+
     @contextmanager
     def workers(self) -> Iterator[None]:
+        self.store = self.plan.store()
+        try:
+            with self._threads():
+                yield
+        finally:
+            self.store = None  # an error's traceback must not keep its chunks
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
         at_once = min(self.plan.workers, self.plan.tasks)
         with limit_libraries(at_once):
             if not (self.plan.executor is None or self.plan.executor == "threads"):
@@ -272,7 +284,7 @@ class LocalRun(Run):
             raise Cancelled
         told = self.prepare if self.plan.finalize is None else None
         try:
-            block = self.plan.block(tile)
+            block = self.plan.block(tile, self.store)
             self.deliver(run_tile(self.job, tile, block, mask, self.count, self.cancelled, told))
         except BaseException:
             self.failed = True

@@ -17,6 +17,7 @@ from ..kernels.flat import as_bits
 from ..verbs.custom import Merge
 from ..verbs.frame import Frame
 from .arguments import as_bytes
+from .executors import in_threads
 from .plan import Plan, readable
 from .tile import Job
 
@@ -30,6 +31,7 @@ _LEAST = 2  # batches that make a tile worth its overhead
 # tiles at work that a budget should allow, if they need not be tiny for it
 _TOGETHER = (4, 2, 1)
 _SMALL = 8  # times smaller than usual is tiny
+_KEPT = 128 << 20  # bytes of chunks kept for later tiles, where no budget says more or less
 _BETTER = 1.5  # times fewer reads of chunks are worth tiles of another shape
 
 
@@ -61,7 +63,7 @@ def state_bytes(job: Job) -> float:
 def fitted(drawn: Plan) -> Plan:
     """The plan with tiles and, where there is a budget, batches and workers that keep within it."""
     if drawn.memory is None:
-        return _tiled(drawn, _STATE)
+        return with_workers(_tiled(drawn, _STATE))
     tried = []
     for together in _TOGETHER:
         for plan in _shrinking(drawn, together):
@@ -74,16 +76,28 @@ def fitted(drawn: Plan) -> Plan:
 def with_workers(plan: Plan) -> Plan:
     """The plan with as many of its workers as its budget allows; a MemoryError where that is none."""
     if plan.memory is None:
-        return plan
+        return _sharing(plan)
     for workers in range(plan.workers, 0, -1):
         if _held(plan, workers) <= plan.memory:
-            return replace(plan, workers=workers)
+            return _sharing(replace(plan, workers=workers))
     elsewhere = ", or give out= a path or an array on disk" if plan.outs is None else ""
     raise MemoryError(
         f"this needs at least {readable(_held(plan, 1))} beside the image"
         f" ({readable(plan.result_bytes)} of it the result), but memory={readable(plan.memory)}:"
         f" allow more{elsewhere}"
     )
+
+
+def _sharing(plan: Plan) -> Plan:
+    """The plan with chunks kept for as many later tiles as there is room for, where threads share them."""
+    if plan.touches is None or not in_threads(plan.executor) or len(plan.tiling) == 1:
+        return plan
+    room = _KEPT if plan.memory is None else plan.memory - plan.projected_bytes
+    for level in range(len(plan.tiling.shape)):
+        shared = replace(plan, sharing=level)
+        if shared.kept_bytes <= room and shared.reads < plan.reads:
+            return shared
+    return plan
 
 
 def _held(plan: Plan, workers: int) -> int:

@@ -18,6 +18,7 @@ __all__ = [
     "gathered",
     "in_canonical",
     "is_held",
+    "padded",
     "placed_in",
     "read_tile",
     "units_of",
@@ -73,7 +74,12 @@ def read_tile(source: Any, frame: Frame, bounds: Bounds) -> NDArray[Any]:
     turned = (
         frame.canonical(source) if isinstance(source, np.ndarray) else _Turned(source, frame.order)
     )
-    return read_block(turned, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value)
+    return padded(turned, frame, bounds)
+
+
+def padded(source: Source, frame: Frame, bounds: Bounds) -> NDArray[Any]:
+    """The block of ``bounds`` of a source whose axes are canonical ones."""
+    return read_block(source, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value)
 
 
 def fingerprint(source: Any) -> dict[str, Any]:

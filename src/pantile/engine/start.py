@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from .executors import in_threads
 from .plan import Plan
 from .progress import Report
 from .run import LocalRun
@@ -20,7 +20,7 @@ def is_cluster(executor: Any) -> bool:
 def run(plan: Plan, report: Report | None) -> Any:
     """Do what a plan says; returns what `map_patches` returns."""
     executor = plan.executor
-    if executor is None or executor == "threads" or isinstance(executor, ThreadPoolExecutor):
+    if in_threads(executor):
         return LocalRun(plan, report).result()
     if is_cluster(executor):
         from .cluster import ClusterRun
