@@ -15,7 +15,7 @@ from ..geometry.tiles import Tiling
 from ..verbs.chunked import is_dask
 from ..verbs.custom import Merge
 from ..verbs.extract import Layout, check_layout, check_pad_value
-from ..verbs.frame import frame_of
+from ..verbs.frame import frame_of, unlabelled
 from ..verbs.merges import MergeName
 from ..verbs.selection import selected
 from .arguments import (
@@ -31,6 +31,7 @@ from .arguments import (
 )
 from .executors import SupportsSubmit
 from .journal import journal_path, read_journal
+from .labels import Labels
 from .lazy import check_lazy, lazy_map
 from .plan import Plan
 from .sizing import batch_size, faster_layout, fitted, state_bytes, with_workers
@@ -176,9 +177,10 @@ def map_patches(
     array([[12., 13., 14.],
            [17., 18., 19.]])
     """
-    if is_dask(image):
+    lazy = unlabelled(image)
+    if is_dask(lazy):
         check_lazy(
-            image, where, out=out, memory=memory, workers=workers, executor=executor,
+            lazy, unlabelled(where), out=out, memory=memory, workers=workers, executor=executor,
             progress=progress, resume=resume,
         )  # fmt: skip
     drawn = plan(
@@ -187,7 +189,10 @@ def map_patches(
         batch_bytes=batch_bytes, memory=memory, workers=workers, executor=executor,
         progress=progress, resume=resume, scale=scale,
     )  # fmt: skip
-    return lazy_map(drawn, image) if is_dask(image) else drawn.run()
+    if not is_dask(lazy):
+        return drawn.run()
+    assert drawn.labels is not None
+    return drawn.labels.put_on(lazy_map(drawn, lazy))
 
 
 def plan(
@@ -236,6 +241,8 @@ def plan(
     check_callers(func, image, executor)
     source = as_source(image)
     held = np.dtype(source.dtype)
+    labels = Labels.of(image, source)
+    axes, channel_axis = labels.numbers(axes, "axes"), labels.number(channel_axis, "channel_axis")
     frame = frame_of(tuple(source.shape), patch, step, axes=axes, channel_axis=channel_axis)
     check_pad_value(frame, held)
     outs = as_outs(out, source, resume)
@@ -244,10 +251,10 @@ def plan(
     known = known if outs is None or len(outs) == 1 else wanted
     rule = as_rule(merge, weights, fill, finalize, known)
     check_dtypes(outs, rule, finalize, wanted)
-    mask = None if where is None else selected(where, frame, empty=True)
+    mask = None if where is None else selected(labels.aligned(where), frame, empty=True)
     check_filling(frame, mask, rule, fill, known)
     scales = as_scales(scale, frame)
-    if outs is None and not is_dask(image):
+    if outs is None and not is_dask(unlabelled(image)):
         check_room(frame, rule, scales, 1 if wanted is None else wanted.itemsize)
     threads = slots(executor) if workers is None else as_count(workers, "workers")
     chosen = faster_layout(frame) if layout is None else check_layout(layout)
@@ -256,6 +263,7 @@ def plan(
     drawn = Plan(
         job, source, Tiling(frame.axes, frame.counts), threads, executor, state_bytes(job), out, outs,
         finalize, mask, fill, wanted, progress, None if memory is None else as_bytes(memory), resume,
+        labels=labels.framed(frame, scales, rule is None),
     )  # fmt: skip
     return resumed(drawn) or fitted(drawn)
 

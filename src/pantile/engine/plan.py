@@ -19,6 +19,7 @@ from ..geometry.tiles import Blocks, Tile, Tiling, span_size
 from ..verbs.frame import Frame
 from .chunks import ChunkStore, Touches, lengths_read
 from .executors import SupportsSubmit
+from .labels import Labels
 from .progress import reporting
 from .sources import in_canonical, padded, read_tile, units_of
 from .tile import Job, batch_sizes
@@ -55,6 +56,7 @@ class Plan:
     memory: int | None
     resume: bool = False
     blocks_done: int = 0
+    labels: Labels | None = None
     sharing: int | None = (
         None  # tiles alike in so many first axes share decoded chunks; None: none do
     )
@@ -378,7 +380,8 @@ class Plan:
         from .start import run
 
         with reporting(self.progress) as report:
-            return run(self, report)
+            given = run(self, report)
+        return given if self.out is not None or self.labels is None else self.labels.put_on(given)
 
 
 def uncut_unit(

@@ -35,7 +35,14 @@ _SMALL = 1 << 14  # bytes of a job that go with each task
 def kit_of(plan: Plan) -> Plan:
     """What workers need of a plan; nothing that belongs to this process."""
     return replace(
-        plan, executor=None, out=None, outs=None, progress=None, memory=None, resume=False
+        plan,
+        executor=None,
+        out=None,
+        outs=None,
+        progress=None,
+        memory=None,
+        resume=False,
+        labels=None,
     )
 
 

@@ -120,7 +120,10 @@ class Staging:
         self._check_tiles(record)
         entries = record.header["results"]
         forms = [Form(tuple(e["shape"]), np.dtype(e["dtype"])) for e in entries]
-        writers = [_reopened(out, f) for out, f in zip(self._outs(len(forms)), forms, strict=True)]
+        writers = [
+            _reopened(self._told(out, f), f)
+            for out, f in zip(self._outs(len(forms)), forms, strict=True)
+        ]
         if None in writers:
             return self._committed(record, writers)
         kinds = [Kind(np.dtype(e["kind"][0]), tuple(e["kind"][1])) for e in entries]
@@ -173,7 +176,7 @@ class Staging:
         places: list[Any] = []
         try:
             for out, result in zip(outs, results, strict=True):
-                places.append(_made(out, result.form))
+                places.append(_made(self._told(out, result.form), result.form))
         finally:
             self._open(places)
         self.done = [set() for _ in results]
@@ -187,6 +190,12 @@ class Staging:
                 f"func returns {n} results, so out must be a tuple of {n} arrays or paths, got {len(outs)}"
             )
         return outs
+
+    def _told(self, out: Any, form: Form) -> Any:
+        """A sink that knows what its result is beside its elements, if it has room for that."""
+        if self.plan.labels is None or not hasattr(out, "about"):
+            return out
+        return out.about(self.plan.labels.about(form.shape))
 
     def _open(self, places: list[Any]) -> None:
         self.places = places

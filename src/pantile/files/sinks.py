@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from typing import Any
 
 from .npy_sink import NpySink
@@ -26,7 +27,7 @@ def sink_of(out: str | os.PathLike[str] | Sink, **options: Any) -> Sink:
     """The sink that ``out`` means, checked as far as that is possible before there is a result.
 
     ``out`` is a path whose suffix names the format (``.npy``, ``.zarr``, ``.tif``, ``.tiff``,
-    ``.png``, ``.jpg``, ``.jpeg``, ``.webp``; the ``options`` are those of `NpySink`, `ZarrSink` and
+    ``.png``, ``.jpg``, ``.jpeg``, ``.webp``; ``result.zarr/image`` is a group that holds the array ``image``; the ``options`` are those of `NpySink`, `ZarrSink` and
     `TiffSink`), or a sink.
 
     Raises
@@ -65,12 +66,15 @@ def sink_of(out: str | os.PathLike[str] | Sink, **options: Any) -> Sink:
 
 
 def _made(path: str, options: dict[str, Any]) -> Sink:
-    suffix = os.path.splitext(path.rstrip(os.sep))[1]
+    path = path.rstrip(os.sep)
+    suffix, group = os.path.splitext(path)[1], os.path.dirname(path)
+    if suffix.lower() not in _SINKS and group.lower().endswith(".zarr"):
+        return _made(group, {"name": os.path.basename(path), **options})
     kind = _SINKS.get(suffix.lower())
     if kind is None:
         known = ", ".join(_SINKS)
         raise ValueError(f"out={path!r} has the suffix {suffix!r}: the known ones are {known}")
-    names = [name for name in kind.__dataclass_fields__ if name != "path"]
+    names = [field.name for field in fields(kind) if field.name != "path"]
     unknown = sorted(set(options) - set(names))
     if unknown:
         raise TypeError(

@@ -55,6 +55,14 @@ class TiffPlace:
             axes = str(self._pages(file).axes)
         return next((axes.index(name) for name in "SC" if name in axes), None)
 
+    def dims(self) -> list[str]:
+        """The letters of the axes in the file's metadata, small; samples of a pixel are channels."""
+        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+            axes = str(self._pages(file).axes)
+        return [
+            "" if a in "QI" else "c" if a == "S" and "C" not in axes else a.lower() for a in axes
+        ]
+
     def inside(self) -> dict[str, Any]:
         return {"series": self.series, "level": self.level}
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..geometry import PatchGrid
 from ..verbs.chunked import Bits, Tasks, check_chunks, chunked, is_dask, new_array
 from ..verbs.extract import check_pad_value
-from ..verbs.frame import Frame, frame_of
+from ..verbs.frame import Frame, frame_of, unlabelled
 from ..verbs.selection import selected
 from .guard import check_fits
 from .indexing import INSTEAD, as_index
@@ -85,6 +85,7 @@ class DaskPatchMatrix(PatchMatrix):
         center: bool = False,
         scale: bool = False,
     ) -> None:
+        image, where = unlabelled(image), unlabelled(where)
         if not is_dask(image):
             raise TypeError(
                 "a list with dask arrays is not one matrix: make a PatchMatrix of each, and add what they give"

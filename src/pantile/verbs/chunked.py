@@ -18,7 +18,7 @@ from ..geometry import AxisGrid
 from ..geometry.boundary import segments
 from ..geometry.tiles import Bounds, Tile
 from ..kernels.read import read_block
-from .frame import Frame
+from .frame import Frame, unlabelled
 
 __all__ = [
     "Bits",
@@ -47,8 +47,9 @@ def is_dask(image: Any) -> bool:
 
 
 def holds_dask(image: Any) -> bool:
-    """Whether ``image`` is a dask array, or a list that has one."""
-    return is_dask(image) or (isinstance(image, list | tuple) and any(map(is_dask, image)))
+    """Whether ``image`` is a dask array, with labels or without, or a list that has one."""
+    images = image if isinstance(image, list | tuple) else [image]
+    return any(is_dask(unlabelled(each)) for each in images)
 
 
 def check_chunks(image: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ __all__ = [
     "refuse_path",
     "single_axis",
     "to_array",
+    "unlabelled",
     "whole_axis",
 ]
 
@@ -276,6 +278,7 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             " or select patches with where="
         )
     refuse_path(image, name)
+    image = unlabelled(image)
     if type(image).__module__.partition(".")[0] == "dask":
         raise TypeError(
             f"{name} is a dask array, and all of it would be computed here: map_patches and PatchMatrix"
@@ -287,6 +290,15 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             f"{name} must have at least one axis and one element, got shape {array.shape}"
         )
     return array
+
+
+def unlabelled(image: Any) -> Any:
+    """What an `xarray.DataArray` holds, if that is in memory or a dask array; anything else as it is."""
+    module = sys.modules.get("xarray")
+    if module is None or not isinstance(image, module.DataArray):
+        return image
+    held = getattr(image.variable, "_in_memory", True) or image.chunks is not None
+    return image.data if held else image
 
 
 def to_array(item: Any, name: str) -> NDArray[Any]:
