@@ -61,7 +61,7 @@ def test_a_data_array_keeps_its_dims_coordinates_name_and_attributes():
 
 
 def test_a_dask_backed_data_array_stays_lazy_and_keeps_its_coordinates():
-    def refuse(block):
+    def refuse(_):
         raise AssertionError("computed")
 
     lazy = labelled(da.from_array(X, chunks=(4, 16, 16)).map_blocks(refuse, dtype=X.dtype, meta=X))

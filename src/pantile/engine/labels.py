@@ -158,7 +158,7 @@ def _unused(name: str, taken: Any) -> str:
     return name
 
 
-def _sampled(coords: Any, dim: Hashable, positions: NDArray[np.float64]) -> Any:
+def _sampled(coords: Any, dim: Hashable, positions: NDArray[Any]) -> Any:
     """Coordinates at positions along ``dim``, in elements: as they are there, or between neighbours, and on
     beyond the ends, linearly; those that are no numbers or times go where a position is no element."""
     if dim not in coords.dims:

@@ -27,8 +27,9 @@ def sink_of(out: str | os.PathLike[str] | Sink, **options: Any) -> Sink:
     """The sink that ``out`` means, checked as far as that is possible before there is a result.
 
     ``out`` is a path whose suffix names the format (``.npy``, ``.zarr``, ``.tif``, ``.tiff``,
-    ``.png``, ``.jpg``, ``.jpeg``, ``.webp``; ``result.zarr/image`` is a group that holds the array ``image``; the ``options`` are those of `NpySink`, `ZarrSink` and
-    `TiffSink`), or a sink.
+    ``.png``, ``.jpg``, ``.jpeg``, ``.webp``; the ``options`` are those of `NpySink`, `ZarrSink` and
+    `TiffSink`), or a sink. ``result.zarr/image`` is a Zarr group that holds the array ``image``, as
+    xarray opens it.
 
     Raises
     ------
