@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files.about import About
+from ..files.georeference import Georeference
 from ..geometry.arguments import is_many
 from ..verbs.frame import Frame
 
@@ -113,7 +114,31 @@ class Labels:
     def about(self, shape: tuple[int, ...]) -> About:
         """What the place of a result is told."""
         dims = self.result_dims(len(shape))
-        return About(tuple(map(str, dims)), self._coords(dims, shape), self.channel(len(shape)))
+        here = self.georeference if self.stays else None
+        return About(
+            tuple(map(str, dims)), self._coords(dims, shape), self.channel(len(shape)), here
+        )
+
+    @cached_property
+    def georeference(self) -> Georeference | None:
+        """Where the pixels of the image lie, None where that is not known."""
+        found: Georeference | None = getattr(self.reader, "georeference", None)
+        return found
+
+    @property
+    def stays(self) -> bool:
+        """Whether rows and columns of the result are those of the image."""
+        if self.listed or self.frame is None or not {"y", "x"} <= set(self.names or ()):
+            return False
+        channel = self.frame.channel
+        return channel is None or (self.names or ())[self.frame.order[channel]] not in ("y", "x")
+
+    def lost(self, outs: tuple[Any, ...] | None) -> list[str]:
+        """The paths of results that have no room for the place on Earth of the image's pixels."""
+        places = [out for out in outs or () if hasattr(out, "reopen")]
+        if not places or self.georeference is None or not self.georeference.located:
+            return []
+        return [p.path for p in places if not (self.stays and hasattr(p, "tags"))]
 
     def put_on(self, result: Any) -> Any:
         """An array, or a tuple of them, as DataArrays where the image was one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -260,12 +261,28 @@ def plan(
     chosen = faster_layout(frame) if layout is None else check_layout(layout)
     batch = batch_size(frame, held, batch_bytes)
     job = Job(func, frame, rule, held, chosen, batch, scales, mask is None)
+    labels = labels.framed(frame, scales, rule is None)
+    _warn_of_lost(labels, outs)
     drawn = Plan(
         job, source, Tiling(frame.axes, frame.counts), threads, executor, state_bytes(job), out, outs,
         finalize, mask, fill, wanted, progress, None if memory is None else as_bytes(memory), resume,
-        labels=labels.framed(frame, scales, rule is None),
+        labels=labels,
     )  # fmt: skip
     return resumed(drawn) or fitted(drawn)
+
+
+def _warn_of_lost(labels: Labels, outs: tuple[Any, ...] | None) -> None:
+    """Say before any work which results will not know where on Earth their pixels lie."""
+    lost = labels.lost(outs)
+    if lost:
+        why = (
+            "only a TIFF has room for them"
+            if labels.stays
+            else "its rows and columns are not those of the image"
+        )
+        warnings.warn(
+            f"the GeoTIFF tags of the image are lost in {', '.join(lost)}: {why}", stacklevel=3
+        )
 
 
 def resumed(drawn: Plan) -> Plan | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .faults import reading
+from .georeference import Georeference
 
 __all__ = ["FileReader", "Handle", "Place", "checked_dims", "checked_facts", "marks_of"]
 
@@ -79,6 +80,13 @@ class FileReader:
         """The names of the axes, by what the file says of them; None where it does not name them all."""
         told = getattr(self.place, "dims", None)
         return None if told is None else checked_dims(told(), len(self.shape))
+
+    @property
+    def georeference(self) -> Georeference | None:
+        """Where the pixels of a TIFF lie, None where it does not say."""
+        told = getattr(self.place, "georeference", None)
+        found: Georeference | None = None if told is None else told()
+        return found
 
     def fingerprint(self) -> dict[str, Any]:
         """Place, size, time, shape and dtype, as plain JSON values."""
