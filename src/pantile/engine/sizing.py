@@ -32,6 +32,7 @@ _LEAST = 2  # batches that make a tile worth its overhead
 _TOGETHER = (4, 2, 1)
 _SMALL = 8  # times smaller than usual is tiny
 _KEPT = 128 << 20  # bytes of chunks kept for later tiles, where no budget says more or less
+_MORE = 3  # times tiles are made smaller than they must be, to keep chunks in what is left
 _BETTER = 1.5  # times fewer reads of chunks are worth tiles of another shape
 
 
@@ -66,11 +67,33 @@ def fitted(drawn: Plan) -> Plan:
         return with_workers(_tiled(drawn, _STATE))
     tried = []
     for together in _TOGETHER:
+        fitting: list[Plan] = []
         for plan in _shrinking(drawn, together):
-            if _held(plan, together) <= drawn.memory:
-                return with_workers(plan)
             tried.append(plan)
+            if _held(plan, together) > drawn.memory:
+                continue
+            fitting.append(plan)
+            if len(fitting) > _MORE or _shared_reads(plan, together) < _BETTER:
+                break
+        if fitting:
+            return with_workers(_fewest_reads(fitting, together))
     return with_workers(min(tried, key=lambda plan: _held(plan, 1)))
+
+
+def _fewest_reads(plans: list[Plan], together: int) -> Plan:
+    """The plan with the largest tiles, or one with smaller ones that leave room to keep chunks, where that spares much."""
+    best = plans[0]
+    for plan in plans[1:]:
+        if _shared_reads(plan, together) * _BETTER < _shared_reads(best, together):
+            best = plan
+    return best
+
+
+def _shared_reads(plan: Plan, together: int) -> float:
+    """How often chunks are read by threads, so many at work: tiles must not depend on who really is."""
+    if plan.touches is None:
+        return plan.reads
+    return _sharing(replace(plan, workers=together, executor=None)).reads
 
 
 def with_workers(plan: Plan) -> Plan:
