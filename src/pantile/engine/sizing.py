@@ -81,7 +81,7 @@ def fitted(drawn: Plan) -> Plan:
 
 
 def _fewest_reads(plans: list[Plan], together: int) -> Plan:
-    """The plan with the largest tiles, or one with smaller ones that leave room to keep chunks, where that spares much."""
+    """The plan with the largest tiles, or one whose smaller ones leave room to keep chunks, where that spares much."""
     best = plans[0]
     for plan in plans[1:]:
         if _shared_reads(plan, together) * _BETTER < _shared_reads(best, together):

@@ -12,7 +12,7 @@ import numpy as np
 from .mapping import Mapping, mapping_of, span_of
 from .objects import ObjectReader
 
-__all__ = ["Spot", "meet", "spot_of"]
+__all__ = ["Spot", "beside", "meet", "spot_of"]
 
 
 class Spot(NamedTuple):
@@ -42,6 +42,13 @@ def spot_of(store: Any) -> Spot | None:
     if not isinstance(path, str):
         return None
     return Spot(os.path.realpath(path), f"/{dataset.strip('/')}" if dataset else "")
+
+
+def beside(spot: Spot) -> list[Spot]:
+    """Where a run to a path puts what it needs until its result is whole."""
+    partial = f"{spot.path}.partial"
+    names = [partial, partial + os.path.splitext(spot.path)[1], f"{spot.path}.journal"]
+    return [Spot(os.path.realpath(name)) for name in names]
 
 
 def meet(one: Spot | None, other: Spot | None) -> bool:

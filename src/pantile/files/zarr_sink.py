@@ -22,6 +22,7 @@ from .staging import (
     check_dtype,
     check_space,
     final_path,
+    foreign,
     fsync,
     fsync_tree,
     partial_path,
@@ -29,7 +30,7 @@ from .staging import (
     swap,
     tidied,
 )
-from .zarrs import is_array, is_single
+from .zarrs import is_array, is_single, is_zarr
 
 __all__ = ["ZarrSink", "ZarrWriter", "default_chunks"]
 
@@ -85,6 +86,8 @@ class ZarrSink:
         """Raise what can be known to be wrong before shape and dtype are."""
         needed("zarr", f"writing {self.path}")
         check_directory(self.path)
+        if not _ours(partial_path(self.path)):
+            raise FileExistsError(foreign(self.path))
         if not os.path.lexists(self.path) or is_array(self.path) or _empty(self.path):
             return
         if self.name is None:
@@ -318,6 +321,13 @@ def _plain_text(coords: Any) -> Any:
 def _opened(partial: str) -> Any:
     with reading(partial):
         return needed("zarr", "writing Zarr").open_array(partial, mode="r+")
+
+
+def _ours(partial: str) -> bool:
+    """Whether a run may have left this: nothing, the metadata that are written first, or a Zarr directory."""
+    if not os.path.isdir(partial):
+        return not os.path.lexists(partial)
+    return is_zarr(partial) or all(name.startswith("zarr.json") for name in os.listdir(partial))
 
 
 def _empty(path: str) -> bool:
