@@ -28,7 +28,7 @@ def never(_):
 def test_an_image_under_a_name_that_the_run_needs_is_not_lost(tmp_path, beside):
     np.save(tmp_path / "x.npy", X)
     (tmp_path / "x.npy").rename(tmp_path / beside)
-    with pytest.raises(ValueError, match="is written by way of .*, which is the image"):
+    with pytest.raises(ValueError, match=r"is written by way of .*, which is the image"):
         pt.map_patches(never, tmp_path / beside, 5, out=tmp_path / "out.npy")
     np.testing.assert_array_equal(np.load(tmp_path / beside), X)
 

@@ -80,14 +80,14 @@ def map_patches(
         smaller (it stands in the middle), of any dtype, with other channels, with none, or with a
         new last axis; or a tuple of such arrays, for several images. Called exactly once per patch.
     image : array_like or path
-        An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; or
-        anything with ``shape``, ``dtype`` and slice access (Zarr arrays, HDF5 datasets), which is
-        read a tile at a time.
+        An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; an
+        `xarray.DataArray`; or anything with ``shape``, ``dtype`` and slice access (Zarr arrays, HDF5
+        datasets), which is read a tile at a time.
     patch, step
         The shape of a patch and the elements between patches, or a `PatchGrid`.
     axes, channel_axis : optional
         The patched axes (by default the last ones), and one that travels inside each patch. All
-        others are batch axes.
+        others are batch axes. By number, or by name where the image's axes have names.
     merge : str, Merge or None
         As in `unpatchify`. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``,
         ``(n, k)`` gives ``(*counts, k)``.
@@ -101,8 +101,8 @@ def map_patches(
         more, on what the first tile made, where only its result tells what the image will be.
     out : path, array, or tuple of them, optional
         Where to put the result: a path ending in ``.npy``, ``.zarr``, ``.tif``, or ``.png``,
-        ``.jpg``, ``.webp`` where a picture holds its dtype and shape (or a sink of `pantile.files`,
-        which has options); or anything with ``shape``, ``dtype`` and slice
+        ``.jpg``, ``.webp`` where a picture holds its dtype and shape; ``result.zarr/name``, a group
+        that xarray opens (or a sink of `pantile.files`, which has options); or anything with ``shape``, ``dtype`` and slice
         assignment, whose dtype is the result's. Blocks follow the chunks (or shards) of what is
         written to, so that each has exactly one writer.
     dtype : dtype, optional
@@ -143,7 +143,8 @@ def map_patches(
     ndarray, or ``out``, or a tuple of them. A dask array gives a dask array (or a tuple of them):
     nothing is computed, but ``func`` (and ``finalize``) are called once on two made-up patches, ones,
     to learn what they return; how it is run is up to dask, so ``out``, ``memory``, ``workers``,
-    ``executor``, ``progress`` and ``resume`` are refused.
+    ``executor``, ``progress`` and ``resume`` are refused. Of a DataArray come DataArrays, with dims
+    and coordinates (of the patches' centres with ``merge=None``), dask-backed where it is.
 
     Raises
     ------
