@@ -102,9 +102,9 @@ def map_patches(
     out : path, array, or tuple of them, optional
         Where to put the result: a path ending in ``.npy``, ``.zarr``, ``.tif``, or ``.png``,
         ``.jpg``, ``.webp`` where a picture holds its dtype and shape; ``result.zarr/name``, a group
-        that xarray opens (or a sink of `pantile.files`, which has options); or anything with ``shape``, ``dtype`` and slice
-        assignment, whose dtype is the result's. Blocks follow the chunks (or shards) of what is
-        written to, so that each has exactly one writer.
+        that xarray opens (or a sink of `pantile.files`, which has options); or anything with
+        ``shape``, ``dtype`` and slice assignment, whose dtype is the result's. Blocks follow the
+        chunks (or shards) of what is written to, so that each has exactly one writer.
     dtype : dtype, optional
         Of the result. Integers are rounded half to even and saturated.
     fill : number, optional
