@@ -360,7 +360,7 @@ class Plan:
 
     def store(self) -> ChunkStore | None:
         """What reads the image for tiles that share its chunks, or that need some of them more than once."""
-        if self.touches is None or (self.sharing is None and self.job.frame.inside):
+        if (self.sharing is None and self.job.frame.inside) or self.touches is None:
             return None
         frame = self.job.frame
         level = len(frame.axes) if self.sharing is None else self.sharing

@@ -91,8 +91,6 @@ def _fewest_reads(plans: list[Plan], together: int) -> Plan:
 
 def _shared_reads(plan: Plan, together: int) -> float:
     """How often chunks are read by threads, so many at work: tiles must not depend on who really is."""
-    if plan.touches is None:
-        return plan.reads
     return _sharing(replace(plan, workers=together, executor=None)).reads
 
 
@@ -113,7 +111,9 @@ def with_workers(plan: Plan) -> Plan:
 
 def _sharing(plan: Plan) -> Plan:
     """The plan with chunks kept for as many later tiles as there is room for, where threads share them."""
-    if plan.touches is None or not in_threads(plan.executor) or len(plan.tiling) == 1:
+    if not in_threads(plan.executor) or len(plan.tiling) == 1:
+        return plan
+    if (plan.mask is None and plan.reads <= 1) or plan.touches is None:
         return plan
     room = _KEPT if plan.memory is None else plan.memory - plan.projected_bytes
     for level in range(len(plan.tiling.shape)):
