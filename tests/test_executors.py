@@ -126,6 +126,21 @@ def test_from_file_to_file_in_chunks(executor, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["in.zarr", "out.zarr"]
 
 
+@pytest.mark.parametrize("kind", ["memory", "hdf5 being written"])
+def test_a_store_without_a_place_reaches_every_executor(executor, kind, tmp_path):
+    zarr, h5py = pytest.importorskip("zarr"), pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        if kind == "memory":
+            source = zarr.create_array(
+                zarr.storage.MemoryStore(), shape=IMAGE.shape, dtype="f8", chunks=(20, 20)
+            )
+            source[...] = IMAGE
+        else:
+            source = file.create_dataset("x", data=IMAGE, chunks=(20, 20))
+        expected = mapped("mean", source, workers=1)
+        assert_same_bits(mapped("mean", source, executor=executor), expected)
+
+
 def test_an_exception_keeps_its_type_and_region(executor):
     with pytest.raises(ZeroDivisionError) as caught:
         pt.map_patches(fails, IMAGE, 7, 2, executor=executor)

@@ -81,6 +81,8 @@ def test_readers_pickle_as_their_place_and_open_in_another_process(
     readers = {name: open_image(path) for name, (path, _) in made.items()}
     mapped = np.load(made["npy"][0], mmap_mode="r")
     readers["memmap"] = open_image(mapped[3:30:2, 4:])
+    readers["memmap backwards"] = open_image(mapped[::-1, ::-1])
+    readers["reader"] = open_image(open_image(made["npy"][0]))
     readers["zarr object"] = open_image(zarr.open_array(made["zarr v3"][0]))
     with h5py.File(made["hdf5"][0]) as file:
         readers["hdf5 object"] = open_image(file["raw/image"])
@@ -93,7 +95,7 @@ def test_readers_pickle_as_their_place_and_open_in_another_process(
         folder = sys.argv[1]
         x = np.load(folder + "/expected.npy")
         for name, data in pickle.load(open(folder + "/pickles", "rb")).items():
-            y = x[3:30:2, 4:] if name == "memmap" else x
+            y = {"memmap": x[3:30:2, 4:], "memmap backwards": x[::-1, ::-1]}.get(name, x)
             reader = pickle.loads(data)
             assert (reader.shape, reader.dtype) == (y.shape, y.dtype), name
             assert (reader[2:9, 5:33] == y[2:9, 5:33]).all(), name
@@ -433,3 +435,18 @@ def test_a_reader_becomes_an_array(tmp_path):
     np.testing.assert_array_equal(pantile.extract(reader, 3), pantile.extract(image, 3))
     with pytest.raises(ValueError, match=r"image\.npy has to be read"):
         np.array(reader, copy=False)
+
+
+def test_readers_do_not_pickle_their_elements(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((300, 200))
+    store = zarr.create_array(zarr.storage.MemoryStore(), data=x, chunks=(50, 50))
+    held = {"array": x, "backwards": x[::-1], "xarray": xarray.DataArray(x), "zarr": store}
+    np.save(tmp_path / "x.npy", x)
+    held["private map"] = np.load(tmp_path / "x.npy", mmap_mode="c")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        held["hdf5 being written"] = file.create_dataset("x", data=x)
+        for name, each in held.items():
+            reader = open_image(each)
+            assert (reader[3:5, 0:7] == np.asarray(each[3:5, 0:7])).all(), name
+            with pytest.raises(TypeError, match="no place that another process could open"):
+                pickle.dumps(reader)

@@ -118,7 +118,7 @@ def _way_to(error: Exception) -> str:
 
 
 def _kept(error: BaseException) -> str:
-    """What is left of a run that was cut short, as the engine notes it, in the words of the command line."""
+    """What is left of a run that was cut short, as a stream notes it, in the words of the command line."""
     notes = [n for n in getattr(error, "__notes__", ()) if "resume=True" in n]
     said = "; ".join(note.removeprefix("pantile: ") for note in notes)
     call = ("the same call with resume=True", "the same command with --resume")

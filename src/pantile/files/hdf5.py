@@ -22,8 +22,17 @@ class Hdf5Place:
         file = needed("h5py", "reading HDF5").File(self.path, "r")
         return file[self.dataset]  # it keeps the file open
 
+    def dims(self) -> list[str]:
+        """The labels of its dimensions, or the names of the scales that are attached to them."""
+        with needed("h5py", "reading HDF5").File(self.path, "r") as file:
+            return [_label(dim) for dim in file[self.dataset].dims]
+
     def inside(self) -> dict[str, Any]:
         return {"dataset": self.dataset}
+
+
+def _label(dim: Any) -> str:
+    return str(dim.label or (dim[0].name.rpartition("/")[2] if len(dim) else ""))
 
 
 def find_dataset(path: str, dataset: str | None) -> str:

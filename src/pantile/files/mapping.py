@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Mapping", "mapping_of", "strides_of"]
+__all__ = ["Mapping", "mapping_of", "span_of", "strides_of"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Mapping:
         shape = tuple(len(r) for r in ranges)
         if 0 in shape:
             return np.empty(shape, self.dtype)
-        begin = sum(r[0] * s for r, s in zip(ranges, self.strides, strict=True))
-        last = sum(r[-1] * s for r, s in zip(ranges, self.strides, strict=True))
-        length = last - begin + self.dtype.itemsize
-        memory = np.memmap(self.path, np.uint8, mode, self.offset + begin, (length,))
         strides = tuple(r.step * s for r, s in zip(ranges, self.strides, strict=True))
-        return np.ndarray(shape, self.dtype, memory, 0, strides)
+        first = sum(r[0] * s for r, s in zip(ranges, self.strides, strict=True))
+        low, high = span_of(shape, strides)
+        length = high - low + self.dtype.itemsize
+        memory = np.memmap(self.path, np.uint8, mode, self.offset + first + low, (length,))
+        return np.ndarray(shape, self.dtype, memory, -low, strides)
 
 
 def strides_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
@@ -58,10 +58,16 @@ def strides_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
     return tuple(prod(shape[k + 1 :]) * dtype.itemsize for k in range(len(shape)))
 
 
+def span_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:
+    """Where the first and the last byte of elements lie from element 0, which axes may run backwards from."""
+    ends = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    return sum(min(end, 0) for end in ends), sum(max(end, 0) for end in ends)
+
+
 def mapping_of(array: NDArray[Any]) -> Mapping | None:
-    """Where ``array`` lies in a file, None where it does not, or runs backwards through it."""
+    """Where ``array`` lies in a file, None where it does not."""
     root = _mapped(array)
-    if root is None or any(s < 0 for s in array.strides):
+    if root is None:
         return None
     offset = root.offset + array.ctypes.data - root.ctypes.data
     return Mapping(str(root.filename), offset, array.dtype, array.shape, array.strides)

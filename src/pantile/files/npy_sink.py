@@ -19,6 +19,7 @@ from .staging import (
     check_dtype,
     check_space,
     final_path,
+    foreign,
     fsync,
     partial_path,
     removed,
@@ -142,6 +143,8 @@ def check_file(path: str) -> None:
     check_directory(path)
     if os.path.lexists(path) and not os.path.isfile(path):
         raise FileExistsError(f"out={path!r} is there and no file: choose another name")
+    if os.path.isdir(partial_path(path)):  # of somebody else: a run leaves a file there
+        raise FileExistsError(foreign(path))
 
 
 def check_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -25,9 +25,12 @@ _STEP = 2**24  # bytes hashed at once
 
 
 class ArrayReader:
-    """An array in memory; its blocks are views of it, read-only."""
+    """An array in memory; its blocks are views of it, read-only.
 
-    chunks = None
+    It has no place that another process could open, so it does not pickle.
+    """
+
+    chunks, placed = None, False
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array.view()
@@ -39,6 +42,11 @@ class ArrayReader:
 
     def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
         return self.array[key].astype(self.dtype, copy=False)
+
+    def __reduce__(self) -> Any:
+        raise _no_place(
+            "an array in memory", "pickle the array itself, or save it and open its path"
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         """Shape, dtype, and a digest of every element."""
@@ -54,11 +62,24 @@ class ArrayReader:
 
 
 class ObjectReader:
-    """Anything with a shape, a dtype and slices, read as it is; it pickles as that object does."""
+    """Anything with a shape, a dtype and slices, read as it is; it pickles as that object does.
 
-    def __init__(self, source: Any, chunks: tuple[int, ...] | None, name: str) -> None:
-        self.source, self.chunks, self.name = source, chunks, name
+    One that is known to lie nowhere (``placed`` is False), so that its elements would have to go with it,
+    does not pickle.
+    """
+
+    def __init__(
+        self, source: Any, chunks: tuple[int, ...] | None, name: str, placed: bool = True
+    ) -> None:
+        self.source, self.chunks, self.name, self.placed = source, chunks, name, placed
         self.shape, self.dtype = checked_facts("image", source)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not self.placed:
+            raise _no_place(
+                self.name, "save it, or close it if it is being written, and open its path"
+            )
+        return dict(self.__dict__)
 
     def __repr__(self) -> str:
         return f"ObjectReader({self.name}, shape={self.shape}, dtype={self.dtype})"
@@ -73,8 +94,14 @@ class ObjectReader:
         return {"name": self.name, "shape": list(self.shape), "dtype": str(self.dtype)}
 
 
+def _no_place(name: str, instead: str) -> TypeError:
+    return TypeError(f"{name} has no place that another process could open: {instead}")
+
+
 def reader_of(image: Any) -> Reader:
-    """A reader of ``image``, by its place on disk where it has one."""
+    """A reader of ``image``, by its place on disk where it has one; a reader is its own."""
+    if hasattr(image, "fingerprint"):
+        return image  # type: ignore[no-any-return]
     for package, name, make in _KINDS:
         module = sys.modules.get(package)  # an object of a package that is not imported is none
         if module is not None and isinstance(image, getattr(module, name)):
@@ -97,19 +124,23 @@ def _of_array(image: NDArray[Any]) -> Reader:
 
 
 def _of_zarr(image: Any) -> Reader:
-    if type(image.store) is not sys.modules["zarr"].storage.LocalStore:
-        return ObjectReader(image, tuple(image.chunks), str(image.store_path))
+    storage = sys.modules["zarr"].storage
+    if type(image.store) is not storage.LocalStore:
+        placed = not isinstance(image.store, storage.MemoryStore)
+        return ObjectReader(image, tuple(image.chunks), str(image.store_path), placed)
     return FileReader(ZarrPlace(os.path.abspath(os.path.join(image.store.root, image.path))))
 
 
 def _of_hdf5(image: Any) -> Reader:
     if image.file.mode != "r" or not os.path.isfile(image.file.filename):
         # one that is being written cannot be opened a second time, one in memory has no file
-        return ObjectReader(image, image.chunks, f"{image.file.filename}:{image.name}")
+        return ObjectReader(image, image.chunks, f"{image.file.filename}:{image.name}", False)
     return FileReader(Hdf5Place(os.path.abspath(image.file.filename), image.name))
 
 
 def _of_xarray(image: Any) -> Reader:
+    if getattr(image.variable, "_in_memory", False) and isinstance(image.data, np.ndarray):
+        return _of_array(image.data)
     return ObjectReader(_Variable(image.variable), _largest(image.chunks), _name(image))
 
 

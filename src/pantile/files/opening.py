@@ -14,7 +14,7 @@ from .pictures import MAX_PIXELS, PicturePlace, PictureReader
 from .protocol import Reader
 from .reader import FileReader, Place
 from .tiff import TIFF_MAGIC, TiffPlace
-from .zarrs import ZarrPlace, find_array, is_zarr
+from .zarrs import find_array, is_zarr
 
 __all__ = ["open_image"]
 
@@ -131,7 +131,7 @@ def _npy(path: str, _: Choice) -> Place:
 
 
 def _zarr(path: str, choice: Choice) -> Place:
-    return ZarrPlace(find_array(path, choice.dataset, choice.series, choice.level))
+    return find_array(path, choice.dataset, choice.series, choice.level)
 
 
 def _hdf5(path: str, choice: Choice) -> Place:

@@ -57,6 +57,10 @@ class PicturePlace:
         with _opened(self) as image:
             return 2 if _FORMS[_mode(image)][0] > 1 else None
 
+    def dims(self) -> list[str]:
+        """Rows, columns, and channels where there are several."""
+        return ["y", "x"] if self.channel_axis() is None else ["y", "x", "c"]
+
     @property
     def kind(self) -> str:
         """Pillow's name of the format."""

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .mapping import Mapping, mapping_of
+from .mapping import Mapping, mapping_of, span_of
 from .objects import ObjectReader
 
-__all__ = ["Spot", "meet", "spot_of"]
+__all__ = ["Spot", "beside", "meet", "spot_of"]
 
 
 class Spot(NamedTuple):
@@ -44,6 +44,13 @@ def spot_of(store: Any) -> Spot | None:
     return Spot(os.path.realpath(path), f"/{dataset.strip('/')}" if dataset else "")
 
 
+def beside(spot: Spot) -> list[Spot]:
+    """Where a run to a path puts what it needs until its result is whole."""
+    partial = f"{spot.path}.partial"
+    names = [partial, partial + os.path.splitext(spot.path)[1], f"{spot.path}.journal"]
+    return [Spot(os.path.realpath(name)) for name in names]
+
+
 def meet(one: Spot | None, other: Spot | None) -> bool:
     """Whether two spots share anything, or one lies in a directory that the other is."""
     if one is None or other is None:
@@ -57,9 +64,9 @@ def meet(one: Spot | None, other: Spot | None) -> bool:
 
 
 def _mapped(mapping: Mapping) -> Spot:
-    last = sum((n - 1) * s for n, s in zip(mapping.shape, mapping.strides, strict=True))
-    end = mapping.offset + last + mapping.dtype.itemsize
-    return Spot(os.path.realpath(mapping.path), "", mapping.offset, end)
+    low, high = span_of(mapping.shape, mapping.strides)
+    begin, end = mapping.offset + low, mapping.offset + high + mapping.dtype.itemsize
+    return Spot(os.path.realpath(mapping.path), "", begin, end)
 
 
 def _is(store: Any, package: str, name: str) -> bool:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .faults import reading
+from .georeference import Georeference
 
-__all__ = ["FileReader", "Handle", "Place", "checked_facts", "marks_of"]
+__all__ = ["FileReader", "Handle", "Place", "checked_dims", "checked_facts", "marks_of"]
 
 
 class Handle(Protocol):
@@ -74,6 +75,19 @@ class FileReader:
         axis: int | None = None if told is None else told()
         return axis
 
+    @property
+    def dims(self) -> tuple[str, ...] | None:
+        """The names of the axes, by what the file says of them; None where it does not name them all."""
+        told = getattr(self.place, "dims", None)
+        return None if told is None else checked_dims(told(), len(self.shape))
+
+    @property
+    def georeference(self) -> Georeference | None:
+        """Where the pixels of a TIFF lie, None where it does not say."""
+        told = getattr(self.place, "georeference", None)
+        found: Georeference | None = None if told is None else told()
+        return found
+
     def fingerprint(self) -> dict[str, Any]:
         """Place, size, time, shape and dtype, as plain JSON values."""
         return {
@@ -118,6 +132,13 @@ class FileReader:
                 f"it is {tuple(handle.shape)} {handle.dtype}"
             )
         return handle
+
+
+def checked_dims(names: Any, ndim: int) -> tuple[str, ...] | None:
+    """One name per axis, None where some have none or are alike."""
+    found = tuple(names or ())
+    good = len(found) == ndim and len(set(found)) == ndim and all(isinstance(n, str) for n in found)
+    return found if good and all(found) else None
 
 
 def checked_facts(name: str, handle: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:

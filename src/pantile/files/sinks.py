@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from typing import Any
 
 from .npy_sink import NpySink
@@ -27,7 +28,8 @@ def sink_of(out: str | os.PathLike[str] | Sink, **options: Any) -> Sink:
 
     ``out`` is a path whose suffix names the format (``.npy``, ``.zarr``, ``.tif``, ``.tiff``,
     ``.png``, ``.jpg``, ``.jpeg``, ``.webp``; the ``options`` are those of `NpySink`, `ZarrSink` and
-    `TiffSink`), or a sink.
+    `TiffSink`), or a sink. ``result.zarr/image`` is a Zarr group that holds the array ``image``, as
+    xarray opens it.
 
     Raises
     ------
@@ -65,12 +67,15 @@ def sink_of(out: str | os.PathLike[str] | Sink, **options: Any) -> Sink:
 
 
 def _made(path: str, options: dict[str, Any]) -> Sink:
-    suffix = os.path.splitext(path.rstrip(os.sep))[1]
+    path = path.rstrip(os.sep)
+    suffix, group = os.path.splitext(path)[1], os.path.dirname(path)
+    if suffix.lower() not in _SINKS and group.lower().endswith(".zarr"):
+        return _made(group, {"name": os.path.basename(path), **options})
     kind = _SINKS.get(suffix.lower())
     if kind is None:
         known = ", ".join(_SINKS)
         raise ValueError(f"out={path!r} has the suffix {suffix!r}: the known ones are {known}")
-    names = [name for name in kind.__dataclass_fields__ if name != "path"]
+    names = [field.name for field in fields(kind) if field.name != "path"]
     unknown = sorted(set(options) - set(names))
     if unknown:
         raise TypeError(

@@ -16,6 +16,7 @@ __all__ = [
     "check_dtype",
     "check_space",
     "final_path",
+    "foreign",
     "fsync",
     "fsync_tree",
     "partial_path",
@@ -33,6 +34,12 @@ def final_path(path: str | os.PathLike[str]) -> str:
 def partial_path(path: str) -> str:
     """The staging name of a result."""
     return path + ".partial"
+
+
+def foreign(path: str) -> str:
+    """What is wrong where the staging name is taken by what no run has left there."""
+    partial = partial_path(path)
+    return f"out={path!r} would be written by way of {partial}, which is there and not of a run: move it away"
 
 
 def _aside(path: str) -> str:

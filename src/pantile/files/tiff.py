@@ -17,6 +17,7 @@ import numpy as np
 
 from .extras import needed
 from .faults import check_index
+from .georeference import Georeference
 from .mapping import Mapping, strides_of
 
 __all__ = ["TIFF_MAGIC", "TiffPlace"]
@@ -54,6 +55,24 @@ class TiffPlace:
         with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
             axes = str(self._pages(file).axes)
         return next((axes.index(name) for name in "SC" if name in axes), None)
+
+    def dims(self) -> list[str]:
+        """The letters of the axes in the file's metadata, small; samples of a pixel are channels."""
+        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+            axes = str(self._pages(file).axes)
+        return [
+            "" if a in "QI" else "c" if a == "S" and "C" not in axes else a.lower() for a in axes
+        ]
+
+    def georeference(self) -> Georeference | None:
+        """Where the pixels lie, by the tags of the first page; of a smaller level, by those of the full one."""
+        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+            page, full = self._pages(file).keyframe, file.series[self.series].levels[0].keyframe
+            found = Georeference.of(page)
+            whole = Georeference.of(full) if found is None or not found.located else found
+            if whole is None or (found is not None and not whole.located):
+                return found
+            return whole.scaled(int(page.imagelength), int(page.imagewidth))
 
     def inside(self) -> dict[str, Any]:
         return {"series": self.series, "level": self.level}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .about import About
 from .extras import needed
 from .mapping import Mapping
 from .npy import npy_mapping
@@ -31,6 +32,10 @@ class TiffSink:
     "minisblack", where the last two axes are rows and columns; None takes the one that fits the
     shape. Axes before those are pages.
 
+    What is known to be a last axis of channels is written as samples of a pixel, however many they are. The
+    tags of a GeoTIFF, its resolution, and GDAL's metadata and missing value are carried over from the
+    image where rows and columns stay, scaled where they are; statistics of the old values are not.
+
     >>> import os, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     writer = TiffSink(folder + "/a.tif", tile=(64, 64)).create((90, 70, 3), np.dtype("uint8"))
@@ -44,6 +49,7 @@ class TiffSink:
     tile: tuple[int, int] = (256, 256)
     compression: str | None = None
     photometric: str | None = None
+    _about: ClassVar[About | None] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", final_path(self.path))
@@ -55,6 +61,12 @@ class TiffSink:
             raise ValueError(
                 f"photometric={self.photometric!r} must be 'rgb', 'minisblack' or None"
             )
+
+    def about(self, about: About) -> TiffSink:
+        """The same sink, which knows which axis holds channels and where the pixels lie."""
+        told = replace(self)
+        object.__setattr__(told, "_about", about)
+        return told
 
     def check(self) -> None:
         """Raise what can be known to be wrong before shape and dtype are."""
@@ -94,7 +106,31 @@ class TiffSink:
                 f"photometric='rgb' needs a last axis of 3 or 4 channels, the result is {shape}"
             )
         colours = colours and self.photometric != "minisblack"
-        return 3 if colours or (len(shape) >= 3 and shape[-1] == 1) else 2
+        samples = self._about is not None and self._about.channel == len(shape) - 1 >= 2
+        return 3 if colours or samples or (len(shape) >= 3 and shape[-1] == 1) else 2
+
+    def planes(self, shape: tuple[int, ...]) -> bool:
+        """Whether samples of a pixel lie in planes, one after the other: bands of a GeoTIFF, channels first."""
+        about = self._about
+        return (
+            about is not None
+            and about.channel is not None
+            and about.channel == len(shape) - 3
+            and about.georeference is not None
+            and about.georeference.located
+            and self.page_axes(shape) == 2
+        )
+
+    def tags(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
+        """What is written of the place of the pixels: nothing where rows and columns are others."""
+        about, core = self._about, self.page_axes(shape)
+        if about is None or about.georeference is None:
+            return {}
+        at = len(shape) - core
+        if about.dims[at : at + 2] != ("y", "x"):
+            return {}
+        samples = shape[-1] if core == 3 else shape[-3] if self.planes(shape) else 1
+        return about.georeference.scaled(*shape[at : at + 2]).options(dtype, samples)
 
 
 class TiffWriter(EncodedWriter):
@@ -107,7 +143,9 @@ class TiffWriter(EncodedWriter):
     def encode(self, path: str) -> None:
         """Write all elements as TIFF, a row of tiles at a time."""
         sink, core = self._sink, self._sink.page_axes(self.shape)
-        colours = core == 3 and self.shape[-1] > 1
+        colours = core == 3 and self.shape[-1] in (3, 4) and sink.photometric != "minisblack"
+        several = core == 3 and self.shape[-1] > 1
+        planes = sink.planes(self.shape)
         with needed("tifffile", "writing TIFF").TiffWriter(path, bigtiff=True) as file:
             file.write(
                 _tiles(self._mapping, sink.tile, core),
@@ -115,9 +153,10 @@ class TiffWriter(EncodedWriter):
                 dtype=self.dtype,
                 tile=sink.tile,
                 photometric="rgb" if colours else "minisblack",
-                planarconfig="contig" if colours else None,
+                planarconfig="separate" if planes else "contig" if several else None,
                 extrasamples=["unassalpha"] if colours and self.shape[-1] == 4 else None,
                 compression=sink.compression,
+                **sink.tags(self.shape, self.dtype),
             )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .about import About
 from .extras import needed
 from .faults import reading, writing
 from .npy_sink import check_shape, same_array
@@ -20,6 +22,7 @@ from .staging import (
     check_dtype,
     check_space,
     final_path,
+    foreign,
     fsync,
     fsync_tree,
     partial_path,
@@ -27,7 +30,7 @@ from .staging import (
     swap,
     tidied,
 )
-from .zarrs import is_array
+from .zarrs import is_array, is_single, is_zarr
 
 __all__ = ["ZarrSink", "ZarrWriter", "default_chunks"]
 
@@ -42,6 +45,10 @@ class ZarrSink:
     shards; with shards one file holds several chunks). ``compressors`` goes to
     `zarr.create_array`: "auto", None, or codecs.
 
+    The array has a name for each axis: those of the image, else ``dims``, else ``dim_0``, ``dim_1``.
+    ``name`` makes the result a group that holds an array of that name, with coordinates beside it where
+    the image had some, as ``xarray.open_zarr(path)[name]`` wants it (xarray opens groups alone).
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     sink = ZarrSink(folder + "/a.zarr", chunks=(64, 64), shards=(256, 256))
@@ -54,6 +61,9 @@ class ZarrSink:
     chunks: tuple[int, ...] | None = None
     shards: tuple[int, ...] | None = None
     compressors: Any = "auto"
+    name: str | None = None
+    dims: tuple[str, ...] | None = None
+    _about: ClassVar[About | None] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", final_path(self.path))
@@ -61,14 +71,32 @@ class ZarrSink:
             lengths = getattr(self, name)
             if lengths is not None:
                 object.__setattr__(self, name, _lengths(name, lengths))
+        if self.name is not None and not _plain(self.name):
+            raise ValueError(f"name={self.name!r} must be a name of one part, like 'image'")
+        if self.dims is not None:
+            object.__setattr__(self, "dims", _names(self.dims))
+
+    def about(self, about: About) -> ZarrSink:
+        """The same sink, which also notes the names of axes and, in a group, their coordinates."""
+        told = replace(self)
+        object.__setattr__(told, "_about", about)
+        return told
 
     def check(self) -> None:
         """Raise what can be known to be wrong before shape and dtype are."""
         needed("zarr", f"writing {self.path}")
         check_directory(self.path)
-        if os.path.lexists(self.path) and not is_array(self.path) and not _empty(self.path):
+        if not _ours(partial_path(self.path)):
+            raise FileExistsError(foreign(self.path))
+        if not os.path.lexists(self.path) or is_array(self.path) or _empty(self.path):
+            return
+        if self.name is None:
             raise FileExistsError(
                 f"out={self.path!r} is there and no Zarr array: choose another name"
+            )
+        if not is_single(self.path):
+            raise FileExistsError(
+                f"out={self.path!r} is there and more than a group of one array: choose another name"
             )
 
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ZarrWriter:
@@ -83,8 +111,10 @@ class ZarrSink:
         if self.compressors is None:
             check_space(self.path, prod(shape) * dtype.itemsize, f"a result of {shape} {dtype}")
         with writing(self.path, partial):
+            dims, attributes = self._labels(len(shape)), self._begin_group(partial)
             array = needed("zarr", "writing Zarr").create_array(
                 partial,
+                name=self.name,
                 shape=shape,
                 dtype=dtype,
                 chunks=chunks,
@@ -92,10 +122,37 @@ class ZarrSink:
                 compressors=self.compressors,
                 fill_value=0,
                 zarr_format=3,
+                dimension_names=dims,
+                attributes=attributes,
             )
+            if self.name is not None:
+                _consolidate(partial)
             fsync_tree(partial)
             fsync(os.path.dirname(partial))
-        return ZarrWriter(self.path, array)
+        return ZarrWriter(self.path, array, self.name)
+
+    def _labels(self, ndim: int) -> tuple[str, ...]:
+        told = None if self._about is None else self._about.dims
+        dims = self.dims or told or tuple(f"dim_{k}" for k in range(ndim))
+        if len(dims) != ndim:
+            raise ValueError(f"dims={dims} must have one name per axis, the result has {ndim}")
+        return dims
+
+    def _begin_group(self, partial: str) -> dict[str, Any]:
+        """Make the group and its coordinates where there is a name; returns what the array says of them."""
+        if self.name is None:
+            return {}
+        coords = None if self._about is None or self.dims is not None else self._about.coords
+        if coords is None or not coords.variables:
+            needed("zarr", "writing Zarr").create_group(partial, zarr_format=3)
+            return {}
+        if self.name in coords.variables or self.name in coords.dims:
+            raise ValueError(f"name={self.name!r} is that of a coordinate: choose another one")
+        _plain_text(coords.drop_encoding()).to_zarr(
+            partial, mode="w", zarr_format=3, consolidated=False
+        )
+        others = sorted(str(name) for name in coords.variables if name not in coords.dims)
+        return {"coordinates": " ".join(others)} if others else {}
 
     def reopen(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ZarrWriter:
         """The staging array that is there; a ValueError where it is of another shape or dtype."""
@@ -103,9 +160,9 @@ class ZarrSink:
         partial = partial_path(self.path)
         if not os.path.isdir(partial):
             raise FileNotFoundError(f"{partial} is not there: start without resume")
-        array = _opened(partial)
+        array = _opened(_root(partial, self.name))
         same_array(partial, array, shape, dtype)
-        return ZarrWriter(self.path, array)
+        return ZarrWriter(self.path, array, self.name)
 
     def unit(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
         """What of a result of this shape and dtype will have one writer, before it is made."""
@@ -128,8 +185,9 @@ class ZarrSink:
 class ZarrWriter:
     """A result being written to a Zarr array under its staging name."""
 
-    def __init__(self, path: str, array: Any) -> None:
+    def __init__(self, path: str, array: Any, name: str | None = None) -> None:
         self.path, self._partial = path, partial_path(path)
+        self._root = _root(self._partial, name)
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
         self.unit = tuple(array.shards or array.chunks)
         self._begin(array)
@@ -182,16 +240,15 @@ class ZarrWriter:
             return set()
         touched = [range(r[0] // u, r[-1] // u + 1) for r, u in zip(ranges, self.unit, strict=True)]
         name = self._array.metadata.encode_chunk_key
-        return {os.path.join(self._partial, *name(at).split("/")) for at in product(*touched)}
+        return {os.path.join(self._root, *name(at).split("/")) for at in product(*touched)}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            name: getattr(self, name) for name in ("path", "_partial", "shape", "dtype", "unit")
-        }
+        names = ("path", "_partial", "_root", "shape", "dtype", "unit")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._begin(_opened(self._partial))
+        self._begin(_opened(self._root))
 
 
 def default_chunks(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
@@ -219,9 +276,58 @@ def _lengths(name: str, lengths: Any) -> tuple[int, ...]:
     return found
 
 
+def _root(partial: str, name: str | None) -> str:
+    """Where the array lies: the whole, or a member of the group."""
+    return partial if name is None else os.path.join(partial, name)
+
+
+def _plain(name: Any) -> bool:
+    return isinstance(name, str) and name.strip(".") != "" and not set("/\\") & set(name)
+
+
+def _names(dims: Any) -> tuple[str, ...]:
+    found = (dims,) if isinstance(dims, str) else tuple(dims)
+    if not all(isinstance(d, str) and d for d in found) or len(set(found)) != len(found):
+        raise ValueError(f"dims must be a name for each axis, each another one, got {dims!r}")
+    return found
+
+
+def _consolidate(path: str) -> None:
+    """Put the metadata of a group's arrays into its own, or xarray warns that it has to look for them.
+
+    As `zarr.consolidate_metadata` does, which warns that version 3 does not say how this is done.
+    """
+    mark = "zarr.json"
+    inner = sorted(n for n in os.listdir(path) if os.path.isfile(os.path.join(path, n, mark)))
+    group = _json(os.path.join(path, mark))
+    held = {name: _json(os.path.join(path, name, mark)) for name in inner}
+    group["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": held}
+    with open(os.path.join(path, mark), "w", encoding="utf-8") as file:
+        json.dump(group, file, indent=2)
+
+
+def _json(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+def _plain_text(coords: Any) -> Any:
+    """Coordinates with text of any length: of a fixed one, Zarr warns that others may not read it."""
+    fixed = [name for name, coord in coords.variables.items() if coord.dtype.kind == "U"]
+    return coords.assign_coords({name: coords[name].astype(object) for name in fixed})
+
+
 def _opened(partial: str) -> Any:
     with reading(partial):
         return needed("zarr", "writing Zarr").open_array(partial, mode="r+")
+
+
+def _ours(partial: str) -> bool:
+    """Whether a run may have left this: nothing, the metadata that are written first, or a Zarr directory."""
+    if not os.path.isdir(partial):
+        return not os.path.lexists(partial)
+    return is_zarr(partial) or all(name.startswith("zarr.json") for name in os.listdir(partial))
 
 
 def _empty(path: str) -> bool:

@@ -10,23 +10,37 @@ from typing import Any, ClassVar
 from .extras import needed
 from .faults import check_index
 
-__all__ = ["ZarrPlace", "find_array", "is_array", "is_zarr"]
+__all__ = ["ZarrPlace", "find_array", "is_array", "is_single", "is_zarr"]
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
 @dataclass(frozen=True)
 class ZarrPlace:
-    """A Zarr array in a local directory."""
+    """A Zarr array in a local directory; ``axes`` is what an OME-Zarr group says of them: names, then kinds."""
 
     path: str
+    axes: tuple[tuple[str, str], ...] = ()
     kind: ClassVar[str] = "Zarr"
 
     def open(self) -> Any:
         return needed("zarr", "reading Zarr").open_array(self.path, mode="r")
 
+    def dims(self) -> Any:
+        """The names in the metadata of the image, or of the array (``_ARRAY_DIMENSIONS`` in version 2)."""
+        return [name for name, _ in self.axes] or _named(self.open())
+
+    def channel_axis(self) -> int | None:
+        """Where OME-Zarr has an axis of channels."""
+        return next((k for k, (_, kind) in enumerate(self.axes) if kind == "channel"), None)
+
     def inside(self) -> dict[str, Any]:
         return {}
+
+
+def _named(array: Any) -> Any:
+    names = getattr(array.metadata, "dimension_names", None)
+    return names or dict(array.attrs).get("_ARRAY_DIMENSIONS")
 
 
 def is_zarr(path: str) -> bool:
@@ -45,8 +59,17 @@ def is_array(path: str) -> bool:
         return False
 
 
-def find_array(path: str, dataset: str | None, series: int | None, level: int | None) -> str:
-    """The directory of the array that is meant in ``path``.
+def is_single(path: str) -> bool:
+    """Whether ``path`` is a Zarr group of one array and its coordinates."""
+    if not is_zarr(path) or is_array(path):
+        return False
+    group = needed("zarr", "reading Zarr").open_group(path, mode="r")
+    arrays = _without_coordinates(group, sorted(group.array_keys()))
+    return len(arrays) == 1 and not any(True for _ in group.group_keys())
+
+
+def find_array(path: str, dataset: str | None, series: int | None, level: int | None) -> ZarrPlace:
+    """The array that is meant in ``path``.
 
     ``dataset`` names what is inside a group; ``series`` and ``level`` choose in the multiscales
     metadata of OME-Zarr 0.4 and 0.5.
@@ -58,30 +81,62 @@ def find_array(path: str, dataset: str | None, series: int | None, level: int | 
         raise ValueError(f"dataset={dataset!r} is not in {path}: it holds {held}")
     node = zarr.open(place, mode="r")
     if isinstance(node, zarr.Group):
-        return os.path.join(place, *_chosen(place, node, series, level).split("/"))
+        name, axes = _chosen(place, node, series, level)
+        return ZarrPlace(os.path.join(place, *name.split("/")), axes)
     if level or series:
         raise ValueError(f"level= and series= choose in an OME-Zarr group, {place} is an array")
-    return place
+    return ZarrPlace(place)
 
 
-def _chosen(place: str, group: Any, series: int | None, level: int | None) -> str:
+def _chosen(
+    place: str, group: Any, series: int | None, level: int | None
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The name of the array in a group, and what the group says of its axes."""
     images = dict(group.attrs).get("ome", group.attrs).get("multiscales")
     if not images:
-        return _only(place, group, series, level)
+        return _only(place, group, series, level), ()
     check_index(place, "series", series or 0, len(images))
     levels = images[series or 0]["datasets"]
     check_index(place, "level", level or 0, len(levels))
-    return str(levels[level or 0]["path"])
+    return str(levels[level or 0]["path"]), _axes(images[series or 0])
+
+
+def _axes(image: Any) -> tuple[tuple[str, str], ...]:
+    """Names and kinds of the axes; version 0.3 has names alone, earlier ones have none."""
+    found = []
+    for axis in image.get("axes") or ():
+        axis = axis if isinstance(axis, dict) else {"name": axis}
+        name = str(axis.get("name", ""))
+        found.append((name, str(axis.get("type", "channel" if name == "c" else ""))))
+    return tuple(found)
 
 
 def _only(place: str, group: Any, series: int | None, level: int | None) -> str:
-    """The name of the only array in a plain group."""
+    """The name of the only array in a plain group, coordinates along its axes aside."""
     arrays = sorted(group.array_keys())
+    if len(arrays) > 1:
+        arrays = _without_coordinates(group, arrays)
     if level or series:
         raise ValueError(f"{place} is a group without OME-Zarr levels: it holds {_children(group)}")
     if len(arrays) != 1 or any(True for _ in group.group_keys()):
         raise ValueError(f"dataset= must name one array in {place}: it holds {_children(group)}")
     return str(arrays[0])
+
+
+def _without_coordinates(group: Any, names: list[str]) -> list[str]:
+    """The arrays that are no coordinates of others, as xarray stores them."""
+    dims = {name: tuple(_named(group[name]) or ()) for name in names}
+    told = {
+        name
+        for each in (group, *(group[n] for n in names))
+        for name in str(each.attrs.get("coordinates", "")).split()
+    }
+    used = {d for name, own in dims.items() if len(own) > 1 for d in own}
+    coordinates = {
+        name for name in names if name in told or (dims[name] == (name,) and name in used)
+    }
+    scalars = {name for name in names if not group[name].ndim}
+    return [name for name in names if name not in coordinates | scalars]
 
 
 def _children(group: Any) -> str:

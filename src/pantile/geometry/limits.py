@@ -132,6 +132,9 @@ class Limits:
     strip_elements: int = 1 << 18
     """A part of a block that is made values at a time."""
 
+    kept_chunk_bytes: int = 128 << 20
+    """Decoded chunks kept for later tiles, where no budget says more or less."""
+
     # pantile.stream: what processes and clusters share
     job_bytes: int = 1 << 14
     """A job that goes with each task to a process; a larger one goes by a file."""

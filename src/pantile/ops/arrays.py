@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ..geometry import PatchGrid
 from ..geometry.arrays import to_array
 
-__all__ = ["as_array", "refuse_path"]
+__all__ = ["as_array", "refuse_path", "unlabelled"]
 
 # what stands there where arguments are the wrong way round
 _NO_IMAGES = (PatchGrid, int, float, type(None))
@@ -25,6 +26,7 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             " or select patches with where="
         )
     refuse_path(image, name)
+    image = unlabelled(image)
     if type(image).__module__.partition(".")[0] == "dask":
         raise TypeError(
             f"{name} is a dask array, and all of it would be computed here: map_patches and PatchMatrix"
@@ -41,6 +43,15 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             f"{name} must have at least one axis and one element, got shape {array.shape}"
         )
     return array
+
+
+def unlabelled(image: Any) -> Any:
+    """What an `xarray.DataArray` holds, if that is in memory or a dask array; anything else as it is."""
+    module = sys.modules.get("xarray")
+    if module is None or not isinstance(image, module.DataArray):
+        return image
+    held = getattr(image.variable, "_in_memory", True) or image.chunks is not None
+    return image.data if held else image
 
 
 def refuse_path(image: Any, name: str = "image") -> None:

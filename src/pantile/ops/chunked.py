@@ -21,6 +21,7 @@ from ..geometry.frame import Frame
 from ..geometry.rect import Rect, intersect, shape_of, slices
 from ..geometry.tiling import Tile
 from ..kernels.read import read_block
+from .arrays import unlabelled
 
 __all__ = [
     "Bits",
@@ -47,8 +48,9 @@ def is_dask(image: Any) -> bool:
 
 
 def holds_dask(image: Any) -> bool:
-    """Whether ``image`` is a dask array, or a list that has one."""
-    return is_dask(image) or (isinstance(image, list | tuple) and any(map(is_dask, image)))
+    """Whether ``image`` is a dask array, with labels or without, or a list that has one."""
+    images = image if isinstance(image, list | tuple) else [image]
+    return any(is_dask(unlabelled(each)) for each in images)
 
 
 def check_chunks(image: Any) -> None:

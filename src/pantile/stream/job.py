@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
-from ..geometry.rect import Rect, slices
+from ..geometry.rect import slices
 from ..geometry.tiling import Tile
 from ..merge.casts import check_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.spec import MergeRule
-from .source import read_region
+from .chunks import ChunkStore
+from .source import read_padded, read_region
 
 FILLED = "return it filled, .filled(numpy.nan)"
 
@@ -77,10 +78,13 @@ class Job:
         mask = self.selection(tile)
         return tile.n_patches if mask is None else int(mask.sum())
 
-    def read(self, tile: Tile) -> NDArray[Any]:
-        """The elements a tile's patches reach over, padding included."""
-        bounds: Rect = tile.span(self.frame.axes)
-        return read_region(self.source, self.frame, bounds)
+    def read(self, tile: Tile, store: ChunkStore | None = None) -> NDArray[Any]:
+        """The elements a tile's patches reach over, padding included; by way of ``store`` where there is one."""
+        span = tile.span(self.frame.axes)
+        if store is None:
+            return read_region(self.source, self.frame, span)
+        with store.reading(tile) as source:
+            return read_padded(source, self.frame, span)
 
     def merged(self, kind: Kind) -> CompiledMerge:
         """The merge of results of ``kind``, compiled once; raises what is wrong with them."""

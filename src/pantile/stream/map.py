@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -18,10 +18,12 @@ from ..geometry.limits import current_limits
 from ..geometry.tiling import Tiling
 from ..merge.custom import Merge
 from ..merge.spec import MergeName
+from ..ops.arrays import unlabelled
 from ..ops.chunked import check_chunks, is_dask
 from ..ops.extract import Layout, check_layout, check_pad_value
 from ..ops.selection import selected
 from .job import Job
+from .labels import Labels
 from .options import (
     Options,
     as_bytes,
@@ -145,14 +147,14 @@ def map_patches(
         smaller (it stands in the middle), of any dtype, with other channels, with none, or with a
         new last axis; or a tuple of such arrays, for several images. Called exactly once per patch.
     image : array_like or path
-        An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; or
-        anything with ``shape``, ``dtype`` and slice access (Zarr arrays, HDF5 datasets), which is
-        read a tile at a time.
+        An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; an
+        `xarray.DataArray`; or anything with ``shape``, ``dtype`` and slice access (Zarr arrays, HDF5
+        datasets), which is read a tile at a time.
     patch, step
         The shape of a patch and the elements between patches, or a `PatchGrid`.
     axes, channel_axis : optional
         The patched axes (by default the last ones), and one that travels inside each patch. All
-        others are batch axes.
+        others are batch axes. By number, or by name where the image's axes have names.
     merge : str, Merge or None
         As in `unpatchify`. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``,
         ``(n, k)`` gives ``(*counts, k)``.
@@ -166,10 +168,10 @@ def map_patches(
         more, on what the first tile made, where only its result tells what the image will be.
     out : path, array, or tuple of them, optional
         Where to put the result: a path ending in ``.npy``, ``.zarr``, ``.tif``, or ``.png``,
-        ``.jpg``, ``.webp`` where a picture holds its dtype and shape (or a sink of `pantile.files`,
-        which has options); or anything with ``shape``, ``dtype`` and slice
-        assignment, whose dtype is the result's. Blocks follow the chunks (or shards) of what is
-        written to, so that each has exactly one writer.
+        ``.jpg``, ``.webp`` where a picture holds its dtype and shape; ``result.zarr/name``, a group
+        that xarray opens (or a sink of `pantile.files`, which has options); or anything with
+        ``shape``, ``dtype`` and slice assignment, whose dtype is the result's. Blocks follow the
+        chunks (or shards) of what is written to, so that each has exactly one writer.
     dtype : dtype, optional
         Of the result. Integers are rounded half to even and saturated.
     fill : number, optional
@@ -208,7 +210,8 @@ def map_patches(
     ndarray, or ``out``, or a tuple of them. A dask array gives a dask array (or a tuple of them):
     nothing is computed, but ``func`` (and ``finalize``) are called once on two made-up patches, ones,
     to learn what they return; how it is run is up to dask, so ``out``, ``memory``, ``workers``,
-    ``executor``, ``progress`` and ``resume`` are refused.
+    ``executor``, ``progress`` and ``resume`` are refused. Of a DataArray come DataArrays, with dims
+    and coordinates (of the patches' centres with ``merge=None``), dask-backed where it is.
 
     Raises
     ------
@@ -247,13 +250,15 @@ def map_patches(
         axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
         memory, workers, executor, progress, resume, scale,
     )  # fmt: skip
-    if not is_dask(image):
+    lazy = unlabelled(image)
+    if not is_dask(lazy):
         return draw_plan(func, image, patch, step, options).run()
     from .runners.dask_graph import lazy_map
 
-    check_chunks(image)
+    check_chunks(lazy)
     check_lazy_options(where, options)
-    return lazy_map(draw_plan(func, image, patch, step, options), image)
+    drawn = draw_plan(func, image, patch, step, options)
+    return drawn.destination.labels.put_on(lazy_map(drawn, lazy))
 
 
 @overload
@@ -365,9 +370,10 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     check_callers(func, image, options.executor)
     source = as_source(image)
     held = np.dtype(source.dtype)
-    frame = frame_of(
-        tuple(source.shape), patch, step, axes=options.axes, channel_axis=options.channel_axis
-    )
+    labels = Labels.of(image, source)
+    axes = labels.numbers(options.axes, "axes")
+    channel_axis = labels.number(options.channel_axis, "channel_axis")
+    frame = frame_of(tuple(source.shape), patch, step, axes=axes, channel_axis=channel_axis)
     check_pad_value(frame, held)
     places = as_places(options.out, source, options.resume)
     wanted = None if options.dtype is None else as_dtype(options.dtype)
@@ -376,10 +382,14 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
         known = np.dtype(places[0].dtype)
     rule = as_rule(options.merge, options.weights, options.fill, options.finalize, known)
     check_dtypes(places, rule, options.finalize, wanted)
-    mask = None if options.where is None else selected(options.where, frame, empty=True)
+    mask = (
+        None
+        if options.where is None
+        else selected(labels.aligned(options.where), frame, empty=True)
+    )
     check_filling(frame, mask, rule, options.fill, known)
     scales = as_scales(options.scale, frame)
-    if places is None and not is_dask(image):
+    if places is None and not is_dask(unlabelled(image)):
         check_room(frame, rule, scales, 1 if wanted is None else wanted.itemsize)
     limits = current_limits()
     nbytes = options.batch_bytes
@@ -398,7 +408,9 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
         options.progress,
         limits=limits,
     )
-    destination = Destination(options.out, places, options.resume)
+    labels = labels.framed(frame, scales, rule is None)
+    _warn_of_lost(labels, places)
+    destination = Destination(options.out, places, options.resume, labels)
     drawn = Plan(job, Tiling(frame.axes, frame.counts), destination, resources)
     return _with_runner(_resumed(drawn) or fit_plan(drawn))
 
@@ -407,14 +419,28 @@ def _with_runner(drawn: Plan) -> Plan:
     """The plan with who runs it: the caller, threads of this process, other processes, or a cluster."""
     executor = drawn.resources.executor
     runner: Any = ThreadRun
-    if executor is None or executor == "threads":
-        if min(drawn.workers, drawn.tasks) == 1:
-            runner = CallerRun
-    elif all(hasattr(executor, name) for name in ("submit", "scatter", "ncores")):
-        from .runners.distributed import ClusterRun as runner
-    elif not isinstance(executor, ThreadPoolExecutor):
-        from .runners.processes import ProcessRun as runner
+    if not drawn.resources.in_this_process:
+        if all(hasattr(executor, name) for name in ("submit", "scatter", "ncores")):
+            from .runners.distributed import ClusterRun as runner
+        else:
+            from .runners.processes import ProcessRun as runner
+    elif isinstance(executor, str | None) and min(drawn.workers, drawn.tasks) == 1:
+        runner = CallerRun
     return replace(drawn, resources=replace(drawn.resources, runner=runner.run))
+
+
+def _warn_of_lost(labels: Labels, places: tuple[Any, ...] | None) -> None:
+    """Say before any work which results will not know where on Earth their pixels lie."""
+    lost = labels.lost(places)
+    if lost:
+        why = (
+            "only a TIFF has room for them"
+            if labels.stays
+            else "its rows and columns are not those of the image"
+        )
+        warnings.warn(
+            f"the GeoTIFF tags of the image are lost in {', '.join(lost)}: {why}", stacklevel=3
+        )
 
 
 def _resumed(drawn: Plan) -> Plan | None:

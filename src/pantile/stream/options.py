@@ -16,6 +16,8 @@ from ..geometry.frame import Frame
 from ..kernels.parallel import cores
 from ..merge.casts import check_fill, check_holes
 from ..merge.spec import MergeRule, resolve_rule
+from ..ops.arrays import unlabelled
+from ..ops.chunked import is_dask
 from ..ops.selection import touched
 
 __all__ = [
@@ -113,12 +115,22 @@ def _as_out(out: Any) -> Any:
         from ..files import sink_of
 
         return sink_of(out)
-    if not all(hasattr(out, name) for name in ("shape", "dtype", "__setitem__")):
+    out = unlabelled(out)  # what a DataArray holds: its labels stay as they are
+    if is_dask(out) or not all(hasattr(out, name) for name in ("shape", "dtype", "__setitem__")):
         raise TypeError(
-            "out must be a path, a sink, or have shape, dtype and slice assignment,"
+            "out must be a path, a sink, or have shape, dtype and slice assignment in place,"
             f" got {type(out).__name__}"
         )
+    if _is_read_only(out):
+        raise ValueError("out is read-only: open it for writing")
     return out
+
+
+def _is_read_only(store: Any) -> bool:
+    """Whether a Zarr array or an HDF5 dataset was opened to be read."""
+    if getattr(getattr(store, "file", None), "mode", None) == "r":
+        return True
+    return getattr(store, "read_only", False) is True
 
 
 def _check_arrays(arrays: list[np.ndarray[Any, Any]], source: Any) -> None:
@@ -138,13 +150,33 @@ def _check_places(outs: tuple[Any, ...], source: Any) -> None:
 
     image, spots = spot_of(source), [spot_of(out) for out in outs]
     for k, spot in enumerate(spots):
-        if spot is not None and meet(spot, image):
+        if spot is None:
+            continue
+        if meet(spot, image):
             raise ValueError(
                 f"out={spot.path!r} is the image itself, or they lie in each other:"
                 " give the result another name"
             )
-        if spot is not None and any(meet(spot, other) for other in spots[:k]):
+        if any(meet(spot, other) for other in spots[:k]):
             raise ValueError(f"two results would go to the same path: {spot.path}")
+        _check_beside(
+            spot, outs[k], [("the image", image), *(("another result", s) for s in spots)]
+        )
+
+
+def _check_beside(spot: Any, out: Any, others: list[tuple[str, Any]]) -> None:
+    """Refuse a path beside which an image or result lies under a name that the run needs for itself."""
+    from ..files.places import beside, meet
+
+    if not hasattr(out, "reopen"):
+        return
+    for name in beside(spot):
+        for what, other in others:
+            if other is not spot and meet(name, other):
+                raise ValueError(
+                    f"out={spot.path!r} is written by way of {name.path!r}, which is {what}:"
+                    " give the result another name"
+                )
 
 
 def default_workers(executor: Any) -> int:
@@ -240,9 +272,7 @@ def as_bytes(size: int | str, name: str = "memory") -> int:
 
 def check_lazy_options(where: Any, options: Options) -> None:
     """Refuse, for a dask array, the options of a run that is here and now."""
-    from ..ops.chunked import is_dask
-
-    if is_dask(where):
+    if is_dask(unlabelled(where)):
         raise TypeError(
             "where must be in memory, because it decides which tasks there are: where=where.compute()"
         )

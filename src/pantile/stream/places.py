@@ -54,7 +54,7 @@ class Places:
         places: list[Any] = []
         try:
             for out, form in zip(outs, forms, strict=True):
-                places.append(_new_place(out, form))
+                places.append(_new_place(self._labelled(out, form), form))
         finally:
             self._open(places)
 
@@ -66,6 +66,12 @@ class Places:
                 f"{made} {n} results, so out must be a tuple of {n} arrays or paths, got {len(outs)}"
             )
         return outs
+
+    def _labelled(self, out: Any, form: Form) -> Any:
+        """A sink that knows what its image is beside its elements, if it has room for that."""
+        if not hasattr(out, "about"):
+            return out
+        return out.about(self.plan.destination.labels.about(form.shape))
 
     def _open(self, places: list[Any]) -> None:
         self.places = places

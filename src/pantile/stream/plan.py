@@ -7,7 +7,8 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,9 @@ from ..geometry.limits import LIMITS, Limits
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, span_size
 from .block_task import uncut_unit
+from .chunks import Reading
 from .job import Job
+from .labels import Labels
 from .progress import Report, reporting
 from .source import in_canonical, units_of
 from .tile_task import batch_sizes
@@ -33,6 +36,7 @@ class Destination:
     out: Any = None
     places: tuple[Any, ...] | None = None
     resume: bool = False
+    labels: Labels = field(default_factory=Labels)
 
     @property
     def staged(self) -> bool:
@@ -58,6 +62,13 @@ class Resources:
     progress: Any = None
     runner: Callable[[Plan, Report | None], Any] | None = None
     limits: Limits = LIMITS
+    sharing: int | None = None  # tiles alike in so many first axes share chunks; None: none do
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether all tasks run here, in threads."""
+        executor = self.executor
+        return executor in (None, "threads") or isinstance(executor, ThreadPoolExecutor)
 
     @property
     def described(self) -> str:
@@ -81,6 +92,10 @@ class Plan:
     destination: Destination
     resources: Resources
     blocks_done: int = 0
+    labels: Labels | None = None
+    sharing: int | None = (
+        None  # tiles alike in so many first axes share decoded chunks; None: none do
+    )
 
     @property
     def grid(self) -> PatchGrid:
@@ -146,12 +161,6 @@ class Plan:
             (self.tiling.tile(tuple(i for i, _ in row)), math.prod(times for _, times in row))
             for row in itertools.product(*rows)
         )
-
-    @cached_property
-    def chunks(self) -> tuple[int, ...] | None:
-        """What of the image is decoded at once, per canonical axis."""
-        plain = isinstance(self.job.source, np.ndarray)
-        return None if plain else in_canonical(units_of(self.job.source), self.job.frame)
 
     @cached_property
     def unit(self) -> tuple[int, ...] | None:
@@ -240,6 +249,7 @@ class Plan:
         held = self.waiting * piece + self.workers * (
             block + self._read_size() + 2 * self.batch_bytes
         )
+        held += self.reading.kept_bytes
         return int(held + self.result_bytes + getattr(self.job.source, "held", 0))
 
     @property
@@ -274,24 +284,24 @@ class Plan:
         return self.written_bytes
 
     @cached_property
+    def reading(self) -> Reading:
+        """What of the image is read, how often, and what is kept of it."""
+        return Reading(self.job, self.tiling, self.resources.sharing, self.workers)
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """What of the image is decoded at once, per canonical axis."""
+        return self.reading.chunks
+
+    @property
     def read_bytes(self) -> int:
         """Bytes read in all, halos included; of an image in chunks, whole ones."""
-        return math.prod(touched for touched, _ in self._touches()) * self.job.dtype.itemsize
+        return self.reading.elements[0] * self.job.dtype.itemsize
 
-    @cached_property
+    @property
     def reads(self) -> float:
         """How often an element of the image is read, or a chunk where it has chunks, on average."""
-        return math.prod(touched / size for touched, size in self._touches())
-
-    def _touches(self) -> list[tuple[int, int]]:
-        """Per axis: elements (of whole chunks) that tiles read in all, and that there are."""
-        found = []
-        chunks = self.chunks or (1,) * len(self.tiling.shape)
-        for k, (axis, c) in enumerate(zip(self.job.frame.axes, chunks, strict=True)):
-            spans = [(max(b, 0), min(e, axis.size)) for b, e in self.tiling.spans(k, axis)]
-            touched = sum([-(-e // c) - b // c for b, e in spans if e > b])
-            found.append((touched * c, -(-axis.size // c) * c))
-        return found
+        return self.reading.times
 
     @property
     def written_bytes(self) -> int:
@@ -358,7 +368,8 @@ class Plan:
         """Do it; returns what `map_patches` returns."""
         assert self.resources.runner is not None
         with reporting(self.resources.progress) as report:
-            return self.resources.runner(self, report)
+            found = self.resources.runner(self, report)
+        return found if self.destination.out is not None else self.destination.labels.put_on(found)
 
     def with_tiles(self, lengths: tuple[int, ...], batch: int | None = None) -> Plan:
         """The same plan with other tiles, and other batches."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ _ABOUT = 1.05  # times that share is as good: halves of odd counts are rounded u
 # tiles at work that a budget should allow, if they need not be tiny for it
 _TOGETHER = (4, 2, 1)
 _SMALL = 8  # times smaller than usual is tiny
+_MORE = 3  # times tiles are made smaller than they must be, to keep chunks in what is left
 _BETTER = 1.5  # times fewer reads of chunks are worth tiles of another shape
 
 
@@ -42,23 +44,44 @@ def fit_plan(drawn: Plan) -> Plan:
     """The plan with tiles and, where there is a budget, batches and workers that keep within it."""
     usual = drawn.resources.limits.tile_state_bytes
     if drawn.memory is None:
-        return _tile(drawn, usual)
+        return _share_chunks(_tile(drawn, usual))
     tried = []
     for together in _TOGETHER:
+        fitting: list[Plan] = []
         for plan in _shrink(drawn, usual, together):
-            if _held(plan, together) <= drawn.memory:
-                return with_allowed_workers(plan)
             tried.append(plan)
+            if _held(plan, together) > drawn.memory:
+                continue
+            fitting.append(plan)
+            if len(fitting) > _MORE or _shared_reads(plan, together) < _BETTER:
+                break
+        if fitting:
+            return with_allowed_workers(_choose_by_reads(fitting, together))
     return with_allowed_workers(min(tried, key=lambda plan: _held(plan, 1)))
+
+
+def _choose_by_reads(plans: list[Plan], together: int) -> Plan:
+    """The plan with the largest tiles, or one whose smaller ones leave room to keep chunks, where that spares much."""
+    best = plans[0]
+    for plan in plans[1:]:
+        if _shared_reads(plan, together) * _BETTER < _shared_reads(best, together):
+            best = plan
+    return best
+
+
+def _shared_reads(plan: Plan, together: int) -> float:
+    """How often chunks are read by threads, so many at work: tiles must not depend on who really is."""
+    resources = replace(plan.resources, workers=together, executor=None)
+    return _share_chunks(replace(plan, resources=resources)).reads
 
 
 def with_allowed_workers(plan: Plan) -> Plan:
     """The plan with as many of its workers as its budget allows; a MemoryError where that is none."""
     if plan.memory is None:
-        return plan
+        return _share_chunks(plan)
     for workers in range(plan.workers, 0, -1):
         if _held(plan, workers) <= plan.memory:
-            return plan.with_workers(workers)
+            return _share_chunks(plan.with_workers(workers))
     elsewhere = ""
     if plan.destination.places is None:
         elsewhere = ", or give out= a path or an array on disk"
@@ -67,6 +90,22 @@ def with_allowed_workers(plan: Plan) -> Plan:
         f" ({readable_size(plan.result_bytes)} of it the result), but memory={readable_size(plan.memory)}:"
         f" allow more{elsewhere}"
     )
+
+
+def _share_chunks(plan: Plan) -> Plan:
+    """The plan with chunks kept for as many later tiles as there is room for, where threads share them."""
+    if not plan.resources.in_this_process or len(plan.tiling) == 1 or plan.reading.touches is None:
+        return plan
+    if plan.job.whole and plan.reads <= 1:
+        return plan
+    room = plan.resources.limits.kept_chunk_bytes
+    if plan.memory is not None:
+        room = plan.memory - plan.projected_bytes
+    for level in range(len(plan.tiling.shape)):
+        shared = replace(plan, resources=replace(plan.resources, sharing=level))
+        if shared.reading.kept_bytes <= room and shared.reads < plan.reads:
+            return shared
+    return plan
 
 
 def _held(plan: Plan, workers: int) -> int:

@@ -14,7 +14,19 @@ from ..geometry.rect import Rect
 from ..kernels.read import Source, read_block
 from ..ops.arrays import as_array
 
-__all__ = ["as_source", "fingerprint", "in_canonical", "place_in", "read_region", "units_of"]
+__all__ = [
+    "as_source",
+    "fingerprint",
+    "in_canonical",
+    "is_held",
+    "load_whole",
+    "place_in",
+    "read_padded",
+    "read_region",
+    "units_of",
+]
+
+_COPIED = 1 << 24  # bytes copied at once
 
 
 class _Turned:
@@ -39,11 +51,10 @@ def as_source(image: Any) -> Any:
     lazy = lazy and not (hasattr(image, "__dlpack__") or hasattr(image, "__array_interface__"))
     if isinstance(image, np.ndarray) or not (lazy or isinstance(image, str | os.PathLike)):
         return as_array(image)
-    if hasattr(image, "fingerprint"):
-        return image
     from ..files import open_image
 
-    return open_image(image)
+    reader = open_image(image)
+    return getattr(reader, "array", reader)  # of one in memory, so that all know it as such
 
 
 def units_of(store: Any) -> tuple[int, ...] | None:
@@ -61,11 +72,16 @@ def in_canonical(sizes: tuple[int, ...] | None, frame: Frame) -> tuple[int, ...]
 
 
 def read_region(source: Any, frame: Frame, bounds: Rect) -> NDArray[Any]:
-    """The block of ``bounds`` (canonical axes), padded where it lies outside the image."""
+    """The block of ``bounds`` (canonical axes), read_padded where it lies outside the image."""
     turned = (
         frame.canonical(source) if isinstance(source, np.ndarray) else _Turned(source, frame.order)
     )
-    return read_block(turned, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value)
+    return read_padded(turned, frame, bounds)
+
+
+def read_padded(source: Source, frame: Frame, bounds: Rect) -> NDArray[Any]:
+    """The block of ``bounds`` of a source whose axes are canonical ones."""
+    return read_block(source, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value)
 
 
 def fingerprint(source: Any) -> dict[str, Any]:
@@ -76,16 +92,42 @@ def fingerprint(source: Any) -> dict[str, Any]:
     return dict(reader.fingerprint())
 
 
+def is_held(source: Any) -> bool:
+    """Whether a source has no place that another process could open: an array, or a store in memory."""
+    return isinstance(source, np.ndarray) or not getattr(source, "placed", True)
+
+
 def place_in(folder: str, source: Any) -> Any:
-    """The source as something that pickles as a place: an array in memory goes to a file in ``folder``, once."""
-    if not isinstance(source, np.ndarray):
-        return source
+    """The source as something that pickles as a place: what is held here goes to a file in ``folder``, once."""
     from ..files import open_image
 
-    if isinstance(source, np.memmap):
-        reader: Any = open_image(source)
-        if getattr(reader, "place", None) is not None:
-            return reader
+    if not is_held(source):
+        return source
+    reader: Any = open_image(source)
+    if getattr(reader, "place", None) is not None:
+        return reader
     path = os.path.join(folder, "image.npy")
-    np.save(path, source)
+    if isinstance(source, np.ndarray):
+        np.save(path, source)
+    else:
+        _copy(source, path)
     return open_image(path)
+
+
+def load_whole(source: Any) -> Any:
+    """All of a source that is held here, as an array."""
+    whole = tuple(slice(0, n) for n in source.shape)
+    return source if isinstance(source, np.ndarray) else np.asarray(source[whole])
+
+
+def _copy(source: Any, path: str) -> None:
+    """Save a store some rows at a time, whole chunks of them."""
+    copy = np.lib.format.open_memmap(path, "w+", source.dtype, source.shape)
+    rows = (units_of(source) or (1,))[0]
+    row_bytes = max(1, copy.nbytes // len(copy))
+    rows *= max(1, _COPIED // (rows * row_bytes))
+    inner = tuple(slice(0, n) for n in source.shape[1:])
+    for begin in range(0, len(copy), rows):
+        end = min(begin + rows, len(copy))
+        copy[begin:end] = source[(slice(begin, end), *inner)]
+    copy.flush()

@@ -13,6 +13,7 @@ from ...geometry import PatchGrid
 from ...geometry.arrays import to_array
 from ...geometry.frame import Frame, frame_of
 from ...geometry.limits import LIMITS, Limits
+from ...ops.arrays import unlabelled
 from ...ops.chunked import check_chunks, is_dask
 from ...ops.extract import check_pad_value
 from ...ops.selection import selected
@@ -65,6 +66,7 @@ class DaskPatchMatrix(PatchMatrix):
         center: bool = False,
         scale: bool = False,
     ) -> None:
+        image, where = unlabelled(image), unlabelled(where)
         if not is_dask(image):
             raise TypeError(
                 "a list with dask arrays is not one matrix: make a PatchMatrix of each, and add what they give"

@@ -45,6 +45,14 @@ class Journal:
                 raise _busy(path)
             self._file: int | None = _locked(path)
             self._open.add(path)
+        begin = os.read(self._file, 9)
+        os.lseek(self._file, 0, os.SEEK_SET)
+        if not _is_journal(begin):
+            self.close()
+            result = path.removesuffix(".journal")
+            raise FileExistsError(
+                f"out={result!r} needs {path} for its journal, which is there and not one: move it away"
+            )
 
     @classmethod
     def is_open(cls, path: str) -> bool:
@@ -104,6 +112,12 @@ class Journal:
             os.close(self._file)
         self._file = None
         self._open.discard(self.path)
+
+
+def _is_journal(begin: bytes) -> bool:
+    """Whether a file may be a journal, torn or not, or one whose bytes a power cut has lost."""
+    hexadecimal = set(begin[:8]) <= set(b"0123456789abcdef")
+    return not begin.strip(b"\0") or (hexadecimal and begin[8:] in (b"", b" "))
 
 
 def _locked(path: str) -> int:

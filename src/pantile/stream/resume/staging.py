@@ -108,7 +108,10 @@ class Staging(Places):
         self._check_tiles(record)
         entries = record.header["results"]
         forms = [Form(tuple(e["shape"]), np.dtype(e["dtype"])) for e in entries]
-        writers = [_reopened(out, f) for out, f in zip(self._outs(len(forms)), forms, strict=True)]
+        writers = [
+            _reopened(self._labelled(out, f), f)
+            for out, f in zip(self._outs(len(forms)), forms, strict=True)
+        ]
         if None in writers:
             return self._committed(record, writers)
         kinds = [Kind(np.dtype(e["kind"][0]), tuple(e["kind"][1])) for e in entries]

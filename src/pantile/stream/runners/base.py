@@ -18,6 +18,7 @@ from ...geometry.tiling import Tile
 from ...merge.assembly import Assembly
 from ...merge.pieces import Piece
 from ..block_task import Form, make_result
+from ..chunks import ChunkStore
 from ..job import Job, Kind
 from ..places import Places
 from ..plan import Plan
@@ -44,6 +45,7 @@ class Run(ABC):
         self.done = 0  # patches
         self.assembly: Assembly | None = None
         self.ledger: Ledger | None = None
+        self.store: ChunkStore | None = None
         self.idle: list[Tile] = []  # tiles without patches, from before the first result
         self.at_work: dict[Any, Any] = {}  # task -> future
         self.finished: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
@@ -61,6 +63,7 @@ class Run(ABC):
             if self.staging.begin():
                 return self.plan.destination.out
             self._open()
+            self.store = self.plan.reading.store()
             with self.workers():
                 self.hand_out()
             self.staging.finish()
@@ -68,6 +71,8 @@ class Run(ABC):
             self.cancelled.set()
             self.staging.abandon(error)
             raise
+        finally:
+            self.store = None  # an error's traceback must not keep its chunks
         if self.plan.destination.out is not None:
             return self.plan.destination.out
         found = tuple(self.staging.places)
@@ -168,7 +173,7 @@ class Run(ABC):
     def work(self, tile: Tile, progress: Callable[[int], None]) -> None:
         """A tile, from its elements to the blocks that lacked no other."""
         learn = self.prepare if self.job.finalize is None else None
-        block, mask = self.job.read(tile), self.job.selection(tile)
+        block, mask = self.job.read(tile, self.store), self.job.selection(tile)
         self.deliver(run_tile(self.job, tile, block, mask, progress, self.cancelled, learn))
 
     def deliver(self, outcome: TileResult) -> None:

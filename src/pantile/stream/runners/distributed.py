@@ -20,6 +20,7 @@ from ...geometry.rect import Index
 from ...geometry.schedule import Ledger
 from ...geometry.tiling import Tile
 from ..block_task import make_result
+from ..source import is_held, load_whole
 from .base import Run
 from .cluster_tasks import end_run, learn_forms, make_block, make_piece, unpack, unpack_goals
 from .processes import kit_of, pack, with_source
@@ -61,12 +62,14 @@ class ClusterRun(Run):
         """The job, and an image in memory, to the cluster, once."""
         dumps = import_module("cloudpickle").dumps  # it comes with dask
         kit, source = kit_of(self.plan), self.job.source
-        held = isinstance(source, np.ndarray)
+        held = is_held(source)
         data = pack(with_source(kit, None) if held else kit, dumps)
         if len(data) > kit.limits.cluster_job_bytes:
             data = self.client.scatter(data, broadcast=True, hash=False)
         self.job_future = self._submit("job", unpack, data)
-        self.source = self.client.scatter(source, broadcast=True, hash=False) if held else None
+        self.source = None
+        if held:
+            self.source = self.client.scatter(load_whole(source), broadcast=True, hash=False)
 
     def _submit(self, what: str, function: Any, *args: Any) -> Any:
         return self.client.submit(function, *args, key=f"{self.name}-{what}", pure=False)

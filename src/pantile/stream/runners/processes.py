@@ -9,22 +9,22 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from ...geometry.limits import Limits
 from ...geometry.rect import Index
 from ...geometry.tiling import Tile, Tiling
 from ...kernels.libraries import limit_process, share_of
+from ..chunks import ChunkStore, Reading
 from ..job import Job
 from ..plan import Plan
 from ..progress import Report
-from ..source import place_in
+from ..source import is_held, place_in
 from ..tempdir import shared_tempdir
 from ..tile_task import TileResult, run_tile
 from .base import Run
@@ -32,12 +32,21 @@ from .base import Run
 __all__ = ["Kit", "ProcessRun", "do_tile", "kit_of", "pack"]
 
 
-class Kit(NamedTuple):
+@dataclass(frozen=True)
+class Kit:
     """What workers elsewhere need of a plan; nothing that belongs to this process."""
 
     job: Job
     tiling: Tiling
     limits: Limits
+
+    @cached_property
+    def store(self) -> ChunkStore | None:
+        """What reads an image in chunks for tiles that would read some of them twice."""
+        return Reading(self.job, self.tiling).store()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "store"}
 
 
 def kit_of(plan: Plan) -> Kit:
@@ -46,7 +55,7 @@ def kit_of(plan: Plan) -> Kit:
 
 def with_source(kit: Kit, source: Any) -> Kit:
     """The kit with its image elsewhere, or (None) without it."""
-    return kit._replace(job=replace(kit.job, source=source))
+    return replace(kit, job=replace(kit.job, source=source))
 
 
 def pack(kit: Kit, dumps: Any = pickle.dumps) -> bytes:
@@ -122,7 +131,7 @@ def _work(job: str | bytes, index: Index) -> TileResult:
 def do_tile(kit: Kit, index: Index) -> TileResult:
     """A tile of a job."""
     tile = kit.tiling.tile(index)
-    return run_tile(kit.job, tile, kit.job.read(tile), kit.job.selection(tile))
+    return run_tile(kit.job, tile, kit.job.read(tile, kit.store), kit.job.selection(tile))
 
 
 class ProcessRun(Run):
@@ -142,7 +151,7 @@ class ProcessRun(Run):
     def _sent(self) -> Iterator[str | bytes]:
         """What tasks carry beside a tile's place: a small job itself, so that a crash leaves no file; else its path."""
         kit = kit_of(self.plan)
-        held = isinstance(kit.job.source, np.ndarray)
+        held = is_held(kit.job.source)
         data = pack(with_source(kit, None) if held else kit)
         if not held and len(data) <= kit.limits.job_bytes:
             yield data
