@@ -9,7 +9,7 @@ from sklearn.feature_extraction.image import extract_patches_2d, reconstruct_fro
 
 import pantile as pt
 
-SIZES = {"small": {"every": 8, "atoms": 12}, "full": {"every": 1, "atoms": 50}}
+SIZES = {"small": {"every": 12, "atoms": 8}, "full": {"every": 1, "atoms": 50}}
 DATA = "grey photograph, every {every}th pixel of 427x640, 7x7 patches, {atoms} atoms"
 
 
@@ -49,7 +49,7 @@ def learner(atoms):
 WAYS = {"pantile": with_pantile, "scikit-learn": plainly}
 
 
-def make(folder: Path, every: int, atoms: int):
+def make(_: Path, every: int, atoms: int):
     photo = load_sample_image("china.jpg")[::every, ::every].mean(axis=2) / 255
     half = photo.shape[1] // 2
     noise = 0.075 * np.random.default_rng(0).normal(size=photo[:, half:].shape)

@@ -62,7 +62,7 @@ def shrink(group):
 WAYS = {"pantile": with_pantile, "NumPy": plainly}
 
 
-def make(folder: Path, height: int, width: int):
+def make(_: Path, height: int, width: int):
     photo = load_sample_image("china.jpg").mean(axis=2) / 255
     photo = np.tile(photo, (-(-height // len(photo)), -(-width // photo.shape[1])))[:height, :width]
     return {"noisy": photo + np.random.default_rng(0).normal(scale=SIGMA, size=photo.shape)}

@@ -35,7 +35,7 @@ def plainly(data, sigma):
 WAYS = {"pantile": with_pantile, "DIPY": plainly}
 
 
-def make(folder: Path, side: int, directions: int):
+def make(_: Path, side: int, directions: int):
     """Two crossing tensors whose shares vary in space, with noise."""
     rng = np.random.default_rng(0)
     g = rng.normal(size=(directions, 3))

@@ -58,7 +58,7 @@ def after(image):
 WAYS = {"pantile": after, "five libraries": before}
 
 
-def make(folder: Path, height: int, width: int):
+def make(_: Path, height: int, width: int):
     photo = load_sample_image("china.jpg").mean(axis=2).astype(np.float32) / 255
     times = -(-height // 427), -(-width // 640)
     return {"image": np.ascontiguousarray(np.tile(photo, times)[:height, :width])}

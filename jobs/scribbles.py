@@ -7,7 +7,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.datasets import load_sample_image
 from sklearn.ensemble import RandomForestClassifier
 
-import pantile as pt
 from pantile.learn import PatchEstimator
 
 SIZES = {"small": {"every": 6, "times": 1}, "full": {"every": 1, "times": 4}}
@@ -46,7 +45,7 @@ SCRIBBLES = {  # rows and columns of the photograph of 427x640: land, sky, roof
 }
 
 
-def make(folder: Path, every: int, times: int):
+def make(_: Path, every: int, times: int):
     photo, labels = load_sample_image("china.jpg"), np.full((427, 640), -1)
     for code, boxes in SCRIBBLES.items():
         for top, bottom, left, right in boxes:

@@ -101,7 +101,7 @@ def serve(handlers, images):
 WAYS = {"pantile": with_pantile, "NumPy": plainly}
 
 
-def make(folder: Path, side: int, requests: int):
+def make(_: Path, side: int, requests: int):
     rng = np.random.default_rng(0)
     several = [rng.random((side, side)) for _ in range(16)]
     return {"images": [several[k // 8 % 16] for k in range(requests)]}

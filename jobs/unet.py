@@ -43,7 +43,7 @@ def plainly(image, net):
 WAYS = {"pantile": with_pantile, "torch": plainly}
 
 
-def make(folder: Path, side: int, width: int):
+def make(_: Path, side: int, width: int):
     photo = load_sample_image("china.jpg")[:400, :400].astype(np.float32) / 255
     at = np.arange(side) * 400 // side
     image = np.ascontiguousarray(np.moveaxis(photo[at][:, at], -1, 0))

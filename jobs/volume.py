@@ -38,7 +38,7 @@ def shrink(patches):
 WAYS = {"pantile": with_pantile, "NumPy": row_by_row}
 
 
-def make(folder: Path, side: int):
+def make(_: Path, side: int):
     z, y, x = np.ogrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j, -1 : 1 : side * 1j]
     clean = np.abs(np.sin(9 * np.sqrt(x**2 + 2 * y**2 + z**2))) > 0.7
     noise = np.random.default_rng(0).normal(scale=SIGMA, size=clean.shape)
