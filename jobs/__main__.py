@@ -14,71 +14,68 @@ from jobs.measure import Run, measured
 
 __all__ = ["Row", "main", "rows_of"]
 
-HEAD = (
-    "job", "against", "time", "its time", "ratio", "memory", "its memory", "ratio", "answers agree", "data",
-)  # fmt: skip
+HEAD = ("job", "against", "time, its, ratio", "processor time", "memory", "answers agree", "data")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A job beside one plain way: medians of seconds, and of bytes at the peak beyond the start."""
+    """A job beside one plain way, pantile's figure first: medians of seconds, of seconds of all
+    processors (which other programs disturb less), and of the bytes at the peak beyond the start."""
 
     job: str
     against: str
-    seconds: float
-    its_seconds: float
-    nbytes: float
-    its_nbytes: float
+    seconds: tuple[float, float]
+    busy: tuple[float, float]
+    nbytes: tuple[float, float]
     agreement: str
     data: str
 
     def cells(self) -> tuple[str, ...]:
-        return (
-            self.job,
-            self.against,
-            f"{self.seconds:.3g} s",
-            f"{self.its_seconds:.3g} s",
-            f"{self.seconds / self.its_seconds:.2f}",
-            f"{self.nbytes / 1e6:.0f} MB",
-            f"{self.its_nbytes / 1e6:.0f} MB",
-            f"{self.nbytes / max(self.its_nbytes, 1):.2f}",
-            self.agreement,
-            self.data,
+        figures = (
+            _beside(*self.seconds, "s"),
+            _beside(*self.busy, "s"),
+            _beside(*(n / 1e6 for n in self.nbytes), "MB"),
         )
+        return (self.job, self.against, *figures, self.agreement, self.data)
+
+
+def _beside(mine: float, its: float, unit: str) -> str:
+    return f"{mine:.3g} {unit}, {its:.3g} {unit}, **{mine / max(its, 1e-3):.2f}**"
 
 
 def rows_of(name: str, size: str, repeat: int) -> Iterator[Row]:
     """Measure a job, its ways in turns, and yield a row for each plain way."""
     job = load(name)
     mine, *others = job.WAYS
+    runs: dict[str, list[Run]] = {way: [] for way in job.WAYS}
+    agreement: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        runs: dict[str, list[Run]] = {way: [] for way in job.WAYS}
-        agreement: dict[str, str] = {}
         for turn in range(repeat):
+            found = {}
             for way in list(runs)[:: 1 if turn % 2 == 0 else -1]:
-                run = measured(name, way, size, Path(folder))
-                runs[way].append(run if not turn else Run(run.seconds, run.nbytes, None))
-            if not turn:
-                for way in others:
-                    agreement[way] = job.agree(runs[mine][0].answer, runs[way][0].answer)
-    seconds = {way: median(run.seconds for run in each) for way, each in runs.items()}
-    nbytes = {way: median(run.nbytes for run in each) for way, each in runs.items()}
-    data = job.DATA.format(**job.SIZES[size])
+                run, found[way] = measured(name, way, size, Path(folder))
+                runs[way].append(run)
+            agreement |= {way: job.agree(found[mine], found[way]) for way in others}
     for way in others:
-        yield Row(
-            name, way, seconds[mine], seconds[way], nbytes[mine], nbytes[way], agreement[way], data
-        )
+        figures = {
+            figure: tuple(median(getattr(run, figure) for run in runs[w]) for w in (mine, way))
+            for figure in ("seconds", "busy", "nbytes")
+        }
+        data = job.DATA.format(**job.SIZES[size])
+        yield Row(name, way, **figures, agreement=agreement[way], data=data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, a line as soon as it is known, and what else was checked below it."""
     parser = ArgumentParser(prog="python -m jobs", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME",
+    parser.add_argument("names", nargs="*", metavar="NAME",
                         help=f"of {', '.join(NAMES)}; all by default")  # fmt: skip
     parser.add_argument("--full", action="store_true", help="the real sizes, not the small ones")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="processes of each way")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the rows there, too")
     options = parser.parse_args(arguments)
+    if not set(options.names) <= set(NAMES):
+        parser.error(f"NAME must be of {', '.join(NAMES)}, got {' '.join(options.names)}")
     size = "full" if options.full else "small"
     _print(HEAD)
     _print(["---"] * len(HEAD))
@@ -94,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(job, "also"):
             with tempfile.TemporaryDirectory() as folder:
                 notes.append(f"{name}: {job.also(Path(folder), **job.SIZES[size])}")
-    print(*notes, sep="\n")
+    print("", *notes, sep="\n")
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     return 0

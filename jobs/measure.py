@@ -15,7 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from jobs import load
@@ -27,15 +27,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Run:
-    """What a process measured, and the answer it had."""
+    """What a process measured."""
 
     seconds: float
+    busy: float  # seconds of all processors
     nbytes: int
-    answer: Any
 
 
-def measured(name: str, way: str, size: str, folder: Path) -> Run:
-    """Run a way of a job in a new process."""
+def measured(name: str, way: str, size: str, folder: Path) -> tuple[Run, Any]:
+    """Run a way of a job in a new process; also returns its answer."""
     command = [sys.executable, "-m", "jobs.measure", name, way, size, str(folder)]
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     environment = {**os.environ, "PYTHONPATH": path}
@@ -43,9 +43,9 @@ def measured(name: str, way: str, size: str, folder: Path) -> Run:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr.decode()}")
     answer = folder / "answer.pickle"
-    run: Run = pickle.loads(answer.read_bytes())
+    run, found = pickle.loads(answer.read_bytes())
     answer.unlink()
-    return run
+    return run, found
 
 
 def at_rest() -> int:
@@ -70,17 +70,17 @@ def _peak_begins() -> None:
 def main(name: str, way: str, size: str, folder: Path) -> None:
     """Measure, and leave what was found in the folder."""
     job = load(name)
-    run = job.WAYS[way]
+    call = job.WAYS[way]
     with tempfile.TemporaryDirectory() as other:
-        run(**job.make(Path(other), **job.SIZES["small"]))
+        call(**job.make(Path(other), **job.SIZES["small"]))
     data = job.make(folder, **job.SIZES[size])
     before = at_rest()
     _peak_begins()
-    start = perf_counter()
-    answer = run(**data)
-    seconds = perf_counter() - start
-    found = Run(seconds, _status("VmHWM") - before, answer)
-    (folder / "answer.pickle").write_bytes(pickle.dumps(found))
+    start, idle = perf_counter(), process_time()
+    answer = call(**data)
+    seconds, busy = perf_counter() - start, process_time() - idle
+    run = Run(seconds, busy, _status("VmHWM") - before)
+    (folder / "answer.pickle").write_bytes(pickle.dumps((run, answer)))
 
 
 if __name__ == "__main__":
