@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import pantile as pt
 from pantile.learn import PatchPCA
 
-SIZES = {"small": {"side": 40, "requests": 128}, "full": {"side": 256, "requests": 1024}}
+SIZES = {"small": {"side": 40, "requests": 128}, "full": {"side": 128, "requests": 512}}
 DATA = "{requests} requests of eight kinds on images of {side}x{side}, 64 threads"
 
 
