@@ -12,7 +12,7 @@ import pantile as pt
 
 SIZES = {"small": {"height": 40, "width": 50}, "full": {"height": 842, "width": 1084}}
 DATA = "photograph {height}x{width} with noise, groups of 16 of 8x8, a reference patch every 3"
-P, STEP, REACH, ALIKE, SIGMA = 8, 3, 10, 16, 25 / 255
+P, STEP, REACH, ALIKE, SIGMA = 8, 3, 6, 16, 25 / 255
 
 
 def with_pantile(noisy):

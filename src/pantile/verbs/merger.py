@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +20,13 @@ from .deposit import Deposit, Region
 from .extract import selected_runs
 from .forms import recognise_some
 from .frame import Frame, as_array, frame_of
-from .merges import MergeName, apply_fill, cast, check_sums, resolve_rule
-from .reductions import Mean, Reduction, region_of
+from .merges import MergeName, apply_fill, cast, check_sums, refuse_holes, resolve_rule
+from .reductions import Mean, Reduction, State, region_of
 from .sorted_reductions import Slots, grown
 
 __all__ = ["Merger"]
+
+_BAND = 1 << 20  # elements of a result that are finalized at a time
 
 
 class Merger:
@@ -222,25 +225,50 @@ class _Target:
         self.largest = largest
 
     def result(self, counts: NDArray[np.int64], fill: Any) -> NDArray[Any]:
+        """The merged image, made a band at a time, so that what lies between sums and image stays small."""
         frame, place = self.frame, _inside(self.frame, self.region)
         state = tuple(a[place] for a in self.state)
-        bounds: Bounds = tuple((0, n) for n in frame.shape)
         grid_axes = [
             n if k >= frame.n_batch and k != frame.channel else 1 for k, n in enumerate(frame.shape)
         ]
         counts = counts.reshape(grid_axes)
+        whole: Bounds = tuple((0, n) for n in frame.shape)
+        merged, missing = np.empty(frame.shape, dtype=self.result_dtype), 0
+        for bounds in [whole] if isinstance(self.reduction, Custom) else _bands(frame.shape):
+            part = tuple(slice(*b) for b in bounds)
+            here = counts[
+                tuple(p if n > 1 else slice(None) for p, n in zip(part, grid_axes, strict=True))
+            ]
+            values, holes = self._finalized(tuple(a[part] for a in state), here, bounds)
+            if fill is None and holes.any():
+                missing += int(np.count_nonzero(holes))
+            elif not missing:
+                if holes.any():
+                    values = np.where(holes, np.zeros((), values.dtype), values)
+                merged[part] = apply_fill(cast(values, self.result_dtype), holes, fill, bounds)
+        if missing:
+            refuse_holes(missing, whole)
+        return np.ascontiguousarray(frame.restored(merged))
+
+    def _finalized(
+        self, state: State, counts: NDArray[np.int64], bounds: Bounds
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values of a part of the image, and where it has none."""
         if isinstance(self.reduction, Mean) and self.reduction.counted:
             state = (*state, counts)
         values = self.reduction.finalize(state, bounds, self.result_dtype)
-        holes = np.broadcast_to(counts == 0, frame.shape)
+        holes = np.broadcast_to(counts == 0, tuple(end - begin for begin, end in bounds))
         empty = self.reduction.empty(state)
-        holes = holes if empty is None else holes | empty
-        if holes.any() and fill is not None:
-            values = np.where(holes, np.zeros((), values.dtype), values)
-        if holes.any() and fill is None:
-            apply_fill(values, holes, fill, bounds)
-        merged = cast(np.array(values), self.result_dtype)
-        return np.ascontiguousarray(frame.restored(apply_fill(merged, holes, fill, bounds)))
+        return values, holes if empty is None else holes | empty
+
+
+def _bands(shape: tuple[int, ...]) -> Iterator[Bounds]:
+    """Bounds of parts of about a million elements, side by side along the longest axis."""
+    axis = max(range(len(shape)), key=shape.__getitem__)
+    many = max(1, shape[axis] * _BAND // max(1, math.prod(shape)))
+    for begin in range(0, shape[axis], many):
+        band = begin, min(begin + many, shape[axis])
+        yield tuple(band if k == axis else (0, n) for k, n in enumerate(shape))
 
 
 def _whole_region(frame: Frame) -> tuple[Region, tuple[int, ...]]:

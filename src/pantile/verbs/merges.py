@@ -253,11 +253,16 @@ def apply_fill(
     if holes is None or not holes.any():
         return values
     if fill is None:
-        raise ValueError(
-            f"{int(np.broadcast_to(holes, values.shape).sum())} elements within {where} are touched by no patch"
-            " (or by weights that add up to 0): give fill= a value for them"
-        )
+        refuse_holes(int(np.broadcast_to(holes, values.shape).sum()), where)
     return np.where(holes, np.asarray(fill).astype(values.dtype), values)
+
+
+def refuse_holes(n: int, where: Bounds) -> None:
+    """Raise what is said of ``n`` elements without a value."""
+    raise ValueError(
+        f"{n} elements within {where} are touched by no patch"
+        " (or by weights that add up to 0): give fill= a value for them"
+    )
 
 
 def holes_of(frame: Frame, bounds: Bounds) -> NDArray[np.bool_] | None:
