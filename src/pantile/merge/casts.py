@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 from ..geometry.rect import Rect
 
-__all__ = ["cast", "check_fill", "check_holes", "filled", "holes_of"]
+__all__ = ["cast", "check_fill", "check_holes", "filled", "holes_of", "refuse_holes"]
 
 Mask = NDArray[np.bool_]
 
@@ -24,14 +24,18 @@ def filled(
     if holes is None or not holes.any():
         return cast(values, dtype)
     if fill is None:
-        holes = np.broadcast_to(holes, values.shape)
-        raise ValueError(
-            f"{int(holes.sum())} elements within {bounds} are touched by no patch"
-            " (or by weights that add up to 0): give fill= a value for them"
-        )
+        refuse_holes(int(np.broadcast_to(holes, values.shape).sum()), bounds)
     # what stands in a hole (NaN of 0 / 0) is not cast
     known = cast(np.where(holes, np.zeros((), values.dtype), values), dtype)
     return np.where(holes, np.asarray(fill).astype(dtype), known)
+
+
+def refuse_holes(n: int, bounds: Rect) -> NoReturn:
+    """Raise what is said of ``n`` elements without a value."""
+    raise ValueError(
+        f"{n} elements within {bounds} are touched by no patch"
+        " (or by weights that add up to 0): give fill= a value for them"
+    )
 
 
 def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -17,6 +17,8 @@ from .reduction import Reduction, State
 
 __all__ = ["CompiledMerge"]
 
+Mask = NDArray[np.bool_]
+
 
 @dataclass(frozen=True)
 class CompiledMerge:
@@ -43,14 +45,23 @@ class CompiledMerge:
         ``touched`` says which elements of the block a patch touches, where not all patches take part.
         """
         state = join_pieces(self.reduction, bounds, pieces)
-        holes = holes_of(self.frame, bounds) if touched is None else ~touched
-        return self.values(state, bounds, holes)
+        untouched = holes_of(self.frame, bounds) if touched is None else ~touched
+        return self.values(state, bounds, self.holes(state, untouched))
 
-    def values(self, state: State, bounds: Rect, holes: NDArray[np.bool_] | None) -> State:
-        """What a state becomes; ``holes`` are where no patch was added."""
+    @property
+    def fillable(self) -> bool:
+        """Whether the caller said what stands where there is no value."""
+        return all(fill is not None for fill in self.fills)
+
+    def holes(self, state: State, untouched: Mask | None) -> Mask | None:
+        """Where there is no value: where no patch was added, or weights add up to 0."""
         empty = self.reduction.empty(state)
-        if empty is not None:
-            holes = empty if holes is None else holes | empty
+        if empty is None or untouched is None:
+            return untouched if empty is None else empty
+        return untouched | empty
+
+    def values(self, state: State, bounds: Rect, holes: Mask | None) -> State:
+        """What a state becomes; ``holes`` are where there is no value."""
         shape = shape_of(bounds)
         images = self.reduction.images(state, bounds, self.dtypes)
         return tuple(

@@ -91,6 +91,7 @@ class Custom(Reduction):
 
     merge: Merge
     taper: NDArray[np.float64] | None = None
+    elementwise = False
     undone: bool = False  # put the state back as it was where ``accumulate`` raises
 
     def init(self, shape: tuple[int, ...]) -> State:

@@ -34,6 +34,7 @@ class Reduction(ABC):
     dtype: np.dtype[Any]
 
     counted = False  # whether finalize wants the number of patches behind the state
+    elementwise = True  # whether finalize looks at each element by itself
 
     def memory(self, patches: NDArray[Any]) -> Flat:
         """Patches as the loops of this merge read them."""

@@ -119,9 +119,25 @@ class Mean(Sum):
         return sums + tuple(np.zeros(shape) for _ in range(1 + self.exact))
 
     def add(self, state: State, batch: PatchBatch) -> None:
+        if self.compensated and self.profiles is None and not self.counted:
+            self._add_exactly(state, batch)
+            return
         self._add(state[: self._parts], batch)
         if self.profiles is None and not self.counted:
             self._add(state[self._parts :], batch, one_patch(self._ones))
+
+    def _add_exactly(self, state: State, batch: PatchBatch) -> None:
+        """Sums and weights by the same tables (small adds: a quarter of the time), the weights as a line of ones."""
+        from ..kernels.loops import add_exactly
+
+        high, low, weight, weight_low = (batch.area.operand(a).memory for a in state)
+        tables = batch.line_tables(batch.area.operand(state[0]))
+        weights = batch.weights(self.taper)
+        add_exactly(high, low, batch.source.memory, *tables, *weights)
+        places, origins, lengths, along, _, lines, starts, length, step, _ = tables
+        ones, nowhere = np.ones(length), np.zeros(max(len(origins), len(starts)), dtype=np.int64)
+        alike = (places, nowhere[: len(origins)], lengths, along, 0, lines, nowhere[: len(starts)])
+        add_exactly(weight, weight_low, ones, *alike, length, step, 1, *weights)
 
     def divisor(self, state: State, bounds: Rect) -> NDArray[np.float64]:
         if self.profiles is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ..geometry import PatchGrid
 from ..geometry.arrays import to_array
 from ..geometry.frame import Frame, frame_of
-from ..geometry.rect import slices, whole
+from ..geometry.limits import current_limits
+from ..geometry.rect import Rect, slices, whole
 from ..kernels.flat import strided_by_items
 from ..kernels.walk import Runs, lines_of, stacked
 from ..merge.batch import Area, PatchBatch
+from ..merge.casts import refuse_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
 from ..merge.spec import MergeName, resolve_rule
@@ -25,6 +28,8 @@ from .extract import selected_runs
 from .forms import recognise_some
 
 __all__ = ["Merger"]
+
+_BAND = 1 << 20  # elements of a result that are finalized at a time
 
 
 class Merger:
@@ -157,7 +162,8 @@ class Merger:
         if self._target is None:
             raise ValueError("nothing was merged: add() patches before asking for the result()")
         with self._lock:
-            return self._target.result(self._covered())
+            found: NDArray[Any] = self._target.result(self._covered())
+            return found
 
 
 class _Target:
@@ -206,17 +212,39 @@ class _Target:
         reduction.add(self.state, PatchBatch(self.area, source, runs, frame.patch, False, every))
         self.known = known
 
-    def result(self, counts: NDArray[np.int64]) -> NDArray[Any]:
-        frame, bounds = self.frame, whole(self.frame.shape)
+    def result(self, counts: NDArray[np.int64]) -> Any:
+        """The merged image, or images, made a band at a time, so that what lies between sums and images stays small."""
+        frame, merged, bounds = self.frame, self.merged, whole(self.frame.shape)
         place = slices(bounds, self.area.reach)
         state = tuple([a[place] for a in self.state])
         sizes = [n if cut else 1 for n, cut in zip(frame.shape, frame.patched, strict=True)]
-        counts = counts.reshape(sizes)
-        if self.reduction.counted:
-            state = (*state, counts)
-        holes = np.broadcast_to(counts == 0, frame.shape)
-        (values,) = self.merged.values(state, bounds, holes)
-        return np.array(frame.restored(values), order="C")
+        counts = np.broadcast_to(counts.reshape(sizes), frame.shape)
+        images = tuple([np.empty(frame.shape, dtype=dtype) for dtype in merged.dtypes])
+        missing = 0
+        for band in _bands(frame.shape) if self.reduction.elementwise else [bounds]:
+            part = slices(band)
+            here = tuple([a[part] for a in state])
+            if self.reduction.counted:
+                here = (*here, counts[part])
+            holes = merged.holes(here, counts[part] == 0)
+            missing += 0 if holes is None or merged.fillable else int(np.count_nonzero(holes))
+            if not missing:
+                for image, values in zip(images, merged.values(here, band, holes), strict=True):
+                    image[part] = values
+        if missing:
+            refuse_holes(missing, bounds)
+        found = tuple([np.ascontiguousarray(frame.restored(image)) for image in images])
+        return found if len(found) > 1 else found[0]
+
+
+def _bands(shape: tuple[int, ...]) -> Iterator[Rect]:
+    """Parts of about ``strip_elements``, side by side along the longest axis."""
+    axis = max(range(len(shape)), key=shape.__getitem__)
+    band = 4 * current_limits().strip_elements
+    many = max(1, shape[axis] * band // max(1, math.prod(shape)))
+    for begin in range(0, shape[axis], many):
+        rows = begin, min(begin + many, shape[axis])
+        yield tuple([rows if k == axis else (0, n) for k, n in enumerate(shape)])
 
 
 def _whole_area(frame: Frame) -> Area:
