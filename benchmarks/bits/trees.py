@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Tree:
         self.place, self.module, self.patience = place, module, patience
         self.python, self.environment = environment_of(place)
         self.process: subprocess.Popen[str] | None = None
-        self.told = ""
+        self.told = self.said = ""
 
     def ask(self, line: str) -> Answer:
         """The answer to a line; ``{"died": why}`` where there was none, and a new worker for the next one."""
@@ -79,10 +80,10 @@ class Tree:
 
     def _died(self, why: str) -> Answer:
         self._end(hard=True)
-        self._errors.seek(0)
-        return {"died": f"{why}: {self._errors.read()[-800:].strip()}"}
+        return {"died": f"{why}: {self.said}"}
 
     def _end(self, hard: bool = False) -> None:
+        """Have the process end, and keep the end of what it had to say."""
         assert self.process is not None
         if hard:
             self.process.kill()
@@ -91,7 +92,14 @@ class Tree:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            with suppress(OSError):
+                stream.close()
         self.process = None
+        self._errors.seek(0)
+        self.said = self._errors.read()[-800:].strip()
+        self._errors.close()
 
 
 def _read(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> None:

@@ -286,7 +286,8 @@ def masked(draw: Draw, record: Record) -> None:
     shape = [draw.whole(1, (60, 12, 6)[k]) for k in [draw.whole(0, 2)] for _ in range(k + 1)]
     image = array(draw, shape, draw.pick(DTYPES), nonfinite=draw.often(0.2))
     patch = [draw.whole(1, n + draw.often(0.03)) for n in shape]
-    record("masked", lambda: pt.masked_patchify(restrided(draw, image), patch))
+    given = restrided(draw, image) if draw.often(0.25) else image
+    record("masked", lambda: pt.masked_patchify(given, patch))
 
 
 _WRONG: tuple[Any, ...] = (

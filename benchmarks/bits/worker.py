@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
 import pantile as pt
@@ -23,7 +24,7 @@ from . import faces, matrices, stored, verbs
 from .digest import Record, digest, summary
 from .draw import Draw
 
-__all__ = ["FAMILIES", "made", "main"]
+__all__ = ["FAMILIES", "made", "main", "order_sums"]
 
 FAMILIES: Mapping[str, Callable[[Draw, Record], None]] = {
     "grid": verbs.grids,
@@ -71,11 +72,26 @@ def _raised(error: Exception) -> None:
     raise error
 
 
+def order_sums() -> None:
+    """Have numba add in the order that is written, in this process and what it starts a cache for.
+
+    With ``fastmath`` LLVM orders sums as it likes, and that is not the same every time one and the same
+    function is compiled: it depends on what was compiled before.
+    """
+    for name in ("jit", "njit"):
+        setattr(numba, name, _strict(getattr(numba, name)))
+
+
+def _strict(decorate: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **options: decorate(*args, **{**options, "fastmath": False})
+
+
 def main() -> int:
     """Answer each line of standard input, ``CODE`` or ``CODE PATH`` (to keep the values there)."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what anything prints is not an answer
     faulthandler.enable()
+    order_sums()
     print(json.dumps({"pantile": os.path.dirname(pt.__file__)}), file=answers, flush=True)
     for line in sys.stdin:
         code, _, path = line.strip().partition(" ")
