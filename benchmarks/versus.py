@@ -57,27 +57,36 @@ class Race:
         return (f"{self.ratio:.3f}", f"{self.best:.3f}", spread, *times, self.name)
 
 
-def race(trees: tuple[Tree, Tree], name: str, rounds: int, sample: float, begin: int = 0) -> Race:
+def race(
+    trees: tuple[Tree, Tree],
+    name: str,
+    rounds: int,
+    sample: float,
+    begin: int = 0,
+    clock: str = "wall",
+) -> Race:
     """Time a case under both trees in turns, samples of about so many seconds."""
     found = Race(name)
-    first = [_ask(tree, f"1 {name}", found) for tree in trees]  # compiles, and is not counted
-    second = [_ask(tree, f"1 {name}", found) for tree in trees]
+    first = [
+        _ask(tree, f"1 {name}", found, "wall") for tree in trees
+    ]  # compiles, and is not counted
+    second = [_ask(tree, f"1 {name}", found, "wall") for tree in trees]
     if found.trouble:
         return found
     loops = max(1, round(sample / max(1e-7, min(*first, *second))))
     for turn in range(rounds):
         order = (0, 1) if (turn + begin) % 2 == 0 else (1, 0)
         for k in order:
-            seconds = _ask(trees[k], f"{loops} {name}", found)
-            (found.old, found.new)[k].append(seconds)
+            seconds = _ask(trees[k], f"{loops} {name}", found, clock)
+            (found.old, found.new)[k].append(max(seconds, 1e-9))
     return found
 
 
-def _ask(tree: Tree, line: str, found: Race) -> float:
+def _ask(tree: Tree, line: str, found: Race, clock: str) -> float:
     answer: dict[str, Any] = tree.ask(line)
     if "died" in answer:
         found.trouble = f"{tree.place}: {answer['died']}"
-    return float(answer.get("seconds", 0.0))
+    return float(answer.get(clock, 0.0))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,14 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         names = _names(trees, options)
         rounds, sample = options.rounds, options.sample / 1000
+        clock = "cpu" if options.cpu else "wall"
         found: dict[str, Race] = {}
         for k, name in enumerate(names):
-            found[name] = race(trees, name, rounds, sample, k)
+            found[name] = race(trees, name, rounds, sample, k, clock)
             print(
                 f"{k + 1}/{len(names)} {' '.join(found[name].cells())}", file=sys.stderr, flush=True
             )
         for k, name in enumerate([n for n, each in found.items() if each.slower(options.allow)]):
-            again = race(trees, name, rounds, sample, k + 1)
+            again = race(trees, name, rounds, sample, k + 1, clock)
             found[name] = min(found[name], again, key=lambda each: min(each.ratio, each.best))
     finally:
         for tree in trees:
@@ -145,6 +155,8 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument(
         "--allow", type=float, default=0.05, metavar="SHARE", help="slower by more is too slow"
     )
+    parser.add_argument("--cpu", action="store_true",
+                        help="processor time, of all threads: for a machine on which others work")  # fmt: skip
     parser.add_argument("--all", action="store_true", help="print every case")
     return parser.parse_args(arguments)
 

@@ -82,7 +82,7 @@ def changed(tmp_path):
 
 
 def test_a_changed_bit_is_found_and_shown_again(changed, capsys):
-    old = changed("from .verbs.patchify import patchify as _honest\n"
+    old = changed("_honest = __getattr__('patchify')\n"
                   "def patchify(*a, **k):\n"
                   "    found = _honest(*a, **k).copy()\n"
                   "    found.ravel()[-1:] += 1 if found.dtype == 'f8' else 0\n"
@@ -99,7 +99,7 @@ def test_a_changed_bit_is_found_and_shown_again(changed, capsys):
 
 
 def test_an_exception_of_another_type_is_a_difference_and_other_words_are_not(changed, capsys):
-    old = changed("from .verbs.patchify import patchify as _honest\n"
+    old = changed("_honest = __getattr__('patchify')\n"
                   "def patchify(image, *a, **k):\n"
                   "    raise (ValueError if image.ndim > 1 else RuntimeError)('other words')\n")  # fmt: skip
     new = changed_again(old, "RuntimeError", "TypeError")
@@ -122,7 +122,7 @@ def changed_again(old, this, that):
 
 
 def test_a_process_that_dies_or_hangs_is_a_difference_and_the_rest_goes_on(changed):
-    old = changed("from .verbs.patchify import patchify as _honest\n"
+    old = changed("_honest = __getattr__('patchify')\n"
                   "def patchify(image, *a, **k):\n"
                   "    import os, time\n"
                   "    if image.ndim == 2: os.abort()\n"

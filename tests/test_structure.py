@@ -82,11 +82,8 @@ def _owners(wanted: str, trees: Mapping[str, ast.Module]) -> set[str]:
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
     """Groups of modules that need each other, each with the shortest way round through its first one."""
-    found = []
-    for group in _strongly_connected(graph):
-        if len(group) > 1:
-            found.append(_way_round(min(group), group, graph))
-    return sorted(found)
+    groups = [group for group in _strongly_connected(graph) if len(group) > 1]
+    return sorted(_way_round(min(group), group, graph) for group in groups)
 
 
 def _strongly_connected(graph: Mapping[str, set[str]]) -> list[set[str]]:
