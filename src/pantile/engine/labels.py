@@ -142,7 +142,7 @@ class Labels:
 
     def lost(self, outs: tuple[Any, ...] | None) -> list[str]:
         """The paths of results that have no room for the place on Earth of the image's pixels."""
-        places = [out for out in outs or () if hasattr(out, "reopen")]
+        places = [out for out in outs or () if hasattr(out, "reopen") and hasattr(out, "path")]
         if not places or self.georeference is None or not self.georeference.located:
             return []
         return [p.path for p in places if not (self.stays and hasattr(p, "tags"))]
