@@ -193,3 +193,20 @@ def test_tags_survive_a_run_that_is_resumed(tmp_path):
         assert (tmp_path / "out.tif.journal").exists()
         pt.map_patches(fails_late, source, 5, resume=True, **options)
     assert tags(tmp_path / "out.tif")[33922] == TIES
+
+
+def test_the_command_line_says_in_a_line_what_is_lost(tmp_path, monkeypatch):
+    pytest.importorskip("typer")
+    from typer.testing import CliRunner
+
+    from pantile.cli.commands import app
+
+    write(tmp_path / "in.tif")
+    monkeypatch.chdir(tmp_path)
+    planned = CliRunner().invoke(app, ["plan", "in.tif", "--patch", "5"])
+    assert planned.exit_code == 0
+    assert "GeoTIFF" not in planned.output
+    lost = CliRunner().invoke(app, ["plan", "in.tif", "--patch", "5", "--out", "out.npy"])
+    assert lost.exit_code == 0
+    line = f"pantile: the GeoTIFF tags of the image are lost in {tmp_path / 'out.npy'}: only a TIFF has room for them"
+    assert lost.stderr.splitlines() == [line]

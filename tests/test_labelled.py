@@ -34,6 +34,7 @@ def labelled(values=X):
             "time": np.datetime64("2020-01-01", "ns"),
             "longitude": (("y", "x"), np.arange(1200.0).reshape(30, 40)),
             "wavelength": ("band", [1, 2, 3, 4]),
+            "land": ("y", np.arange(30) > 9),
         },
         name="reflectance",
         attrs={"units": "1"},
@@ -88,7 +89,7 @@ def test_a_dask_backed_data_array_stays_lazy_and_keeps_its_coordinates():
 def test_finalize_that_drops_the_channels_drops_their_coordinates():
     found = pt.map_patches(smooth, labelled(), 5, channel_axis="band", finalize=best)
     assert found.dims == ("y", "x")
-    assert set(found.coords) == {"y", "x", "time", "longitude"}
+    assert set(found.coords) == {"y", "x", "time", "longitude", "land"}
     np.testing.assert_array_equal(
         found, pt.map_patches(smooth, X, 5, channel_axis=0, finalize=best)
     )
@@ -168,6 +169,10 @@ def test_a_labelled_mask_is_taken_by_its_names():
     for where in (mask, mask.transpose("x", "y")):
         found = pt.map_patches(smooth, labelled()[0], 5, where=where, fill=0)
         np.testing.assert_array_equal(found, expected)
+    with pytest.raises(
+        ValueError, match=r"where has the axes \('a', 'b'\), which the image has not"
+    ):
+        pt.map_patches(smooth, labelled()[0], 5, where=mask.rename(y="a", x="b"), fill=0)
 
 
 def test_other_verbs_take_data_arrays_and_give_plain_ones():
@@ -205,7 +210,13 @@ def test_open_zarr_opens_a_result_with_its_coordinates(tmp_path):
     assert os.listdir(tmp_path) == ["result.zarr"]
     # a second run replaces it, in one step
     pt.map_patches(smooth, labelled(), 5, channel_axis=0, finalize=best, out=f"{path}/reflectance")
-    assert set(xarray.open_zarr(path)["reflectance"].coords) == {"y", "x", "time", "longitude"}
+    assert set(xarray.open_zarr(path)["reflectance"].coords) == {
+        "y",
+        "x",
+        "time",
+        "longitude",
+        "land",
+    }
     reader = open_image(path)
     assert reader.dims == ("y", "x")
     assert reader.shape == (30, 40)
@@ -289,13 +300,30 @@ def test_a_group_that_holds_more_is_not_replaced(tmp_path):
     xarray.Dataset({"a": (("y", "x"), X[0]), "b": (("y", "x"), X[1])}).to_zarr(
         tmp_path / "two.zarr", consolidated=False
     )
-    with pytest.raises(FileExistsError, match="more than a group of one array"):
+    with pytest.raises(FileExistsError, match="holds more than 'a'"):
         sink_of(tmp_path / "two.zarr" / "a")
     with pytest.raises(FileExistsError, match="no Zarr array"):
         sink_of(tmp_path / "two.zarr")
+    pt.map_patches(smooth, X, 5, channel_axis=0, out=tmp_path / "one.zarr" / "a")
+    with pytest.raises(FileExistsError, match="holds more than 'b'"):
+        sink_of(tmp_path / "one.zarr" / "b")
     with pytest.raises(ValueError, match="is that of a coordinate"):
         pt.map_patches(smooth, labelled(), 5, channel_axis=0, out=tmp_path / "r.zarr" / "x")
-    assert os.listdir(tmp_path) == ["two.zarr"]
+    assert set(os.listdir(tmp_path)) == {"one.zarr", "two.zarr"}
+
+
+def test_combined_indices_stay_and_are_stored_as_their_parts(tmp_path):
+    image = xarray.DataArray(
+        np.arange(240.0).reshape(3, 4, 20),
+        dims=("i", "j", "t"),
+        coords={"i": range(3), "j": list("abcd")},
+    ).stack(s=("i", "j"))
+    found = pt.map_patches(lambda b: b, image, (3,), axes="t")
+    xarray.testing.assert_identical(found, image)
+    pt.map_patches(lambda b: b, image, (3,), axes="t", out=tmp_path / "r.zarr" / "image")
+    stored = xarray.open_zarr(tmp_path / "r.zarr")["image"]
+    assert stored.j.values.tolist() == list("abcd") * 3
+    np.testing.assert_array_equal(stored.i, np.repeat(range(3), 4))
 
 
 def test_a_run_to_a_group_goes_on_where_it_was_cut_short(tmp_path):

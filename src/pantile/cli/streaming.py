@@ -2,7 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,11 +96,22 @@ def map_(
 
     image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
     grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
-    drawn = pt.plan(
-        function_named(func), image, grid, **where, merge=_merge(merge), weights=weights_named(weights),
-        dtype=dtype_named(dtype), fill=fill, memory=memory, workers=workers, out=out, resume=resume,
-    )  # fmt: skip
+    with _warnings_in_a_line():
+        drawn = pt.plan(
+            function_named(func), image, grid, **where, merge=_merge(merge), weights=weights_named(weights),
+            dtype=dtype_named(dtype), fill=fill, memory=memory, workers=workers, out=out, resume=resume,
+        )  # fmt: skip
     _timed(drawn.n_patches, out, json, lambda report: _run(drawn, report))
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Say what pantile warns of in a line each, without the place in its code."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for each in said:
+        typer.echo(f"pantile: {each.message}", err=True)
 
 
 def _run(drawn: Any, report: Any) -> Any:
@@ -136,10 +149,11 @@ def plan(
 
     image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
     grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
-    drawn = pt.plan(
-        _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype_named(dtype),
-        fill=0, memory=memory, workers=workers, out=out or Unnamed(),
-    )  # fmt: skip
+    with _warnings_in_a_line():
+        drawn = pt.plan(
+            _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype_named(dtype),
+            fill=0, memory=memory, workers=workers, out=out or Unnamed(),
+        )  # fmt: skip
     if not json:
         report.print_plain(f"image     {image.shape} {image.dtype}\n{drawn}")
         return

@@ -30,7 +30,7 @@ from .staging import (
     swap,
     tidied,
 )
-from .zarrs import is_array, is_single, is_zarr
+from .zarrs import holds_only, is_array, is_zarr
 
 __all__ = ["ZarrSink", "ZarrWriter", "default_chunks"]
 
@@ -94,9 +94,10 @@ class ZarrSink:
             raise FileExistsError(
                 f"out={self.path!r} is there and no Zarr array: choose another name"
             )
-        if not is_single(self.path):
+        if not holds_only(self.path, self.name):
             raise FileExistsError(
-                f"out={self.path!r} is there and more than a group of one array: choose another name"
+                f"out={self.path!r} is there and holds more than {self.name!r}, and a result replaces all of a group:"
+                " choose another name"
             )
 
     def create(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ZarrWriter:
@@ -143,14 +144,13 @@ class ZarrSink:
         if self.name is None:
             return {}
         coords = None if self._about is None or self.dims is not None else self._about.coords
+        coords = None if coords is None else _storable(coords)
         if coords is None or not coords.variables:
             needed("zarr", "writing Zarr").create_group(partial, zarr_format=3)
             return {}
         if self.name in coords.variables or self.name in coords.dims:
             raise ValueError(f"name={self.name!r} is that of a coordinate: choose another one")
-        _plain_text(coords.drop_encoding()).to_zarr(
-            partial, mode="w", zarr_format=3, consolidated=False
-        )
+        coords.drop_encoding().to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
         others = sorted(str(name) for name in coords.variables if name not in coords.dims)
         return {"coordinates": " ".join(others)} if others else {}
 
@@ -312,8 +312,12 @@ def _json(path: str) -> dict[str, Any]:
     return found
 
 
-def _plain_text(coords: Any) -> Any:
-    """Coordinates with text of any length: of a fixed one, Zarr warns that others may not read it."""
+def _storable(coords: Any) -> Any:
+    """Coordinates without what Zarr has no place for: combined indices become their parts, and text of a fixed
+    length one of any, since Zarr warns that others may not read the first."""
+    for dim in list(coords.indexes):
+        if dim in coords.dims and coords.indexes[dim].nlevels > 1:
+            coords = coords.reset_index(dim).drop_vars(dim, errors="ignore")
     fixed = [name for name, coord in coords.variables.items() if coord.dtype.kind == "U"]
     return coords.assign_coords({name: coords[name].astype(object) for name in fixed})
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from .extras import needed
 from .faults import check_index
 
-__all__ = ["ZarrPlace", "find_array", "is_array", "is_single", "is_zarr"]
+__all__ = ["ZarrPlace", "find_array", "holds_only", "is_array", "is_zarr"]
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 
@@ -59,13 +59,13 @@ def is_array(path: str) -> bool:
         return False
 
 
-def is_single(path: str) -> bool:
-    """Whether ``path`` is a Zarr group of one array and its coordinates."""
+def holds_only(path: str, name: str) -> bool:
+    """Whether ``path`` is a Zarr group of the array ``name`` and coordinates."""
     if not is_zarr(path) or is_array(path):
         return False
     group = needed("zarr", "reading Zarr").open_group(path, mode="r")
     arrays = _without_coordinates(group, sorted(group.array_keys()))
-    return len(arrays) == 1 and not any(True for _ in group.group_keys())
+    return arrays == [name] and not any(True for _ in group.group_keys())
 
 
 def find_array(path: str, dataset: str | None, series: int | None, level: int | None) -> ZarrPlace:

@@ -80,8 +80,15 @@ class Labels:
         """A labelled mask with its axes in the order of the image's; anything else as it is."""
         if not is_labelled(where):
             return where
-        order = [d for d in self.names or () if d in where.dims]
-        return (where.transpose(*order) if len(order) == where.ndim else where).data
+        names = self.names or ()
+        order = [d for d in names if d in where.dims]
+        if len(order) == where.ndim:
+            return where.transpose(*order).data
+        if names and not all(str(d).startswith("dim_") for d in where.dims):
+            raise ValueError(
+                f"where has the axes {where.dims}, which the image has not: its are {names}"
+            )
+        return where.data
 
     # results
 
@@ -135,7 +142,7 @@ class Labels:
 
     def lost(self, outs: tuple[Any, ...] | None) -> list[str]:
         """The paths of results that have no room for the place on Earth of the image's pixels."""
-        places = [out for out in outs or () if hasattr(out, "reopen")]
+        places = [out for out in outs or () if hasattr(out, "reopen") and hasattr(out, "path")]
         if not places or self.georeference is None or not self.georeference.located:
             return []
         return [p.path for p in places if not (self.stays and hasattr(p, "tags"))]
@@ -196,7 +203,7 @@ def _sampled(coords: Any, dim: Hashable, positions: NDArray[Any]) -> Any:
     share = positions - low if size > 1 else np.zeros(len(positions))
     kept = {}
     for name, coord in coords.variables.items():
-        if dim in coord.dims and coord.dtype.kind in "biufcmM":
+        if dim in coord.dims and coord.dtype.kind in "iufcmM":
             kept[name] = _between(coord, dim, low, np.minimum(low + 1, size - 1), share)
     return coords.drop_dims(dim).assign_coords(kept)
 
@@ -207,7 +214,7 @@ def _between(
     import xarray
 
     plain = coord.to_base_variable()
-    if plain.dtype.kind in "biu":
+    if plain.dtype.kind in "iu":
         plain = plain.astype(np.float64)
     first, second = plain.isel({dim: low}), plain.isel({dim: high})
     found = first + (second - first) * xarray.Variable(dim, share)

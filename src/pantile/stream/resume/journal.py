@@ -45,7 +45,7 @@ class Journal:
                 raise _busy(path)
             self._file: int | None = _locked(path)
             self._open.add(path)
-        begin = os.read(self._file, 9)
+        begin = os.read(self._file, 8)
         os.lseek(self._file, 0, os.SEEK_SET)
         if not _is_journal(begin):
             self.close()
@@ -115,9 +115,8 @@ class Journal:
 
 
 def _is_journal(begin: bytes) -> bool:
-    """Whether a file may be a journal, torn or not, or one whose bytes a power cut has lost."""
-    hexadecimal = set(begin[:8]) <= set(b"0123456789abcdef")
-    return not begin.strip(b"\0") or (hexadecimal and begin[8:] in (b"", b" "))
+    """Whether a file may be a journal: it begins with a checksum, torn or not, or with what a power cut has lost."""
+    return set(begin) <= set(b"0123456789abcdef\0")
 
 
 def _locked(path: str) -> int:
