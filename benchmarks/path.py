@@ -33,8 +33,8 @@ TILE = "map_patches"
 MOST, FILES = 120, 18  # what a tile is to pass at most
 
 ONCE: dict[str, tuple[str, ...]] = {
-    "rule compiled": ("pantile.verbs.merges:Rule.reduction",),
-    "weights resolved": ("pantile.kernels.tapers:resolve_weights",),
+    "rule compiled": ("pantile.merge.spec:MergeRule.compile",),
+    "weights resolved": ("pantile.merge.weights:resolve_weights",),
     "axis profiles made": ("pantile.geometry.axis:AxisGrid.profile",),
 }
 """Functions that do what is to be done once for each job (once for each axis, for profiles).
