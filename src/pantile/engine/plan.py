@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import PatchGrid
-from ..geometry.tiles import Blocks, Tile, Tiling, span_size
+from ..geometry.tiles import Blocks, Bounds, Tile, Tiling, span_size
 from ..verbs.frame import Frame
 from .executors import SupportsSubmit
 from .progress import reporting
 from .sources import in_canonical, read_tile, units_of
-from .tile import Job, batch_sizes
+from .tile import Job, batch_sizes, reach
 
 __all__ = ["BLOCK", "STRIP", "Plan", "readable", "uncut_unit"]
 
@@ -323,8 +323,12 @@ class Plan:
         return None if self.mask is None else self.mask[tuple(slice(*r) for r in tile.ranges)]
 
     def block(self, tile: Tile) -> NDArray[Any]:
-        """The elements a tile's patches reach over, padding included."""
-        return read_tile(self.source, self.job.frame, tile.span(self.job.frame.axes))
+        """The elements a tile's selected patches reach over, padding included."""
+        return read_tile(self.source, self.job.frame, self.reach(tile))
+
+    def reach(self, tile: Tile) -> Bounds:
+        """Where `block` begins and ends, per canonical axis."""
+        return reach(self.job.frame, tile, self.selection(tile))
 
     def run(self) -> Any:
         """Do it; returns what `map_patches` returns."""

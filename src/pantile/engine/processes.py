@@ -112,7 +112,8 @@ def work(job: str | bytes, index: Index) -> TileResult:
 def work_on(kit: Plan, index: Index) -> TileResult:
     """A tile of a job."""
     tile = kit.tiling.tile(index)
-    return run_tile(kit.job, tile, kit.block(tile), kit.selection(tile))
+    origin = tuple(begin for begin, _ in kit.reach(tile))
+    return run_tile(kit.job, tile, kit.block(tile), kit.selection(tile), origin=origin)
 
 
 class ProcessRun(Run):

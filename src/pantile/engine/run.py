@@ -272,8 +272,9 @@ class LocalRun(Run):
             raise Cancelled
         told = self.prepare if self.plan.finalize is None else None
         try:
-            block = self.plan.block(tile)
-            self.deliver(run_tile(self.job, tile, block, mask, self.count, self.cancelled, told))
+            block, origin = self.plan.block(tile), tuple(b for b, _ in self.plan.reach(tile))
+            watched = self.count, self.cancelled, told
+            self.deliver(run_tile(self.job, tile, block, mask, *watched, origin))
         except BaseException:
             self.failed = True
             raise

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.tiles import Tile
+from ..geometry.tiles import Bounds, Tile
 from ..kernels.flat import as_bits, flat, strided_by_items
 from ..kernels.walk import (
     Operand,
@@ -31,7 +31,7 @@ from ..verbs.reductions import State, region_of
 from .numbered import called
 from .outputs import Kind, Output, as_results, kind_of, output_of
 
-__all__ = ["Cancelled", "Job", "TileResult", "batch_sizes", "run_tile"]
+__all__ = ["Cancelled", "Job", "TileResult", "batch_sizes", "reach", "run_tile"]
 
 
 class Cancelled(Exception):
@@ -83,14 +83,18 @@ def run_tile(
     progress: Callable[[int], None] | None = None,
     cancelled: threading.Event | None = None,
     told: Callable[[list[Kind]], None] | None = None,
+    origin: tuple[int, ...] | None = None,
 ) -> TileResult:
     """Every selected patch of a tile through ``func`` once, from a block that holds the tile's span.
 
+    A block of less, of what the selected patches `reach` over, begins at ``origin`` (canonical axes).
     ``told`` is called with the kinds of results as soon as the first are there.
     """
     runs = _runs(job.frame, tile, mask)
     merged: _Merged | _Listed | None = None
-    for part, batch in _batches(job, tile, block, runs):
+    if origin is None:
+        origin = tuple(begin for begin, _ in tile.span(job.frame.axes))
+    for part, batch in _batches(job, tile, block, runs, origin):
         if cancelled is not None and cancelled.is_set():
             raise Cancelled
         try:
@@ -115,6 +119,18 @@ def run_tile(
     return TileResult(tile, merged.kinds, merged.states)
 
 
+def reach(frame: Frame, tile: Tile, mask: NDArray[np.bool_] | None) -> Bounds:
+    """The elements that a tile's selected patches reach over, halo included; all of its span without a mask."""
+    if mask is None or mask.all() or not mask.any():
+        return tile.span(frame.axes)
+    found = []
+    for k, (axis, (begin, _)) in enumerate(zip(frame.axes, tile.ranges, strict=True)):
+        taken = np.flatnonzero(mask.any(tuple(j for j in range(mask.ndim) if j != k)))
+        first, last = begin + int(taken[0]), begin + int(taken[-1])
+        found.append((axis.start(first), axis.start(last) + axis.extent))
+    return tuple(found)
+
+
 def _runs(frame: Frame, tile: Tile, mask: NDArray[np.bool_] | None) -> Runs:
     breaks = frame.breaks(*tile.ranges[frame.along])
     if mask is None:
@@ -128,13 +144,12 @@ def batch_sizes(job: Job, tile: Tile, mask: NDArray[np.bool_] | None = None) -> 
 
 
 def _batches(
-    job: Job, tile: Tile, block: NDArray[Any], runs: Runs
+    job: Job, tile: Tile, block: NDArray[Any], runs: Runs, origin: tuple[int, ...]
 ) -> Iterator[tuple[Runs, NDArray[Any]]]:
     """The tile's patches, some at a time, in a buffer that is used again."""
     from ..kernels.loops import copy_by_feature, copy_by_patch
 
     frame = job.frame
-    origin = tuple(begin for begin, _ in tile.span(frame.axes))
     block = strided_by_items(block)
     source = placed(
         flat(block, as_bits(block.dtype)), frame.axes, origin, tile.ranges, frame.gap, frame.along
