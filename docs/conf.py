@@ -55,6 +55,8 @@ templates_path = ["_templates"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "pantile"
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_sidebars = {"**": []}
 html_show_sourcelink = False
 html_theme_options = {

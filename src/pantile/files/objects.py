@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.arrays import unmasked
-from .faults import reading
 from .hdf5 import Hdf5Place
 from .mapping import mapping_of
 from .npy import MappedPlace
@@ -85,8 +84,11 @@ class ObjectReader:
         return f"ObjectReader({self.name}, shape={self.shape}, dtype={self.dtype})"
 
     def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
-        with reading(self.name):
+        try:
             found = self.source[key]
+        except Exception as error:  # the caller's own object, so the caller's own error
+            error.add_note(f"pantile: reading {self.name}")
+            raise
         return unmasked(found).astype(self.dtype, copy=False)
 
     def fingerprint(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
-from ..geometry.rect import slices
+from ..geometry.rect import Rect, slices
 from ..geometry.tiling import Tile
 from ..merge.casts import check_holes
 from ..merge.compiled import CompiledMerge
@@ -79,12 +79,23 @@ class Job:
         return tile.n_patches if mask is None else int(mask.sum())
 
     def read(self, tile: Tile, store: ChunkStore | None = None) -> NDArray[Any]:
-        """The elements a tile's patches reach over, padding included; by way of ``store`` where there is one."""
-        span = tile.span(self.frame.axes)
+        """The elements of what a tile's patches `reach` over; by way of ``store`` where there is one."""
+        bounds = self.reach(tile)
         if store is None:
-            return read_region(self.source, self.frame, span)
+            return read_region(self.source, self.frame, bounds)
         with store.reading(tile) as source:
-            return read_padded(source, self.frame, span)
+            return read_padded(source, self.frame, bounds)
+
+    def reach(self, tile: Tile) -> Rect:
+        """What a tile's selected patches reach over, halo and padding included; all of its span without a mask."""
+        mask = self.selection(tile)
+        if mask is None or mask.all() or not mask.any():
+            return tile.span(self.frame.axes)
+        found = []
+        for k, (axis, (begin, _)) in enumerate(zip(self.frame.axes, tile.ranges, strict=True)):
+            taken = np.flatnonzero(mask.any(tuple(j for j in range(mask.ndim) if j != k)))
+            found.append(axis.span(begin + int(taken[0]), begin + int(taken[-1]) + 1))
+        return tuple(found)
 
     def merged(self, kind: Kind) -> CompiledMerge:
         """The merge of results of ``kind``, compiled once; raises what is wrong with them."""

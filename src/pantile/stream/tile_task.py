@@ -54,7 +54,7 @@ def run_tile(
     cancelled: threading.Event | None = None,
     learn: Callable[[list[Kind]], None] | None = None,
 ) -> TileResult:
-    """Every selected patch of a tile through ``func`` once, from a block that holds the tile's span.
+    """Every selected patch of a tile through ``func`` once, from a block of what they reach over.
 
     ``learn`` is called with the kinds of results as soon as the first are there.
     """
@@ -109,7 +109,7 @@ def _batches(
     from ..kernels.loops import copy_by_feature, copy_by_patch
 
     frame = job.frame
-    origin = [begin for begin, _ in tile.span(frame.axes)]
+    origin = [begin for begin, _ in job.reach(tile)]
     block = strided_by_items(block)
     memory = flat(block, as_bits(block.dtype))
     source = placed(memory, frame.axes, origin, tile.ranges, frame.gap, frame.along)
