@@ -19,15 +19,7 @@ from fuzz.hostile import check_hostile
 from fuzz.matrix_checks import check_matrix
 from fuzz.source import script, source, strided
 from pantile import PatchGrid
-<<<<<<< HEAD
 from pantile.geometry.limits import Limits, using_limits
-from fuzz import Hunt, cases, hunt
-from fuzz.checks import check_extract, check_grid, check_map, check_unpatchify
-from fuzz.hostile import check_hostile
-from fuzz.matrix_checks import check_matrix
-from fuzz.source import script, source, strided
-=======
->>>>>>> measures
 
 pytest.importorskip("hypothesis")
 
