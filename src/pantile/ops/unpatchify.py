@@ -63,7 +63,7 @@ def unpatchify(
         Where the patched axes and the channel axis stand in the image.
     merge : str or Merge
         ``mean``, ``sum``, ``max``, ``min``, ``median``, ``var``, ``vote``, ``first``, ``last``,
-        ``center``, or a `Merge`.
+        ``center``, ``moments`` (mean, variance and number of patches at once), or a `Merge`.
     weights : optional
         One weight per sample: a window's name (``"hann"``, ``"gaussian"``, ``("kaiser", 14.0)``),
         one 1-D array per axis, an array of the patch's shape, or ``"trim"``. None weighs all alike.
@@ -80,7 +80,9 @@ def unpatchify(
     -------
     ndarray
         The image. Floats keep their dtype and are summed in float64; integers are summed exactly,
-        their mean is float64.
+        their mean is float64. Of ``merge="moments"`` a tuple of three: mean, population variance, and
+        the number of patches (int64, 0 where there is none); ``out`` is such a tuple then. Patches
+        overlap, so this variance is no standard error of the mean.
 
     Raises
     ------
