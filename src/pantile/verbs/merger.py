@@ -26,7 +26,7 @@ from .sorted_reductions import Slots, grown
 
 __all__ = ["Merger"]
 
-_BAND = 1 << 20  # elements of a result that are finalized at a time
+_BAND = 1 << 17  # elements of a result that are finalized at a time: they stay in cache
 
 
 class Merger:
@@ -263,7 +263,7 @@ class _Target:
 
 
 def _bands(shape: tuple[int, ...]) -> Iterator[Bounds]:
-    """Bounds of parts of about a million elements, side by side along the longest axis."""
+    """Bounds of parts of about `_BAND` elements, side by side along the longest axis."""
     axis = max(range(len(shape)), key=shape.__getitem__)
     many = max(1, shape[axis] * _BAND // max(1, math.prod(shape)))
     for begin in range(0, shape[axis], many):
