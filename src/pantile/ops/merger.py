@@ -29,7 +29,7 @@ from .forms import recognise_some
 
 __all__ = ["Merger"]
 
-_BAND = 1 << 20  # elements of a result that are finalized at a time
+_BAND = 1 << 17  # elements of a result that are finalized at a time: they stay in cache
 
 
 class Merger:
