@@ -220,7 +220,6 @@ class PatchGrid:
         """Count, gap, patch and dilation per axis: what strides are made of; empty if not `regular`."""
         if not self.regular:
             return ()
-        assert all(a.start(0) == 0 for a in self.axis_grids), "without padding grids begin at 0"
         return tuple((a.count, a.gap, a.patch, a.dilation) for a in self.axis_grids)
 
     @property
