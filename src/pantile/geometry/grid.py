@@ -38,10 +38,11 @@ class PatchGrid:
         Elements between neighbouring patches.
     dilation : int or sequence of int
         Elements between neighbouring samples of a patch.
-    tail : {"shift", "respace", "pad", "drop", "error"}
+    tail : {"shift", "respace", "pad", "drop", "center", "error"}
         What happens where the step does not divide: the last patch moves back to end at the edge
         (``shift``), all starts are spread evenly (``respace``), the image is extended past its end
-        (``pad``), the rest stays uncovered (``drop``), or a `ValueError` is raised (``error``).
+        (``pad``), the rest stays uncovered at the end (``drop``) or at both ends alike (``center``),
+        or a `ValueError` is raised (``error``).
     pad : int, one int or ``(before, after)`` per axis, or "same"
         Elements added around the image. ``"same"`` centres a patch on every ``step``-th element.
     pad_mode : str
