@@ -386,10 +386,13 @@ class PatchGrid:
         True
         """
         names = [f.name for f in fields(cls)]
-        if set(data) != set(names):
-            raise ValueError(f"a grid is described by the keys {names}, got {sorted(data)}")
+        if not isinstance(data, dict) or set(data) != set(names):
+            got = sorted(data) if isinstance(data, dict) else data
+            raise ValueError(f"a grid is described by the keys {names}, got {got!r}")
         value = data["pad_value"]
         if isinstance(value, dict):
+            if set(value) != {"real", "imag"}:
+                raise ValueError(f"pad_value must be a number, or real and imag, got {value!r}")
             value = complex(value["real"], value["imag"])
         options = {k: data[k] for k in ("dilation", "tail", "pad", "pad_mode")}
         return cls(data["shape"], data["patch"], data["step"], **options, pad_value=value)
