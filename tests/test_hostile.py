@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -90,6 +91,141 @@ class TestTiles:
         os.mkfifo(tile)
         with pytest.raises(ValueError, match=r"tile-03\.png is no file"):
             merge_tiles(tmp_path / "tiles")
+
+
+LINES: list[Any] = [
+    3, [], "x", None, {"done": 3}, {"done": None}, {"done": [3]}, {"done": [[5, 0, 0]]}, {"done": [["a", 0, 0]]},
+    {"done": [[-1, 0, 0]]}, {"done": "000"}, {"whole": 3}, {"whole": {"earlier": []}},
+]  # fmt: skip
+
+
+def _double(batch: Any) -> Any:
+    return 2 * batch
+
+
+class _Stop(Exception):
+    pass
+
+
+def _stop(done: int, total: int) -> None:
+    if 2 * done > total:
+        raise _Stop
+
+
+class TestJournals:
+    JOB: ClassVar[dict[str, Any]] = {
+        "patch": 16, "step": 4, "batch_bytes": "20kB", "memory": "2MB", "workers": 1,
+    }  # fmt: skip
+
+    @pytest.fixture
+    def image(self) -> Any:
+        return np.random.default_rng(0).normal(size=(90, 120)).astype(np.float32)
+
+    @pytest.fixture
+    def out(self, tmp_path: Path, image: Any) -> Path:
+        """A result that was begun, its staging file and journal beside it."""
+        with pytest.raises(_Stop):
+            pt.map_patches(_double, image, out=tmp_path / "o.npy", progress=_stop, **self.JOB)
+        assert sorted(os.listdir(tmp_path)) == ["o.npy.journal", "o.npy.partial"]
+        return tmp_path / "o.npy"
+
+    def resumed(self, image: Any, out: Path) -> None:
+        pt.map_patches(_double, image, out=out, resume=True, **self.JOB)
+        assert np.array_equal(np.load(out), pt.map_patches(_double, image, **self.JOB))
+        assert not any(name.startswith("o.npy.") for name in os.listdir(out.parent))
+
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_a_link_in_the_place_of_the_journal_is_not_followed(
+        self, tmp_path: Path, image: Any, resume: bool
+    ) -> None:
+        (tmp_path / "precious").write_text("precious")
+        os.symlink(tmp_path / "precious", tmp_path / "o.npy.journal")
+        with pytest.raises(FileExistsError, match="in the way of the journal"):
+            pt.map_patches(_double, image, out=tmp_path / "o.npy", resume=resume, **self.JOB)
+        assert (tmp_path / "precious").read_text() == "precious"
+
+    @pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", os.mkdir)])
+    def test_nor_is_a_pipe_waited_for(self, tmp_path: Path, image: Any, make: Any) -> None:
+        make(tmp_path / "o.npy.journal")
+        for resume in (False, True):
+            with pytest.raises(FileExistsError, match="in the way of the journal"):
+                pt.map_patches(_double, image, out=tmp_path / "o.npy", resume=resume, **self.JOB)
+
+    @pytest.mark.parametrize("entry", [*LINES, "deep"], ids=str)
+    def test_a_line_with_a_good_checksum_that_no_run_writes_is_torn(
+        self, image: Any, out: Path, entry: Any
+    ) -> None:
+        journal = Path(f"{out}.journal")
+        header = journal.read_bytes().splitlines(keepends=True)[0]
+        journal.write_bytes(header + _line(entry))
+        self.resumed(image, out)
+
+    @pytest.mark.parametrize("entry", [3, [], {"results": 3}, "deep"], ids=str)
+    def test_so_is_a_first_line(self, image: Any, out: Path, entry: Any) -> None:
+        Path(f"{out}.journal").write_bytes(_line(entry))
+        self.resumed(image, out)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"tiles": None},
+            {"tiles": [0, 0]},
+            {"batch": "x"},
+            {"batch": -1},
+            {"results": []},
+            {"results": [{}]},
+        ],
+        ids=str,
+    )
+    def test_so_is_a_header_that_cannot_be(self, image: Any, out: Path, change: Any) -> None:
+        journal = Path(f"{out}.journal")
+        header = json.loads(journal.read_bytes().splitlines()[0][9:])
+        journal.write_bytes(_line(header | change))
+        self.resumed(image, out)
+
+    def test_tiles_of_another_number_of_axes_are_refused(self, image: Any, out: Path) -> None:
+        journal = Path(f"{out}.journal")
+        header = json.loads(journal.read_bytes().splitlines()[0][9:])
+        journal.write_bytes(_line(header | {"tiles": [1]}))
+        with pytest.raises(ValueError, match="damaged, its tiles have 1 axes: begin again"):
+            pt.map_patches(_double, image, out=out, resume=True, **self.JOB)
+
+    @pytest.mark.parametrize("size", [0, 10, 1000])
+    def test_a_staging_file_that_was_cut_off_is_said_to_be(
+        self, image: Any, out: Path, size: int
+    ) -> None:
+        os.truncate(f"{out}.partial", size)
+        with pytest.raises(
+            ValueError, match=r"o\.npy\.partial: is damaged: begin again, with resume=False"
+        ):
+            pt.map_patches(_double, image, out=out, resume=True, **self.JOB)
+
+    def test_a_link_in_the_place_of_the_staging_file_is_not_written_through(
+        self, image: Any, out: Path
+    ) -> None:
+        partial, precious = Path(f"{out}.partial"), out.parent / "precious.npy"
+        partial.rename(precious)
+        before = precious.read_bytes()
+        partial.symlink_to(precious)
+        self.resumed(image, out)
+        assert precious.read_bytes() == before
+
+    @pytest.mark.parametrize("name", ["q.npy.partial", "q.npy.journal", "q.npy.partial/in.npy"])
+    def test_an_image_under_a_name_that_the_run_removes_is_kept(
+        self, tmp_path: Path, image: Any, name: str
+    ) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "wb") as file:
+            np.save(file, image)
+        with pytest.raises(ValueError, match="grows under a name that the image has"):
+            pt.map_patches(_double, path, out=tmp_path / "q.npy", **self.JOB)
+        assert np.array_equal(np.load(path), image)
+
+
+def _line(entry: Any) -> bytes:
+    text = b"[" * 100_000 if entry == "deep" else json.dumps(entry).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 def _edit(place: Path, **changes: Any) -> None:

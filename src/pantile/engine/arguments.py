@@ -97,10 +97,15 @@ def _check_arrays(arrays: list[np.ndarray[Any, Any]], source: Any) -> None:
 
 def _check_places(outs: tuple[Any, ...], source: Any) -> None:
     """Refuse to write where the image is read, or to one place twice."""
-    from ..files.places import meet, spot_of
+    from ..files.places import beside, meet, spot_of
 
     image, spots = spot_of(source), [spot_of(out) for out in outs]
     for k, spot in enumerate(spots):
+        if spot is not None and hasattr(outs[k], "reopen") and beside(image, spot):
+            raise ValueError(
+                f"out={spot.path!r} grows under a name that the image has, {image.path!r}, which would be"
+                " removed: give the result, or the image, another name"
+            )
         if spot is not None and meet(spot, image):
             raise ValueError(
                 f"out={spot.path!r} is the image itself, or they lie in each other:"

@@ -267,7 +267,13 @@ def resumed(drawn: Plan) -> Plan | None:
         return None
     assert drawn.outs is not None
     check_same(record, drawn, journal_path(drawn.outs[0].path))
+    tiles = tuple(record.header["tiles"])
+    if len(tiles) != len(drawn.job.frame.axes):
+        raise ValueError(
+            f"{journal_path(drawn.outs[0].path)} is damaged, its tiles have {len(tiles)} axes:"
+            " begin again with resume=False"
+        )
     job = replace(drawn.job, batch=record.header["batch"])
-    tiling = Tiling(job.frame.axes, tuple(record.header["tiles"]))
+    tiling = Tiling(job.frame.axes, tiles)
     done = sum(map(len, record.done))
     return with_workers(replace(drawn, job=job, tiling=tiling, blocks_done=done))

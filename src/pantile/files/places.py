@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from .mapping import Mapping, mapping_of
 from .objects import ObjectReader
 
-__all__ = ["Spot", "meet", "spot_of"]
+__all__ = ["Spot", "beside", "meet", "spot_of"]
 
 
 class Spot(NamedTuple):
@@ -54,6 +54,16 @@ def meet(one: Spot | None, other: Spot | None) -> bool:
         )
     apart = one.inside and other.inside and one.inside != other.inside
     return not apart and one.begin < other.end and other.begin < one.end
+
+
+def beside(image: Spot | None, result: Spot) -> TypeGuard[Spot]:
+    """Whether an image has a name that a run to ``result`` makes and removes files under."""
+    if image is None:
+        return False
+    folder, name = os.path.split(result.path)
+    relative = os.path.relpath(image.path, folder)
+    first = relative.partition(os.sep)[0]
+    return first.startswith((f"{name}.partial", f"{name}.journal", f"{name}.pantile-previous"))
 
 
 def _mapped(mapping: Mapping) -> Spot:
