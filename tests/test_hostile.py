@@ -112,6 +112,87 @@ def _stop(done: int, total: int) -> None:
         raise _Stop
 
 
+class Store:
+    """Something with a shape, a dtype and slices, which says one thing and gives another."""
+
+    def __init__(self, given: Any, shape: tuple[int, ...] = (60, 80), dtype: Any = "f8") -> None:
+        self.given, self.shape, self.dtype = given, shape, np.dtype(dtype)
+        self.array = np.random.default_rng(0).normal(size=(60, 80))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.given(self.array[key])
+
+
+class TestStores:
+    @pytest.mark.parametrize(
+        ("given", "dtype"),
+        [
+            (np.transpose, "f8"),
+            (lambda a: a[1:], "f8"),
+            (lambda a: np.pad(a, 1), "f8"),
+            (lambda _: None, "f8"),
+            (lambda _: 3.0, "f8"),
+            (lambda a: a + 1j, "f8"),
+            (lambda a: 100 * a, "u1"),
+        ],
+    )
+    def test_blocks_that_are_not_what_was_asked_for_are_refused(
+        self, given: Any, dtype: str
+    ) -> None:
+        with pytest.raises(ValueError, match="Store says shape"):
+            pt.map_patches(lambda b: b, Store(given, dtype=dtype), 8, 4)
+
+    def test_a_mask_is_not_dropped(self) -> None:
+        with pytest.raises(TypeError, match="gave a masked array"):
+            pt.map_patches(lambda b: b, Store(lambda a: np.ma.masked_greater(a, 0)), 8, 4)
+
+    @pytest.mark.parametrize(
+        "given", [lambda a: a, lambda a: a.tolist(), lambda a: a.astype(">f8"), np.float32]
+    )
+    def test_what_is_as_good_is_taken(self, given: Any) -> None:
+        store = Store(given)
+        np.testing.assert_allclose(pt.map_patches(lambda b: b, store, 8, 4), store.array, atol=1e-6)
+
+
+class TestFarPlaces:
+    @pytest.mark.parametrize("mode", ["constant", "edge", "wrap", "reflect", "symmetric"])
+    @pytest.mark.parametrize("step", [1, 2**31 + 1, 2**60 + 1])
+    def test_no_position_is_past_64_bits(self, mode: Any, step: int) -> None:
+        with pytest.raises(
+            ValueError, match=r"axis 0 would reach over \d+ elements .* at most 2\^62"
+        ):
+            pt.PatchGrid(5, 3, step, pad=2**63 - 10, pad_mode=mode)
+
+    def test_the_farthest_are_read_right(self) -> None:
+        grid = pt.PatchGrid(5, 3, 2**40, pad=2**60, pad_mode="wrap")
+        rows = pt.extract(np.arange(5), grid, indices=[0, -1])
+        assert rows.tolist() == [
+            [(k - 2**60) % 5 for k in range(3)],
+            [(2 + k + 2**60) % 5 for k in range(3)],
+        ]
+
+    def test_evenly_spread_patches_stand_where_they_should_on_a_long_axis(self) -> None:
+        grid = pt.PatchGrid(2**40, 3, 2**10 - 1, tail="respace")
+        axis = grid.axis_grids[0]
+        rows = [1, axis.count // 3, axis.count - 2, axis.count - 1]
+        assert axis.starts_at(np.array(rows)).tolist() == [axis.start(i) for i in rows]
+
+    def test_some_patches_of_a_huge_grid_cost_what_they_are(self) -> None:
+        grid = pt.PatchGrid((10**9, 10**9), 2)
+        last = 10**18 - 1
+        assert grid.flat_indices([0, -1]).tolist() == [
+            [0, 1, 10**9, 10**9 + 1],
+            [last - 10**9 - 1, last - 10**9, last - 1, last],
+        ]
+
+    def test_what_no_int64_can_number_is_said_so(self) -> None:
+        grid = pt.PatchGrid((2**33, 2**33), 1)
+        with pytest.raises(ValueError, match="more than int64 numbers"):
+            grid.as_rows([0])
+        with pytest.raises(ValueError, match="more elements than int64 numbers"):
+            pt.PatchGrid((2**33, 2**33), 2**32, 2**32).flat_indices([0])
+
+
 class TestJournals:
     JOB: ClassVar[dict[str, Any]] = {
         "patch": 16, "step": 4, "batch_bytes": "20kB", "memory": "2MB", "workers": 1,

@@ -64,7 +64,23 @@ class ObjectReader:
 
     def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
         with reading(self.name):
-            return np.asarray(self.source[key]).astype(self.dtype, copy=False)
+            return self._checked(self.source[key], key)
+
+    def _checked(self, block: Any, key: tuple[slice, ...]) -> NDArray[Any]:
+        """What the object gave for ``key``, if that is what its shape and dtype promise."""
+        if isinstance(block, np.ma.MaskedArray):
+            raise TypeError(f"{self.name} gave a masked array, and its mask would be lost: fill it")
+        array = np.asarray(block)
+        shape = tuple(len(range(*k.indices(n))) for k, n in zip(key, self.shape, strict=True))
+        kinds = {"f": "f", "c": "fc"}.get(self.dtype.kind, "")  # floats may be rounded
+        if array.shape != shape or not (
+            array.dtype.kind in kinds or np.can_cast(array.dtype, self.dtype)
+        ):
+            raise ValueError(
+                f"{self.name} says shape {self.shape} and dtype {self.dtype}, but gave {array.dtype} of shape"
+                f" {array.shape} for a slice of shape {shape}"
+            )
+        return array.astype(self.dtype, copy=False)
 
     def fingerprint(self) -> dict[str, Any]:
         """Name, shape and dtype: elements that change behind them are not noticed."""

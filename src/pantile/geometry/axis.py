@@ -13,6 +13,7 @@ __all__ = ["TAILS", "AxisGrid", "Tail", "resolve_axis"]
 Tail = Literal["shift", "respace", "pad", "drop", "error"]
 TAILS: tuple[str, ...] = get_args(Tail)
 _FARTHEST = 1 << 62  # positions are int64
+_EXACT = 1 << 30  # numbers whose squares, twice, fit int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,12 @@ class AxisGrid:
         """Starts of patches ``i``, a new array."""
         if self.even and self.count > 1:
             gaps = self.count - 1
-            base = self.first + (2 * i * (self.last - self.first) + gaps) // (2 * gaps)
+            each, rest = divmod(
+                self.last - self.first, gaps
+            )  # apart, as their product with i may be past int64
+            i = i if gaps < _EXACT else i.astype(object)
+            base = self.first + i * each + (2 * i * rest + gaps) // (2 * gaps)
+            base = base.astype(np.int64)
         else:
             base = np.minimum(self.first + i * self.step, self.last)
         return base * self.scale + self.offset
@@ -232,6 +238,12 @@ def resolve_axis(
     """The closed form of one axis from what the caller asked for."""
     dilation = dilation if patch > 1 else 1  # between the samples of one there is nothing
     extent = (patch - 1) * dilation + 1
+    width = size + (2 * extent if isinstance(pad, str) else sum(pad) + extent)
+    if width >= _FARTHEST:
+        raise ValueError(
+            f"axis {axis} would reach over {width} elements with its padding and a patch, and positions are 64-bit"
+            " numbers: at most 2^62"
+        )
     if pad == "same":
         step = min(step, size)  # a larger one gives one patch as well, with numbers past int64
         count = -(-size // step)
@@ -254,7 +266,7 @@ def resolve_axis(
         )
     if tail != "pad":
         step = min(step, room + 1)
-    elif step > _FARTHEST:
+    elif step >= _FARTHEST - width:
         raise ValueError(f"step={step} with tail='pad' would extend axis {axis} past 2^62 elements")
     whole = max(room, 0) // step + 1
     count = whole if tail in ("drop", "error") else -(-max(room, 0) // step) + 1
