@@ -318,3 +318,108 @@ def _edit(place: Path, **changes: Any) -> None:
 def test_a_grid_is_described_by_a_dict() -> None:
     with pytest.raises(ValueError, match="described by the keys"):
         pt.PatchGrid.from_dict(None)  # type: ignore[arg-type]
+
+
+class TestMasks:
+    """A mask says what must not be used: whatever would drop it refuses."""
+
+    image: ClassVar[Any] = np.random.default_rng(0).normal(size=(12, 15))
+    grid: ClassVar[Any] = pt.PatchGrid((12, 15), 5)
+    masked: ClassVar[Any] = np.ma.masked_greater(image, 0)
+
+    @pytest.mark.parametrize(
+        ("name", "call"),
+        [
+            ("what func returned", lambda s: pt.map_patches(lambda b: np.ma.masked_greater(b, 0), s.image, 5)),
+            ("what finalize returned", lambda s: pt.map_patches(
+                lambda b: b, s.image, 5, finalize=lambda a: np.ma.masked_greater(a, 0))),
+            ("where", lambda s: pt.map_patches(lambda b: b, s.image, 5, fill=0, where=s.masked > 0)),
+            ("weights", lambda s: pt.unpatchify(pt.extract(s.image, 5), s.grid, weights=np.ma.ones((5, 5)))),
+            ("patch_weights", lambda s: pt.unpatchify(
+                pt.extract(s.image, 5), s.grid, patch_weights=np.ma.ones(88))),
+            ("patch_weights", lambda s: pt.Merger(s.grid).add(
+                pt.extract(s.image, 5), np.arange(88), np.ma.ones(88))),
+            ("indices", lambda s: pt.extract(s.image, 5, indices=np.ma.masked_equal([1, 2], 2))),
+            ("array", lambda s: s.grid.centers(s.masked)),
+            ("X @ V", lambda s: pt.PatchMatrix(s.image, 5) @ np.ma.ones(25)),
+        ],
+    )  # fmt: skip
+    def test_it_is_refused(self, name: str, call: Any) -> None:
+        with pytest.raises(
+            TypeError, match=f"^{name} is a masked array, and its mask would be lost"
+        ):
+            call(self)
+
+    def test_so_are_masked_labels(self) -> None:
+        learn = pytest.importorskip("pantile.learn")
+        labels = np.ma.masked_equal((self.image > 0).astype(int), 1)
+        with pytest.raises(TypeError, match="labels is a masked array"):
+            learn.PatchLDA(3).fit(self.image, labels)
+
+
+class TestWeights:
+    image: ClassVar[Any] = np.random.default_rng(0).normal(size=(12, 15))
+    grid: ClassVar[Any] = pt.PatchGrid((12, 15), 5)
+
+    @pytest.mark.parametrize("factor", [1e-160, 1e160])
+    def test_weights_per_patch_whose_products_leave_float64_are_refused(
+        self, factor: float
+    ) -> None:
+        patches = pt.extract(self.image, self.grid)
+        votes = np.full(len(patches), factor)
+        with pytest.raises(ValueError, match="patch_weights must be 0, or between 1e-100 and 1e"):
+            pt.unpatchify(patches, self.grid, patch_weights=votes)
+        with pytest.raises(ValueError, match="patch_weights must be 0, or between 1e-100 and 1e"):
+            pt.Merger(self.grid).add(patches, np.arange(len(patches)), votes)
+
+    @pytest.mark.parametrize("factor", [5e-324, 1e-200, 1e200, 1e308])
+    @pytest.mark.parametrize("vote", [1e-99, 1.0, 1e99])
+    def test_the_size_of_all_others_cancels(self, factor: float, vote: float) -> None:
+        patches = pt.extract(self.image, self.grid)
+        votes = np.full(len(patches), vote)
+        for weights in (np.full((5, 5), factor), [np.full(5, factor)] * 2):
+            back = pt.unpatchify(patches, self.grid, weights=weights, patch_weights=votes)
+            np.testing.assert_allclose(back, self.image)
+            back = pt.map_patches(lambda b: b, self.image, self.grid, weights=weights)
+            np.testing.assert_allclose(back, self.image)
+
+    def test_a_narrow_taper_gives_the_corners_their_value(self) -> None:
+        image = np.random.default_rng(0).normal(size=(70, 70))
+        back = pt.unpatchify(pt.extract(image, 64), image.shape, weights=("gaussian", 1))
+        np.testing.assert_allclose(back, image)
+
+
+class TestOut:
+    @pytest.mark.parametrize("strides", [(0, 0), (0, 8), (8, 0), (8, 8), (-8, 16)])
+    def test_an_out_whose_elements_lie_in_one_place_is_refused(
+        self, strides: tuple[int, int]
+    ) -> None:
+        image, grid = np.ones((12, 15)), pt.PatchGrid((12, 15), 5)
+
+        def out(*shape: int) -> Any:
+            steps = (0,) * (len(shape) - 2) + strides
+            return np.lib.stride_tricks.as_strided(np.zeros(1000)[200:], shape, steps)
+
+        calls = [
+            lambda: pt.extract(image, grid, out=out(88, 5, 5)),
+            lambda: pt.unpatchify(pt.extract(image, grid), grid, out=out(12, 15)),
+            lambda: pt.map_patches(lambda b: b, image, grid, out=out(12, 15)),
+        ]
+        for call in calls:
+            with pytest.raises(ValueError, match="elements of out lie in the same memory"):
+                call()
+
+    @pytest.mark.parametrize(
+        "turn", [lambda a: a.T, lambda a: a[::-1, ::-2], lambda a: a[1::2, ::3]]
+    )
+    def test_all_others_are_filled(self, turn: Any) -> None:
+        out = turn(np.zeros((60, 80)))
+        image = np.random.default_rng(0).normal(size=out.shape)
+        pt.map_patches(lambda b: b, image, 5, out=out)
+        np.testing.assert_allclose(out, image)
+
+
+@pytest.mark.parametrize("value", [{3, 4}, {3: 1, 4: 2}, b"39", frozenset({3, 4})])
+def test_what_has_no_order_is_no_patch(value: Any) -> None:
+    with pytest.raises(TypeError, match="patch must be a whole number"):
+        pt.PatchGrid((10, 10), value)

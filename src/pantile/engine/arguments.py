@@ -11,7 +11,7 @@ import numpy as np
 
 from ..geometry.arguments import as_count, as_per_axis
 from ..kernels.parallel import cores
-from ..verbs.frame import Frame
+from ..verbs.frame import Frame, check_apart
 from ..verbs.merges import Rule, check_fill, check_holes, resolve_rule
 from ..verbs.selection import touched
 
@@ -89,6 +89,7 @@ def _check_arrays(arrays: list[np.ndarray[Any, Any]], source: Any) -> None:
     for k, array in enumerate(arrays):
         if not array.flags.writeable:
             raise ValueError("out is read-only: give an array that can be written to")
+        check_apart(array)
         if isinstance(source, np.ndarray) and np.may_share_memory(array, source):
             raise ValueError("out shares memory with the image: give another array")
         if any(np.may_share_memory(array, other) for other in arrays[:k]):

@@ -6,14 +6,26 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["as_axis", "as_count", "as_pad", "as_per_axis", "as_shape", "is_many"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["as_axis", "as_count", "as_pad", "as_per_axis", "as_shape", "is_many", "unmasked"]
 
 
 def is_many(value: Any) -> bool:
     """Whether ``value`` is a collection of numbers and not one number (or a word)."""
-    return (
-        hasattr(value, "__iter__") and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
-    )
+    if isinstance(value, str | bytes | set | frozenset | dict):  # words, and what has no order
+        return False
+    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
+
+
+def unmasked(value: Any, name: str) -> NDArray[Any]:
+    """``value`` as an array, or a TypeError where that would drop a mask."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, and its mask would be lost: fill it first, .filled(...)"
+        )
+    return np.asarray(value)
 
 
 def as_count(value: Any, name: str, least: int = 1) -> int:

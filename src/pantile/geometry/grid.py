@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .arguments import as_pad, as_per_axis, as_shape, is_many
+from .arguments import as_pad, as_per_axis, as_shape, is_many, unmasked
 from .axis import TAILS, AxisGrid, Tail, resolve_axis
 from .boundary import MAPPED_MODES, PAD_MODES, PadMode, mapped
 from .sketch import sketch_html
@@ -302,7 +302,7 @@ class PatchGrid:
         >>> PatchGrid((3, 4), 3, pad="same").centers(np.arange(12).reshape(3, 4)).shape
         (3, 4)
         """
-        values = np.asarray(array)
+        values = unmasked(array, "array")
         if values.ndim < self.ndim or values.shape[values.ndim - self.ndim :] != self.shape:
             raise ValueError(
                 f"the last axes of array must have the grid's shape {self.shape}, got {values.shape}"
@@ -354,7 +354,7 @@ class PatchGrid:
 
     def as_rows(self, indices: ArrayLike) -> NDArray[np.int64]:
         """Flat patch indices as a checked 1-D int64 array; negative ones count from the end."""
-        rows = np.asarray(indices)
+        rows = unmasked(indices, "indices")
         if rows.size == 0:
             return np.zeros(0, dtype=np.int64)
         if rows.ndim != 1 or rows.dtype.kind not in "iu":

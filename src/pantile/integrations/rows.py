@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import PatchGrid
-from ..geometry.arguments import as_axis
+from ..geometry.arguments import as_axis, unmasked
 from ..matrix import PatchMatrix
 from ..matrix.parts import images_in
 from ..matrix.rowwise import apply_rows
@@ -79,7 +79,7 @@ def labelled_rows(
 
 
 def _arrays(given: Any, many: bool) -> list[Array]:
-    return [np.asarray(each) for each in (given if many else [given])]
+    return [unmasked(each, "labels") for each in (given if many else [given])]
 
 
 def _centred(image: Array, labels: Array, grid: PatchGrid, channel_axis: int | None) -> Array:

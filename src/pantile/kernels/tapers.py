@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Taper", "check_weight_values", "resolve_weights", "taper_along"]
+from ..geometry.arguments import unmasked
+
+__all__ = [
+    "Taper",
+    "check_votes",
+    "check_weight_values",
+    "resolve_weights",
+    "scaled",
+    "taper_along",
+]
+
+# weights per patch, times a taper and values, stay far from the ends of float64
+_LEAST, _MOST = 1e-100, 1e100
+_TAIL = 1e-40  # smaller ones, in proportion to the largest, change no digit
 
 Taper = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
 
@@ -37,7 +50,7 @@ def taper_along(name: Any, length: int) -> NDArray[np.float64]:
         raise ValueError(
             f"weights={name!r} has samples that are not positive and cannot weigh a merge: use 'hann'"
         )
-    return weights
+    return _raised(weights)
 
 
 def resolve_weights(weights: Any, patch: tuple[int, ...]) -> Taper | None:
@@ -47,10 +60,12 @@ def resolve_weights(weights: Any, patch: tuple[int, ...]) -> Taper | None:
     if isinstance(weights, str) or _is_parametrized_name(weights):
         return tuple(taper_along(weights, p) for p in patch)
     if isinstance(weights, np.ndarray) or not isinstance(weights, Sequence):
-        return _checked(np.asarray(weights), patch)
+        return _checked(unmasked(weights, "weights"), patch)
     if _are_vectors(weights, patch):
-        return tuple(_checked(np.asarray(w), (p,)) for w, p in zip(weights, patch, strict=True))
-    return _checked(np.asarray(weights), patch)
+        return tuple(
+            _checked(unmasked(w, "weights"), (p,)) for w, p in zip(weights, patch, strict=True)
+        )
+    return _checked(unmasked(weights, "weights"), patch)
 
 
 def _is_parametrized_name(weights: Any) -> bool:
@@ -79,7 +94,37 @@ def _positive(weights: NDArray[Any]) -> NDArray[np.float64]:
         raise ValueError("weights must be finite and not negative")
     if not values.any():
         raise ValueError("weights are all 0, so nothing would be merged")
-    return values
+    return _raised(values)
+
+
+def scaled(taper: Taper | None) -> Taper | None:
+    """The taper with a largest weight near 1, by a power of two, which changes no bit of a mean."""
+    if taper is None:
+        return None
+    if isinstance(taper, tuple):
+        return tuple(_near_one(vector) for vector in taper)
+    return _near_one(taper)
+
+
+def _near_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.ldexp(weights, -int(np.frexp(weights.max())[1]))
+
+
+def check_votes(votes: NDArray[np.float64]) -> None:
+    """Raise where weights per patch cannot weigh: products and sums must be far from the ends of float64."""
+    if not (np.isfinite(votes).all() and (votes >= 0).all()):
+        raise ValueError("patch_weights must be finite and not negative")
+    some = votes[votes > 0]
+    if some.size and not (some.min() >= _LEAST and some.max() <= _MOST):
+        raise ValueError(
+            f"patch_weights must be 0, or between {_LEAST:g} and {_MOST:g}, got {some.min():g} to {some.max():g}:"
+            " only their ratios matter to a mean, so divide them by a common number"
+        )
+
+
+def _raised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Far tails are raised to 1e-40 of the largest weight: products of smaller ones would round to 0."""
+    return np.where(weights > 0, np.maximum(weights, _TAIL * weights.max()), weights)
 
 
 def check_weight_values(weights: Any) -> None:
@@ -87,9 +132,9 @@ def check_weight_values(weights: Any) -> None:
     if isinstance(weights, str) or _is_parametrized_name(weights):
         taper_along(weights, 3)
     elif isinstance(weights, np.ndarray):
-        _positive(weights)
+        _positive(unmasked(weights, "weights"))
     elif isinstance(weights, Sequence):
         for vector in weights:
-            _positive(np.asarray(vector))
+            _positive(unmasked(vector, "weights"))
     elif weights is not None:
         raise TypeError(f"weights must be a name, arrays or None, got {type(weights).__name__}")

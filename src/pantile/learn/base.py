@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..geometry import PatchGrid
-from ..geometry.arguments import as_axis, is_many
+from ..geometry.arguments import as_axis, is_many, unmasked
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.parts import images_in
@@ -144,7 +144,7 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         if len(given) != len(arrays):
             raise ValueError(f"{len(given)} {name} for {len(arrays)} images: give one for each")
         return [
-            self._centred(array, np.asarray(each), name, more)
+            self._centred(array, unmasked(each, name), name, more)
             for array, each in zip(arrays, given, strict=True)
         ]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from ..geometry.arguments import unmasked
 from .guard import check_fits
 from .indexing import INSTEAD
 from .parts import Array
@@ -46,7 +45,7 @@ def operand(value: Any, size: int, said: str, name: str) -> Array:
             f"{said} takes a dense vector or matrix, got {type(value).__name__}:"
             " X.T @ X is X.gram(), of a sparse matrix use .toarray()"
         )
-    array = np.asarray(value)
+    array = unmasked(value, said)
     if array.dtype.kind not in "biufc" or array.ndim not in (1, 2):
         raise TypeError(
             f"{said} takes a vector or matrix of numbers, got shape {array.shape} of {array.dtype}"

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid, PatchGrid
-from ..geometry.arguments import as_axis, as_shape, is_many
+from ..geometry.arguments import as_axis, as_shape, is_many, unmasked
 from ..geometry.tiles import Bounds
 
 __all__ = [
     "Frame",
     "as_array",
+    "check_apart",
     "exchanged",
     "fewer_axes",
     "frame_of",
@@ -292,7 +293,7 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
 def to_array(item: Any, name: str) -> NDArray[Any]:
     """``item`` as an array: of a torch tensor its own memory, or a TypeError that says what keeps it from that."""
     if not (hasattr(item, "detach") and hasattr(item, "requires_grad")):
-        return np.asarray(item)
+        return unmasked(item, name)
     if item.device.type != "cpu":
         raise TypeError(f"{name} is a torch tensor on {item.device}: give its .detach().cpu()")
     if item.requires_grad:
@@ -307,6 +308,18 @@ def to_array(item: Any, name: str) -> NDArray[Any]:
             f"{name} is a torch tensor of {item.dtype} that NumPy has no array for ({error}):"
             " give its .float(), or another dense tensor"
         ) from None
+
+
+def check_apart(out: NDArray[Any]) -> None:
+    """Refuse an array of which several elements lie in one place: they cannot all be written."""
+    reach = out.itemsize
+    for stride, n in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True)):
+        if n > 1 and stride < reach:
+            raise ValueError(
+                f"elements of out lie in the same memory (shape {out.shape}, strides {out.strides}): give an array"
+                " of its own, such as out.copy()"
+            )
+        reach += (n - 1) * stride
 
 
 def refuse_path(image: Any, name: str = "image") -> None:

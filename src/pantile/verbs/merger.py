@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..geometry import PatchGrid
+from ..geometry.arguments import unmasked
 from ..geometry.tiles import Bounds
 from ..kernels.flat import strided_by_items
+from ..kernels.tapers import check_votes
 from ..kernels.walk import Runs, lines_of, stacked
 from .custom import Custom, Merge
 from .deposit import Deposit, Region
@@ -254,12 +256,11 @@ def _inside(frame: Frame, region: Region) -> tuple[slice, ...]:
 
 
 def _checked(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
-    votes = np.asarray(patch_weights)
+    votes = unmasked(patch_weights, "patch_weights")
     if votes.shape != (n,) or votes.dtype.kind not in "biuf":
         raise ValueError(
             f"patch_weights must be {n} real numbers, got shape {votes.shape}, dtype {votes.dtype}"
         )
     votes = votes.astype(np.float64)
-    if not (np.isfinite(votes).all() and (votes >= 0).all()):
-        raise ValueError("patch_weights must be finite and not negative")
+    check_votes(votes)
     return votes

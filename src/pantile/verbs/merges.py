@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..geometry.tiles import Bounds
-from ..kernels.tapers import Taper, check_weight_values, resolve_weights
+from ..kernels.tapers import Taper, check_weight_values, resolve_weights, scaled
 from .custom import Custom, Merge
 from .frame import Frame
 from .reductions import Claim, Extremum, Mean, Reduction, Sum
@@ -102,6 +102,8 @@ class Rule:
     ) -> Reduction:
         """The reduction for patches of ``dtype``; ``whole`` when every patch of the grid takes part once."""
         taper = resolve_weights(None if self.trims else self.weights, self._merged_patch(frame))
+        if self.merge in ("mean", "var", "vote"):
+            taper = scaled(taper)  # its size cancels, and must not overflow before it does
         flat_taper = _flattened(taper, frame)
         base = (frame.axes, frame.patch, dtype.newbyteorder("="))
         if isinstance(self.merge, Merge):

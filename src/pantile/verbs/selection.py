@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
+from ..geometry.arguments import unmasked
 from .frame import Frame
 
 __all__ = ["selected", "touched"]
@@ -23,7 +24,7 @@ def selected(where: Any, frame: Frame, *, empty: bool = False) -> Mask:
     touch a True. Either has the patched axes, or the batch axes and the patched ones. Where both
     shapes are the same, it is read as counts. Only with ``empty`` may it select none.
     """
-    mask = np.asarray(where)
+    mask = unmasked(where, "where")
     if mask.dtype != bool:
         raise TypeError(
             f"where must be boolean, got dtype {mask.dtype}: compare it with something, where=labels > 0"

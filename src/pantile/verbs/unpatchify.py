@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..geometry import PatchGrid
+from ..geometry.arguments import unmasked
 from ..geometry.tiles import Bounds, Tile, Tiling, choose_lengths, span_size
 from ..kernels.flat import strided_by_items
 from ..kernels.parallel import each_in_parallel
+from ..kernels.tapers import check_votes
 from ..kernels.walk import full_runs, gridded
 from .apart import lie_apart, put
 from .assembly import Assembly, Joiner
 from .custom import Merge
 from .deposit import Deposit
 from .forms import PatchStack, recognise
-from .frame import Frame, as_array
+from .frame import Frame, as_array, check_apart
 from .merges import MergeName, Rule, check_holes, check_sums, resolve_rule
 from .reductions import Reduction, region_of
 
@@ -120,7 +122,7 @@ def unpatchify(
 
 def checked_votes(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.float64]:
     """One weight per patch of every image of the batch, flat."""
-    votes = np.asarray(patch_weights)
+    votes = unmasked(patch_weights, "patch_weights")
     if votes.dtype.kind not in "biuf":
         raise TypeError(f"patch_weights must be real numbers, got dtype {votes.dtype}")
     votes = votes.astype(np.float64)
@@ -129,8 +131,7 @@ def checked_votes(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.float64]
         raise ValueError(
             f"patch_weights must hold one number for each of {n} patches, got shape {votes.shape}"
         )
-    if not (np.isfinite(votes).all() and (votes >= 0).all()):
-        raise ValueError("patch_weights must be finite and not negative")
+    check_votes(votes)
     per_image = np.broadcast_to(votes.reshape(-1, n), (math.prod(frame.batch_shape), n))
     return np.ascontiguousarray(per_image).ravel()
 
@@ -152,6 +153,8 @@ def new_output(
         raise ValueError("out is read-only")
     elif np.may_share_memory(out, source):
         raise ValueError("out shares memory with the patches: give another array")
+    else:
+        check_apart(out)
     return out, frame.canonical(out)
 
 
