@@ -423,3 +423,98 @@ class TestOut:
 def test_what_has_no_order_is_no_patch(value: Any) -> None:
     with pytest.raises(TypeError, match="patch must be a whole number"):
         pt.PatchGrid((10, 10), value)
+
+
+class Unpicklable(Exception):
+    """An exception as people write them: its own arguments, other ones to the base."""
+
+    def __init__(self, code: int, place: str) -> None:
+        super().__init__(f"code {code} at {place}")
+
+
+def _fail(batch: Any) -> Any:
+    raise Unpicklable(len(batch), "here")
+
+
+def test_an_exception_that_does_not_unpickle_still_arrives_from_a_process() -> None:
+    with pytest.raises(RuntimeError, match=r"^Unpicklable: code \d+ at here") as caught:
+        pt.map_patches(_fail, np.ones((20, 20)), 5, executor="processes", workers=1)
+    assert any("in _fail" in note for note in caught.value.__notes__)
+
+
+def _merge(**changes: Any) -> pt.Merge:
+    def add(mine: Any, other: Any, *_: Any) -> None:
+        mine[0][...] += other if isinstance(other, np.ndarray) else other[0]
+
+    functions: dict[str, Any] = {
+        "init": lambda shape, _: (np.zeros(shape),),
+        "accumulate": add,
+        "combine": add,
+        "finalize": lambda state: state[0],
+    }
+    return pt.Merge(**(functions | changes))
+
+
+class TestCustomMerges:
+    image: ClassVar[Any] = np.random.default_rng(0).normal(size=(12, 15))
+    grid: ClassVar[Any] = pt.PatchGrid((12, 15), 5)
+
+    def calls(self, merge: pt.Merge) -> list[Any]:
+        patches = pt.extract(self.image, self.grid)
+
+        def piecemeal() -> Any:
+            merger = pt.Merger(self.grid, merge=merge)
+            merger.add(patches, np.arange(len(patches)))
+            return merger.result()
+
+        return [
+            piecemeal,
+            lambda: pt.unpatchify(patches, self.grid, merge=merge),
+            lambda: pt.map_patches(lambda b: b, self.image, self.grid, merge=merge),
+        ]
+
+    @pytest.mark.parametrize(
+        "finalize",
+        [
+            lambda _: None,
+            lambda _: 3,
+            lambda state: state[0][:1],
+            lambda state: state[0][..., None],
+            lambda state: state[0].astype(object),
+            lambda state: state[0].astype("U5"),
+        ],
+    )
+    def test_a_finalize_that_gives_no_image_is_refused(self, finalize: Any) -> None:
+        for call in self.calls(_merge(finalize=finalize)):
+            with pytest.raises(TypeError, match=r"Merge\.finalize must return numbers of shape"):
+                call()
+
+    @pytest.mark.parametrize(
+        "init",
+        [
+            lambda *_: None,
+            lambda shape, _: np.zeros(shape),
+            lambda *_: (),
+            lambda *_: (np.zeros((2, 2)),),
+            lambda *_: ([0],),
+        ],
+    )
+    def test_so_is_an_init_that_gives_no_state(self, init: Any) -> None:
+        for call in self.calls(_merge(init=init)):
+            with pytest.raises(TypeError, match=r"Merge\.init must return a tuple of arrays"):
+                call()
+
+
+class TestMatrix:
+    def test_a_product_with_no_columns_has_none(self) -> None:
+        X = pt.PatchMatrix(np.ones((9, 9)), 3)
+        assert (X.T @ np.ones((49, 0))).shape == (9, 0)
+        assert (np.ones((0, 49)) @ X).shape == (0, 9)
+        assert (X @ np.ones((9, 0))).shape == (49, 0)
+
+    @pytest.mark.skipif(os.name == "nt", reason="modes of another kind")
+    def test_a_memory_map_is_as_open_as_other_files(self, tmp_path: Path) -> None:
+        (tmp_path / "other").touch()
+        pt.PatchMatrix(np.ones((9, 9)), 3).to_memmap(tmp_path / "x.npy")
+        assert (tmp_path / "x.npy").stat().st_mode == (tmp_path / "other").stat().st_mode
+        assert sorted(os.listdir(tmp_path)) == ["other", "x.npy"]

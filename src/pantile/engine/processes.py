@@ -6,6 +6,7 @@ import functools
 import os
 import pickle
 import signal
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -106,7 +107,23 @@ class _Spawn(SpawnContext):
 
 def work(job: str | bytes, index: Index) -> TileResult:
     """A tile of a job, or of the job that lies at a path, in a worker process."""
-    return work_on(_unpacked(job), index)
+    kit = _unpacked(job)
+    try:
+        return work_on(kit, index)
+    except Exception as error:
+        _check_travels(error)
+        raise
+
+
+def _check_travels(error: Exception) -> None:
+    """Raise another error in the place of one that would break the pool: where it arrives, it is unpickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception as why:
+        said = RuntimeError(f"{type(error).__name__}: {error}")
+        said.add_note(f"pantile: of an exception that cannot be pickled ({why}):\n")
+        said.add_note("".join(traceback.format_exception(error)))
+        raise said from None
 
 
 def work_on(kit: Plan, index: Index) -> TileResult:

@@ -96,6 +96,8 @@ def multiply_transposed(table: Table, right: Array) -> Array:
     """``X.T @ right`` for ``(n_rows, k)``, in float64 or complex128."""
     dtype = result_dtype(table, right)
     right = right.astype(dtype, copy=False)
+    if not right.shape[1]:
+        return np.zeros((table.features, 0), dtype)
     estimate = product_ways(table, right.shape[1], adjoint=True)
     try:
         if estimate.way == "boxes" and np.isfinite(right).all():
