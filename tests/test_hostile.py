@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
+import shutil
 import threading
 import zlib
 from pathlib import Path
@@ -518,3 +521,75 @@ class TestMatrix:
         pt.PatchMatrix(np.ones((9, 9)), 3).to_memmap(tmp_path / "x.npy")
         assert (tmp_path / "x.npy").stat().st_mode == (tmp_path / "other").stat().st_mode
         assert sorted(os.listdir(tmp_path)) == ["other", "x.npy"]
+
+
+class TestLongNumbers:
+    @pytest.fixture
+    def patches(self) -> Any:
+        if np.finfo(np.longdouble).nmant <= 52:
+            pytest.skip("no longer floats here")
+        image = np.arange(30, dtype=np.longdouble).reshape(5, 6) + np.longdouble(1) / 3
+        return pt.extract(image * np.longdouble(10) ** 400, pt.PatchGrid((5, 6), 3, 2))
+
+    @pytest.mark.parametrize("merge", ["max", "min", "median", "vote"])
+    def test_a_merge_that_would_round_them_says_so(self, patches: Any, merge: Any) -> None:
+        with pytest.raises(
+            TypeError, match=f"merge='{merge}' cannot hold .* convert the patches to float64"
+        ):
+            pt.unpatchify(patches, pt.PatchGrid((5, 6), 3, 2), merge=merge)
+
+    @pytest.mark.parametrize("merge", ["first", "last", "center"])
+    def test_others_keep_them(self, patches: Any, merge: Any) -> None:
+        grid = pt.PatchGrid((5, 6), 3, 2)
+        back = pt.unpatchify(patches, grid, merge=merge)
+        assert np.array_equal(pt.extract(back, grid), patches)
+        with pytest.raises(TypeError, match="convert the patches to complex128"):
+            pt.unpatchify(patches * 1j, grid, merge=merge)
+
+
+def test_a_merger_can_be_copied_half_full() -> None:
+    image = np.random.default_rng(0).normal(size=(12, 15))
+    grid = pt.PatchGrid(image.shape, 5)
+    patches = pt.extract(image, grid)
+    merger = pt.Merger(grid)
+    merger.add(patches[:40], np.arange(40))
+    for other in (copy.copy(merger), copy.deepcopy(merger)):
+        other.add(patches[40:], np.arange(40, 88))
+        np.testing.assert_allclose(other.result(), image)
+    merger.add(patches[40:], np.arange(40, 88))  # none of them has changed it
+    np.testing.assert_allclose(merger.result(), image)
+    assert merger.coverage().max() == 25
+    with pytest.raises(TypeError, match="a Merger cannot be pickled: send it patches"):
+        pickle.dumps(merger)
+
+
+class TestFiles:
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+    def test_a_pipe_is_no_image(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "a.npy")
+        with pytest.raises(ValueError, match=r"a\.npy is no file, and images are read in blocks"):
+            pt.map_patches(_double, tmp_path / "a.npy", 5)
+
+    def test_a_tiff_without_pages_holds_no_image(self, tmp_path: Path) -> None:
+        pytest.importorskip("tifffile")
+        (tmp_path / "a.tif").write_bytes(b"II*\0\0\0\0\0")
+        with pytest.raises(ValueError, match=r"a\.tif holds no image"):
+            pt.map_patches(_double, tmp_path / "a.tif", 5)
+
+    def test_a_zarr_result_that_someone_took_away_is_missed(self, tmp_path: Path) -> None:
+        pytest.importorskip("zarr")
+
+        def take_away(batch: Any) -> Any:
+            shutil.rmtree(tmp_path / "a.zarr.partial", ignore_errors=True)
+            return batch
+
+        with pytest.raises(FileNotFoundError, match=r"took .*a\.zarr\.partial away"):
+            pt.map_patches(
+                take_away, np.ones((40, 50)), 5, out=tmp_path / "a.zarr", batch_bytes="20kB"
+            )
+        assert not (tmp_path / "a.zarr").exists()
+
+
+def test_a_budget_of_more_digits_than_there_are_bytes() -> None:
+    with pytest.raises(ValueError, match="memory must be a number of bytes"):
+        pt.map_patches(_double, np.ones((9, 9)), 3, memory="9" * 400 + "MB")

@@ -29,6 +29,8 @@ __all__ = [
 
 _EXECUTORS = ("threads", "processes")
 
+_DIGITS = 30  # of a number of bytes
+
 
 def check_callers(func: Any, image: Any, executor: Any) -> None:
     if not callable(func):
@@ -196,7 +198,7 @@ def as_bytes(size: int | str, name: str = "memory") -> int:
     if not isinstance(size, str):
         return as_count(size, name)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kKMGT]?)(i?)[bB]?\s*", size)
-    if not found:
+    if not found or len(found[1]) > _DIGITS:
         raise ValueError(
             f"{name} must be a number of bytes, like 2_000_000_000 or '2GB', got {size!r}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,6 +82,20 @@ class Merger:
         region, shape = _whole_region(self._counting)
         self._count_region, self._counts = region, np.zeros(shape, dtype=np.int64)
         self._added = 0  # patches
+
+    def __copy__(self) -> Merger:
+        """Another one with what was added so far; neither sees what is added to the other."""
+        other = object.__new__(type(self))
+        with self._lock:  # not between the sums and the counts of an add()
+            state = {k: v for k, v in self.__dict__.items() if k != "_lock"}
+            other.__dict__.update(copy.deepcopy(state), _lock=threading.Lock())
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Merger:
+        return self.__copy__()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Merger cannot be pickled: send it patches, or send its result()")
 
     def add(
         self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None = None

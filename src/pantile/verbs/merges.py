@@ -24,6 +24,7 @@ MERGES: tuple[str, ...] = get_args(MergeName)
 _WEIGHTED = frozenset({"mean", "sum", "var", "vote"})
 _KEEPS_DTYPE = frozenset({"max", "min", "vote", "first", "last", "center"})
 _REAL_ONLY = frozenset({"max", "min", "median", "var", "vote"})
+_SUMS = frozenset({"mean", "sum", "var"})  # in float64, whatever the patches
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ class Rule:
             raise TypeError(
                 f"merge={self.merge!r} needs an order, which complex numbers have not:"
                 " merge real and imaginary parts apart"
+            )
+        long = dtype.itemsize > (16 if dtype.kind == "c" else 8)
+        if long and self.merge not in _SUMS and (dtype.kind == "c" or self.merge in _REAL_ONLY):
+            raise TypeError(
+                f"merge={self.merge!r} cannot hold {dtype}, and would round it: convert the patches to"
+                f" {'complex128' if dtype.kind == 'c' else 'float64'}"
             )
         if self.dtype is not None and self.dtype.kind not in "biufc":
             raise TypeError(f"dtype must be a number's, got {self.dtype}")
