@@ -288,6 +288,6 @@ def _checked(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
             f"patch_weights must be {n} real numbers, got shape {votes.shape}, dtype {votes.dtype}"
         )
     votes = votes.astype(np.float64)
-    if not (np.isfinite(votes).all() and (votes >= 0).all()):
+    if n and not (votes.min() >= 0 and votes.max() < np.inf):  # NaN is neither
         raise ValueError("patch_weights must be finite and not negative")
     return votes
