@@ -143,7 +143,7 @@ def runs_of(rows: Vector, counts: Sequence[int], breaks: Sequence[int], along: i
     if len(breaks):
         new[1:] |= np.isin(here, np.asarray(breaks, dtype=np.int64))
     begins = new.nonzero()[0]
-    ends = np.empty_like(begins)  # small adds call this often: np.diff and np.append cost three times this
+    ends = np.empty_like(begins)  # np.diff and np.append cost small adds three times as much
     ends[:-1], ends[-1:] = begins[1:], len(rows)
     places = tuple(a[begins].astype(np.int64, copy=False) for a in at)
     return _sequenced(places, ends - begins, along)
