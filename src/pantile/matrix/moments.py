@@ -9,16 +9,15 @@ import numpy as np
 
 from .boxes import Area
 from .cost import Estimate, Way, gram_ways
+from .guard import check_fits
 from .lags import lag_gram
 from .parts import Array
 from .products import box_blocks
 from .spectra import NotFinite
-from .sums import area_sums, shift_of
+from .sums import area_sums, near_mean, shift_of
 from .table import BLOCK, Table, conjugate
 
 __all__ = ["Moments", "moments_of"]
-
-_SOME = 256  # rows whose mean is near enough to the mean of all
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,11 @@ def moments_of(table: Table, shift: tuple[Any, Array] | None = None) -> Moments:
 
     ``shift`` is taken out first: as `shift_of` gives it, which is the default.
     """
+    check_fits(
+        table.features**2 * table.work.itemsize,
+        "the Gram matrix",
+        "use smaller patches, or X @ V and X.T @ U, which do not need it",
+    )
     estimate = gram_ways(table)
     constant, features = _shift_of(table) if shift is None else shift
     if estimate.way == "boxes":
@@ -89,7 +93,7 @@ def moments_of(table: Table, shift: tuple[Any, Array] | None = None) -> Moments:
 
 def _shift_of(table: Table) -> tuple[Any, Array]:
     """A constant near the mean: of the images, or where rows are chosen, of some of these."""
-    return shift_of(table) if table.contiguous is not None or not table.plain else _near_mean(table)
+    return shift_of(table) if table.contiguous is not None or not table.plain else near_mean(table)
 
 
 def _boxes(table: Table, estimate: Estimate, shift: Any, features: Array) -> Moments:
@@ -99,19 +103,9 @@ def _boxes(table: Table, estimate: Estimate, shift: Any, features: Array) -> Mom
             _add_box(products, area, way, shift, features)
     areas = [area for area, _ in estimate.areas]
     total, _ = area_sums(areas, shift, table.work)
+    if not np.isfinite(total).all():
+        raise NotFinite("an element, in a patch or in none, is not finite")
     return Moments(sum(area.n_rows for area in areas), features, total, products)
-
-
-def _near_mean(table: Table) -> tuple[Any, Array]:
-    """The mean of some rows, one number per channel; whole numbers for integers. 0 where it is not finite."""
-    frame = table.stack.parts[0].frame
-    at = np.unique(np.linspace(0, max(table.n_rows - 1, 0), _SOME).astype(np.int64))[: table.n_rows]
-    rows = table.taken(at).astype(table.work).reshape(len(at), *frame.patch)
-    others = tuple(k for k in range(rows.ndim) if k - 1 != frame.channel or k == 0)
-    mean = rows.mean(axis=others, keepdims=True)[0] if len(at) else np.zeros((1,) * (rows.ndim - 1))
-    mean = np.rint(mean) if table.stack.dtype.kind in "biu" else mean
-    mean = mean if np.isfinite(mean).all() else np.zeros_like(mean)
-    return mean, np.broadcast_to(mean, frame.patch).ravel()
 
 
 def _add_box(products: Array, area: Area, way: Way, shift: Any, features: Array) -> None:

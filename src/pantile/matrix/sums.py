@@ -14,7 +14,9 @@ from .boxes import Area, areas_of
 from .parts import Array
 from .table import BLOCK, Table
 
-__all__ = ["area_sums", "column_sums", "row_squares", "shift_of"]
+__all__ = ["area_sums", "column_sums", "near_mean", "row_squares", "shift_of"]
+
+_SOME = 256  # rows whose mean is near enough to the mean of all
 
 
 def shift_of(table: Table) -> tuple[Any, Array]:
@@ -25,6 +27,9 @@ def shift_of(table: Table) -> tuple[Any, Array]:
     integers, so that nothing is rounded.
     """
     frame = table.stack.parts[0].frame
+    elements = sum(part.image.size for part in table.stack.parts)
+    if table.plain and elements > table.n_rows * table.features > 0:
+        return near_mean(table)  # patches far apart: most of the image is in none
     shape = [1] * len(frame.axes)
     if frame.channel is not None:
         shape[frame.channel] = frame.axes[frame.channel].size
@@ -35,17 +40,34 @@ def shift_of(table: Table) -> tuple[Any, Array]:
     size = sum(part.image.size for part in table.stack.parts) / math.prod(shape)
     shift = np.rint(total / size) if table.stack.dtype.kind in "biu" else total / size
     if not np.isfinite(shift).all():
-        shift = np.zeros_like(total)
+        return near_mean(table)
     return shift, np.broadcast_to(shift, frame.patch).ravel()
+
+
+def near_mean(table: Table) -> tuple[Any, Array]:
+    """The mean of some rows, one number per channel; whole numbers for integers. 0 where it is not finite."""
+    frame = table.stack.parts[0].frame
+    at = np.unique(np.linspace(0, max(table.n_rows - 1, 0), _SOME).astype(np.int64))[: table.n_rows]
+    rows = table.taken(at).astype(table.work).reshape(len(at), *frame.patch)
+    others = tuple(k for k in range(rows.ndim) if k - 1 != frame.channel or k == 0)
+    mean = rows.mean(axis=others, keepdims=True)[0] if len(at) else np.zeros((1,) * (rows.ndim - 1))
+    mean = np.rint(mean) if table.stack.dtype.kind in "biu" else mean
+    mean = mean if np.isfinite(mean).all() else np.zeros_like(mean)
+    return mean, np.broadcast_to(mean, frame.patch).ravel()
 
 
 def column_sums(table: Table, shift: Any, squares: bool = False) -> tuple[Array, Array]:
     """Sums of ``y`` and of ``|y|**2`` over all rows, per feature, for ``y = x - shift``.
 
-    Where the selection has gaps, or rows are centred or scaled, it is streamed.
+    Where the selection has gaps, or rows are centred or scaled, it is streamed; and where something
+    is not finite, which weights of 0 would spread over all features, from elements in no patch too.
     """
     areas = areas_of(table) if table.plain else []
-    return area_sums(areas, shift, table.work, squares) if areas else _streamed(table, shift)
+    if areas:
+        found = area_sums(areas, shift, table.work, squares)
+        if all(np.isfinite(part).all() for part in found):
+            return found
+    return _streamed(table, shift)
 
 
 def area_sums(
