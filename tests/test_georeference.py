@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pantile as pt
+from fuzz.tiles import tiles_of
 
 tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("zarr")
@@ -201,7 +202,7 @@ def test_tags_survive_a_run_that_is_resumed(tmp_path):
         return smooth(batch)
 
     options = {"batch_bytes": 4000, "workers": 1, "out": tmp_path / "out.tif"}
-    with pt.testing.fuzz.tiles.tiles_of(200):
+    with tiles_of(200):
         with pytest.raises(InterruptedError):
             pt.map_patches(fails_late, source, 5, **options)
         assert (tmp_path / "out.tif.journal").exists()

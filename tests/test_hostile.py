@@ -515,6 +515,41 @@ class TestCustomMerges:
 
 
 class TestMatrix:
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize(("patch", "step"), [(3, 1), (3, 5), (1, 4)])
+    def test_what_is_not_finite_is_in_the_features_that_see_it_alone(
+        self, value: float, patch: int, step: int
+    ) -> None:
+        for place in ((0, 0), (3, 3), (10, 20)):  # a corner; in no patch of the second grid; inside
+            image = np.random.default_rng(0).normal(size=(23, 28))
+            image[place] = value
+            grid = pt.PatchGrid(image.shape, patch, step, tail="drop")
+            X, rows = pt.PatchMatrix(image, grid), pt.extract(image, grid).reshape(-1, patch**2)
+            with np.errstate(invalid="ignore"):
+                for axis in (0, 1, None):
+                    for name in ("sum", "mean", "std"):
+                        wanted = getattr(np, name)(rows, axis=axis)
+                        np.testing.assert_allclose(
+                            getattr(X, name)(axis), wanted, atol=1e-9, err_msg=name
+                        )
+
+    def test_a_gram_matrix_that_cannot_fit_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pantile.matrix.guard.EXPANSION_LIMIT", 10_000)
+        X = pt.PatchMatrix(np.ones((20, 20)), 6)
+        for call in (X.gram, X.cov):
+            with pytest.raises(MemoryError, match=r"the Gram matrix would take 10\.4 KB"):
+                call()
+
+    def test_statistics_of_few_patches_do_not_read_what_is_in_none(self) -> None:
+        image = np.full((2001, 2001), np.nan)  # whoever adds these up gets no mean
+        image[::1000, ::1000] = rows = np.arange(9.0).reshape(3, 3) + 1e9
+        X = pt.PatchMatrix(image, 1, 1000)
+        assert X.mean(0).tolist() == [rows.mean()]
+        np.testing.assert_allclose(X.std(0), [rows.std()])
+        np.testing.assert_allclose(X.cov(), np.cov(rows.ravel()).reshape(1, 1))
+
     def test_a_product_with_no_columns_has_none(self) -> None:
         X = pt.PatchMatrix(np.ones((9, 9)), 3)
         assert (X.T @ np.ones((49, 0))).shape == (9, 0)

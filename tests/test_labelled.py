@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import pantile as pt
+from fuzz.tiles import tiles_of
 
 xarray = pytest.importorskip("xarray")
 zarr = pytest.importorskip("zarr")
@@ -338,7 +339,7 @@ def test_a_run_to_a_group_goes_on_where_it_was_cut_short(tmp_path):
         return pt.map_patches(func, labelled(), 5, channel_axis=0, batch_bytes=8000, workers=1,
                               out=ZarrSink(tmp_path / "r.zarr", name="image", chunks=(4, 8, 8)), **options)  # fmt: skip
 
-    with pt.testing.fuzz.tiles.tiles_of(100):
+    with tiles_of(100):
         with pytest.raises(InterruptedError):
             run(fails_late)
         assert "r.zarr.journal" in os.listdir(tmp_path)

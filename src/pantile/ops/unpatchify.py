@@ -69,7 +69,8 @@ def unpatchify(
         One weight per sample: a window's name (``"hann"``, ``"gaussian"``, ``("kaiser", 14.0)``),
         one 1-D array per axis, an array of the patch's shape, or ``"trim"``. None weighs all alike.
     patch_weights : array_like, optional
-        One weight per patch, as many as ``n_patches`` (or one set per image of the batch).
+        One weight per patch, as many as ``n_patches`` (or one set per image of the batch): 0, or
+        between 1e-100 and 1e100.
     fill : number, optional
         What elements hold that no patch touches; without it they are an error.
     dtype : dtype, optional

@@ -66,6 +66,8 @@ def write_tiles(
         The folder exists already. It appears under its name only when all tiles are in it; until
         then it is ``place + ".partial"``, which goes away when the run is stopped. What a killed
         run left there goes with the next one.
+    BlockingIOError
+        Another run is writing this folder.
     ValueError, TypeError
         Tiles do not fit the kind of file; the grid does not fit the image.
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from ..boxes.fourier import NotFinite
 from ..estimate import Estimate, Way, estimate_gram
+from ..guard import check_fits
 from ..product.multiply import cut_box
 from ..selection.selection import Selection
 from ..selection.stack import Array
 from ..selection.standardise import conjugate
-from ..statistics.sums import compute_shift, sum_rectangles
+from ..statistics.sums import compute_shift, mean_of_some, sum_rectangles
 from .lags import gram_by_lags
 
 __all__ = ["ShiftedMoments", "compute_moments"]
@@ -73,6 +74,11 @@ def compute_moments(selection: Selection, shift: tuple[Any, Array] | None = None
     ``shift`` is a constant to take out first, in the two forms that `compute_shift` returns; by
     default one near the mean.
     """
+    check_fits(
+        selection.features**2 * selection.work.itemsize,
+        "the Gram matrix",
+        "use smaller patches, or X @ V and X.T @ U, which do not need it",
+    )
     estimate = estimate_gram(selection)
     constant, features = _choose_shift(selection) if shift is None else shift
     if estimate.way == "boxes":
@@ -88,24 +94,8 @@ def compute_moments(selection: Selection, shift: tuple[Any, Array] | None = None
 def _choose_shift(selection: Selection) -> tuple[Any, Array]:
     """A constant near the mean: of the images, or where rows are chosen, of some of these."""
     if selection.span is None and selection.plain:
-        return _mean_of_some(selection)
+        return mean_of_some(selection)
     return compute_shift(selection)
-
-
-def _mean_of_some(selection: Selection) -> tuple[Any, Array]:
-    """The mean of some rows, one number per channel.
-
-    It is a whole number for integers, and 0 where it would not be finite.
-    """
-    frame = selection.stack.images[0].frame
-    n, most = selection.n_rows, selection.limits.shift_rows
-    at = np.unique(np.linspace(0, max(n - 1, 0), most).astype(np.int64))[:n]
-    rows = selection.take(at).astype(selection.work).reshape(len(at), *frame.patch)
-    others = tuple(k for k in range(rows.ndim) if k - 1 != frame.channel or k == 0)
-    mean = rows.mean(axis=others, keepdims=True)[0] if len(at) else np.zeros((1,) * (rows.ndim - 1))
-    mean = np.rint(mean) if selection.stack.dtype.kind in "biu" else mean
-    mean = mean if np.isfinite(mean).all() else np.zeros_like(mean)
-    return mean, np.broadcast_to(mean, frame.patch).ravel()
 
 
 def _sum_rectangles(
@@ -117,6 +107,8 @@ def _sum_rectangles(
             _add_box(products, selection, way, shift, features)
     rectangles = [rectangle for rectangle, _ in estimate.rectangles]
     total, _ = sum_rectangles(rectangles, shift, selection.work, selection.limits)
+    if not np.isfinite(total).all():
+        raise NotFinite("an element, in a patch or in none, is not finite")
     return ShiftedMoments(sum(each.n_rows for each in rectangles), features, total, products)
 
 

@@ -15,17 +15,20 @@ from ..selection.rectangles import Rectangle
 from ..selection.selection import Selection
 from ..selection.stack import Array
 
-__all__ = ["compute_shift", "sum_columns", "sum_rectangles", "sum_row_squares"]
+__all__ = ["compute_shift", "mean_of_some", "sum_columns", "sum_rectangles", "sum_row_squares"]
 
 
 def compute_shift(selection: Selection) -> tuple[Any, Array]:
     """A constant near the images' mean, one per channel, to take out before squaring.
 
     It is returned in two forms: broadcastable against blocks of an image, and as one number per
-    feature. It is 0 where rows are centred or scaled, or an image holds NaN or infinity, and a whole
-    number for integers, so that nothing is rounded.
+    feature. It is 0 where rows are centred or scaled, a whole number for integers, so that nothing is
+    rounded, and the mean of some rows where patches lie far apart or an image holds NaN or infinity.
     """
     frame = selection.stack.images[0].frame
+    elements = sum(image.values.size for image in selection.stack.images)
+    if selection.plain and elements > selection.n_rows * selection.features > 0:
+        return mean_of_some(selection)  # patches far apart: most of the image is in none
     shape = [1] * len(frame.axes)
     if frame.channel is not None:
         shape[frame.channel] = frame.axes[frame.channel].size
@@ -33,22 +36,41 @@ def compute_shift(selection: Selection) -> tuple[Any, Array]:
     for image in selection.stack.images if selection.plain else ():
         others = tuple(k for k in range(len(shape)) if k != image.frame.channel)
         total += image.values.sum(axis=others, dtype=selection.work, keepdims=True)
-    size = sum(image.values.size for image in selection.stack.images) / math.prod(shape)
+    size = elements / math.prod(shape)
     shift = np.rint(total / size) if selection.stack.dtype.kind in "biu" else total / size
     if not np.isfinite(shift).all():
-        shift = np.zeros_like(total)
+        return mean_of_some(selection)
     return shift, np.broadcast_to(shift, frame.patch).ravel()
+
+
+def mean_of_some(selection: Selection) -> tuple[Any, Array]:
+    """The mean of some rows, one number per channel.
+
+    It is a whole number for integers, and 0 where it would not be finite.
+    """
+    frame = selection.stack.images[0].frame
+    n, most = selection.n_rows, selection.limits.shift_rows
+    at = np.unique(np.linspace(0, max(n - 1, 0), most).astype(np.int64))[:n]
+    rows = selection.take(at).astype(selection.work).reshape(len(at), *frame.patch)
+    others = tuple(k for k in range(rows.ndim) if k - 1 != frame.channel or k == 0)
+    mean = rows.mean(axis=others, keepdims=True)[0] if len(at) else np.zeros((1,) * (rows.ndim - 1))
+    mean = np.rint(mean) if selection.stack.dtype.kind in "biu" else mean
+    mean = mean if np.isfinite(mean).all() else np.zeros_like(mean)
+    return mean, np.broadcast_to(mean, frame.patch).ravel()
 
 
 def sum_columns(selection: Selection, shift: Any, squares: bool = False) -> tuple[Array, Array]:
     """Sums of ``y`` and (if asked for) of ``|y|**2`` over all rows, per feature, for ``y = x - shift``.
 
-    Where the selection has gaps, or rows are centred or scaled, rows are cut, a block at a time.
+    Where the selection has gaps, or rows are centred or scaled, rows are cut, a block at a time; and where
+    something is not finite, which weights of 0 would spread over all features, from elements in no patch too.
     """
     rectangles = selection.rectangles if selection.plain else []
-    if not rectangles:
-        return _sum_blocks(selection, shift)
-    return sum_rectangles(rectangles, shift, selection.work, selection.limits, squares)
+    if rectangles:
+        found = sum_rectangles(rectangles, shift, selection.work, selection.limits, squares)
+        if all(np.isfinite(part).all() for part in found):
+            return found
+    return _sum_blocks(selection, shift)
 
 
 def sum_rectangles(
