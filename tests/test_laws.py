@@ -13,9 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import pantile as pt
+from fuzz.cases import is_clear
 from pantile.testing import slow, strategies
 from pantile.testing.compare import assert_agrees, assert_same_bits
-from pantile.testing.fuzz.cases import is_clear
 
 AVERAGING = ("mean", "max", "min", "median", "first", "last", "center")
 WEIGHED = ("mean", "sum", "var", "vote")

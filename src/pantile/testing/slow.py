@@ -22,6 +22,7 @@ __all__ = [
     "extract",
     "locate",
     "map_patches",
+    "moments",
     "patchify",
     "select",
     "starts",
@@ -151,6 +152,19 @@ def unpatchify(
     ]
     image = np.stack(results).reshape(*values.shape[: len(roles.batch)], *results[0].shape)
     return image.transpose(np.argsort(roles.order))
+
+
+def moments(patches: npt.ArrayLike, grid: PatchGrid, **options: Any) -> tuple[Array, Array, Array]:
+    """Mean, variance and number of the patches that meet: three merges, where the library makes one pass.
+
+    >>> import pantile as pt
+    >>> moments([[1, 2], [4, 5]], pt.PatchGrid(3, 2))
+    (array([1., 3., 5.]), array([0., 1., 0.]), array([1, 2, 1]))
+    """
+    mean, variance = (unpatchify(patches, grid, merge=m, **options) for m in ("mean", "var"))
+    ones = np.ones(np.shape(patches), dtype=np.int64)
+    roles = {k: v for k, v in options.items() if k in ("axes", "channel_axis")}
+    return mean, variance, unpatchify(ones, grid, merge="sum", fill=0, **roles)
 
 
 def coverage(grid: PatchGrid) -> npt.NDArray[np.int64]:
