@@ -14,10 +14,8 @@ from ..geometry.frame import Frame, frame_of
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, whole
 from ..geometry.tiling import Tiling, choose_lengths, span_size
-from ..kernels.flat import Flat, as_bits, flat, is_strided_by_items, strided_by_items
-from ..kernels.parallel import each_in_parallel
-from ..kernels.read import read_block
-from ..kernels.walk import (
+from ..kernels.memory import Flat, as_bits, flat, is_strided_by_items, strided_by_items
+from ..kernels.offsets import (
     Operand,
     Runs,
     feature_tables,
@@ -27,6 +25,8 @@ from ..kernels.walk import (
     runs_of,
     stacked,
 )
+from ..kernels.parallel import each_in_parallel
+from ..kernels.read import read_block
 from .arrays import as_array
 
 __all__ = [
