@@ -13,7 +13,7 @@ from ..geometry import PatchGrid
 from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 from ..geometry.limits import current_limits
-from ..geometry.rect import Index, slices, whole
+from ..geometry.rect import Rect, slices, whole
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, choose_lengths, span_size
 from ..kernels.memory import strided_by_items
@@ -198,23 +198,29 @@ def _merge(
     """Tiles add up their patches on all cores; blocks are written as soon as their tiles are done."""
     frame, reduction = stack.frame, merged.reduction
     tiling = Tiling(frame.axes, tile_lengths(frame, reduction))
-    schedule = Schedule.of(tiling, frame.axes)
 
-    def make(_: int, block: Index, pieces: Sequence[Piece]) -> None:
-        bounds = schedule.bounds(block)
-        for view, values in zip(views, merged.block(bounds, pieces), strict=True):
-            view[slices(bounds)] = values
-
-    assembly = Assembly([schedule], make)
-
-    def merge_tile(tile: Tile) -> None:
+    def merge_tile(tile: Tile) -> Piece:
         area = Area.of(frame, tile.ranges)
         state = reduction.init(area.shape)
         reduction.add(state, _batch(stack, reduction, tile, area, patch_weights))
+        return area.reach, state
+
+    def write(bounds: Rect, pieces: Sequence[Piece]) -> None:
+        for view, values in zip(views, merged.block(bounds, pieces), strict=True):
+            view[slices(bounds)] = values
+
+    if len(tiling) == 1:  # one piece, one block: nobody waits for anybody
+        write(whole(frame.shape), [merge_tile(next(iter(tiling)))])
+        return
+    schedule = Schedule.of(tiling, frame.axes)
+    assembly = Assembly([schedule], lambda _, block, pieces: write(schedule.bounds(block), pieces))
+
+    def deliver(tile: Tile) -> None:
+        _, state = merge_tile(tile)
         for ready in assembly.deliver(tile.index, [state]):
             assembly.flush(*ready)
 
-    each_in_parallel(merge_tile, list(tiling))
+    each_in_parallel(deliver, list(tiling))
 
 
 def _batch(

@@ -50,6 +50,8 @@ def starts(
 
     >>> starts(10, 4, 4), starts(10, 4, 4, tail="respace"), starts(10, 4, 4, tail="pad")
     ([0, 4, 6], [0, 3, 6], [0, 4, 8])
+    >>> starts(10, 4, 4, tail="center")
+    [1, 5]
     >>> starts(5, 3, 2, pad="same")
     [-1, 1, 3]
     """
@@ -62,7 +64,9 @@ def starts(
     found = list(range(0, last + 1, step)) or [0]
     if found[-1] < last and tail == "error":
         raise ValueError(f"step={step} leaves {last - found[-1]} elements over")
-    if found[-1] < last and tail != "drop":
+    if tail == "center":
+        found = [start + (last - found[-1]) // 2 for start in found]
+    elif found[-1] < last and tail != "drop":
         found.append({"pad": found[-1] + step}.get(tail, last))
     if tail == "respace":
         gaps = max(len(found) - 1, 1)
