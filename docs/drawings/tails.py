@@ -7,7 +7,7 @@ import pantile as pt
 SIZE, PATCH, STEP = 15, 4, 3
 TAILS = ("shift", "respace", "pad", "drop", "center")
 
-figure, axes = plt.subplots(3, 2, figsize=(8, 6.6), sharey=True)
+figure, axes = plt.subplots(3, 2, figsize=(8, 6.6), sharey=True, gridspec_kw={"hspace": 0.4})
 axes.flat[-1].axis("off")
 for ax, tail in zip(axes.flat, TAILS, strict=False):
     grid = pt.PatchGrid(SIZE, PATCH, STEP, tail=tail)
