@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from ..merge.casts import refuse_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
 from ..merge.spec import MergeName, resolve_rule
+from ..merge.weights import check_patch_weights
 from .arrays import as_array
 from .extract import selected_runs
 from .forms import recognise_some
@@ -83,6 +85,20 @@ class Merger:
         self._count_area = _whole_area(self._counting)
         self._counts = np.zeros(self._count_area.shape, dtype=np.int64)
         self._added = 0  # patches
+
+    def __copy__(self) -> Merger:
+        """Another one with what was added so far; neither sees what is added to the other."""
+        other = object.__new__(type(self))
+        with self._lock:  # not between the sums and the counts of an add()
+            state = {k: v for k, v in self.__dict__.items() if k != "_lock"}
+            other.__dict__.update(copy.deepcopy(state), _lock=threading.Lock())
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Merger:
+        return self.__copy__()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Merger cannot be pickled: send it patches, or send its result()")
 
     def add(
         self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None = None
@@ -260,6 +276,5 @@ def _check_patch_weights(patch_weights: ArrayLike, n: int) -> NDArray[np.float64
             f"patch_weights must be {n} real numbers, got shape {found.shape}, dtype {found.dtype}"
         )
     found = found.astype(np.float64)
-    if not (np.isfinite(found).all() and (found >= 0).all()):
-        raise ValueError("patch_weights must be finite and not negative")
+    check_patch_weights(found)
     return found
