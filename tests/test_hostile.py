@@ -146,7 +146,9 @@ class TestStores:
             pt.map_patches(lambda b: b, Store(given, dtype=dtype), 8, 4)
 
     def test_a_mask_is_not_dropped(self) -> None:
-        with pytest.raises(TypeError, match="gave a masked array"):
+        with pytest.raises(
+            TypeError, match="gives a masked array, and patches would lose its mask"
+        ):
             pt.map_patches(lambda b: b, Store(lambda a: np.ma.masked_greater(a, 0)), 8, 4)
 
     @pytest.mark.parametrize(
@@ -302,7 +304,10 @@ class TestJournals:
         path.parent.mkdir(exist_ok=True)
         with open(path, "wb") as file:
             np.save(file, image)
-        with pytest.raises(ValueError, match="grows under a name that the image has"):
+        with pytest.raises(
+            (ValueError, FileExistsError),
+            match=r"(is|would be) written by way of .*q\.npy\.(partial|journal)",
+        ):
             pt.map_patches(_double, path, out=tmp_path / "q.npy", **self.JOB)
         assert np.array_equal(np.load(path), image)
 
@@ -319,7 +324,7 @@ def _edit(place: Path, **changes: Any) -> None:
 
 
 def test_a_grid_is_described_by_a_dict() -> None:
-    with pytest.raises(ValueError, match="described by the keys"):
+    with pytest.raises(TypeError, match="described by a dict of the keys"):
         pt.PatchGrid.from_dict(None)  # type: ignore[arg-type]
 
 
@@ -349,7 +354,8 @@ class TestMasks:
     )  # fmt: skip
     def test_it_is_refused(self, name: str, call: Any) -> None:
         with pytest.raises(
-            TypeError, match=f"^{name} is a masked array, and its mask would be lost"
+            TypeError,
+            match=f"^(the operand of )?{name} is a masked array, and its mask would be lost",
         ):
             call(self)
 

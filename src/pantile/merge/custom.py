@@ -14,7 +14,7 @@ from ..geometry.rect import Rect, shape_of
 from .batch import PatchBatch
 from .reduction import Reduction, State
 
-__all__ = ["Custom", "Merge"]
+__all__ = ["Custom", "Merge", "check_state"]
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Merge:
     def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """The dtype of the values, found by finalizing an empty state of one element."""
         with np.errstate(all="ignore"):
-            return _values(self.finalize(_state(self.init((1,), dtype), (1,))), (1,)).dtype
+            return _values(self.finalize(check_state(self.init((1,), dtype), (1,))), (1,)).dtype
 
 
-def _state(made: Any, shape: tuple[int, ...]) -> State:
+def check_state(made: Any, shape: tuple[int, ...]) -> State:
     """What ``init`` made, if it is the arrays that it should be."""
     arrays = made if isinstance(made, tuple | list) else ()
     if not arrays or not all(
@@ -115,7 +115,7 @@ class Custom(Reduction):
     undone: bool = False  # put the state back as it was where ``accumulate`` raises
 
     def init(self, shape: tuple[int, ...]) -> State:
-        return _state(self.merge.init(shape, self.dtype), shape)
+        return check_state(self.merge.init(shape, self.dtype), shape)
 
     def add(self, state: State, batch: PatchBatch) -> None:
         area = batch.area

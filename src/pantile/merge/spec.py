@@ -23,7 +23,7 @@ from ..geometry.frame import Frame
 from ..kernels.memory import native
 from .casts import check_fill
 from .compiled import CompiledMerge
-from .custom import Custom, Merge
+from .custom import Custom, Merge, check_state
 from .extrema import Extremum
 from .keep_all import KeepAll
 from .moments import MeanVarianceCount
@@ -241,7 +241,8 @@ def _custom_spec(merge: Merge) -> MergeSpec:
 
     def held(case: Case) -> float:
         assert case.frame is not None
-        one = merge.init((1,) * len(case.frame.axes), case.dtype)
+        shape = (1,) * len(case.frame.axes)
+        one = check_state(merge.init(shape, case.dtype), shape)
         return float(sum([array.nbytes for array in one]))
 
     return MergeSpec(make, natural, held, _unknown, True, alone=False, any_dtype=True)

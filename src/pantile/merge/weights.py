@@ -146,12 +146,16 @@ def _near_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def check_patch_weights(weights: NDArray[np.float64]) -> None:
     """Raise where weights per patch cannot weigh: products and sums must be far from the ends of float64."""
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+    if not weights.size:
+        return
+    low, high = weights.min(), weights.max()
+    if not (low >= 0 and high < np.inf):  # NaN is neither
         raise ValueError("patch_weights must be finite and not negative")
-    some = weights[weights > 0]
-    if some.size and not (some.min() >= _LEAST and some.max() <= _MOST):
+    if low == 0 and high > 0:
+        low = weights[weights > 0].min()
+    if high > 0 and not (low >= _LEAST and high <= _MOST):
         raise ValueError(
-            f"patch_weights must be 0, or between {_LEAST:g} and {_MOST:g}, got {some.min():g} to {some.max():g}:"
+            f"patch_weights must be 0, or between {_LEAST:g} and {_MOST:g}, got {low:g} to {high:g}:"
             " only their ratios matter to a mean, so divide them by a common number"
         )
 
