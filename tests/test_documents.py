@@ -96,6 +96,43 @@ def test_decisions_have_numbers_of_their_own():
         assert (ROOT / name).read_text().startswith(f"# {Path(name).name[:4]}: ")
 
 
+CASES = ("39x39 step 1x1 of 400x400, float32: ", "7x7 step 1x1 of 1024x1024, float32: ")
+TABLES = {
+    "mean of overlapping patches, over `unpatchify`": "mean of overlapping patches",
+    "all patches copied out, over `extract`": "windows to a contiguous matrix",
+}
+
+
+def ratios_of(section):
+    """Times over pantile's of each row of a section of the performance report, and whether it is another's."""
+    report = (ROOT / "docs/performance.md").read_text()
+    table = report.partition(f"### {section}\n")[2].partition("\n#")[0]
+    rows = [
+        [c.strip() for c in line.split("|")[1:-1]] for line in table.splitlines() if "--job" in line
+    ]
+    return [(float(row[0]), row[1] != "pantile") for row in rows]
+
+
+@pytest.mark.parametrize("job", TABLES)
+@pytest.mark.parametrize("column", [0, 1])
+def test_figures_of_the_readme_are_the_reports_and_no_faster_row_is_left_out(job, column):
+    table = (ROOT / "README.md").read_text().partition(f"| {job} |")[2].partition("\n\n")[0]
+    cells = [line.split("|")[2 + column] for line in table.splitlines()[2:]]
+    shown = [figure for cell in cells for figure in re.findall(r"\d+(?:\.\d+)?", cell)]
+    ratios = ratios_of(CASES[column] + TABLES[job])
+    assert shown
+    assert ratios
+
+    def close(figure, ratio):
+        return abs(float(figure) - ratio) <= 0.501 * 10 ** -len(figure.partition(".")[2])
+
+    made_up = [f for f in shown if not any(close(f, ratio) for ratio, _ in ratios)]
+    assert not made_up, f"the report has no such figures: {made_up}"
+    faster = [ratio for ratio, others in ratios if others and ratio < 1]
+    left_out = [ratio for ratio in faster if not any(close(f, ratio) for f in shown)]
+    assert not left_out, f"others are faster here, and the README does not say so: {left_out}"
+
+
 def test_every_module_names_what_it_offers():
     for path in sorted((ROOT / "src" / "pantile").rglob("*.py")):
         text = path.read_text()
