@@ -220,7 +220,7 @@ class ZarrWriter:
             for name in names:
                 if name.endswith(".partial"):  # a chunk that a killed writer had begun
                     os.remove(os.path.join(folder, name))
-        if not is_array(self._partial):
+        if not is_array(self._root):
             raise FileNotFoundError(
                 errno.ENOENT, f"someone took {self._partial} away while it was written", self.path
             )
