@@ -1,49 +1,22 @@
-"""`map_patches` and `plan`: arguments checked and made canonical, the plan drawn up, and run."""
+"""`map_patches` and `plan`, as users call them: the options put together, the plan drawn up, and run."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..geometry import PatchGrid
-from ..geometry.arguments import as_count
-from ..geometry.arrays import as_dtype
-from ..geometry.frame import frame_of
-from ..geometry.limits import current_limits
-from ..geometry.tiling import Tiling
 from ..merge.custom import Merge
 from ..merge.spec import MergeName
 from ..ops.arrays import unlabelled
 from ..ops.chunked import check_chunks, is_dask
-from ..ops.extract import Layout, check_layout, check_pad_value
-from ..ops.selection import selected
-from .job import Job
-from .labels import Labels
-from .options import (
-    Options,
-    as_bytes,
-    as_places,
-    as_rule,
-    as_scales,
-    check_callers,
-    check_dtypes,
-    check_filling,
-    check_lazy_options,
-    check_room,
-    default_workers,
-)
-from .plan import Destination, Plan, Resources
-from .resume.journal import journal_path, read_journal
-from .resume.staging import check_same
-from .runners.caller import CallerRun
-from .runners.threads import SupportsSubmit, ThreadRun
-from .sizing import batch_size, faster_layout, fit_plan, with_allowed_workers
-from .source import as_source
+from ..ops.extract import Layout
+from .draw import draw_plan
+from .options import Options, check_lazy_options
+from .plan import Plan
+from .runners.threads import SupportsSubmit
 
 __all__ = ["map_patches", "plan"]
 
@@ -364,100 +337,3 @@ def plan(
         memory, workers, executor, progress, resume, scale,
     )  # fmt: skip
     return draw_plan(func, image, patch, step, options)
-
-
-def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) -> Plan:
-    """The plan that options ask for; raises all that can be known to be wrong before any work."""
-    check_callers(func, image, options.executor)
-    source = as_source(image)
-    held = np.dtype(source.dtype)
-    labels = Labels.of(image, source)
-    axes = labels.numbers(options.axes, "axes")
-    channel_axis = labels.number(options.channel_axis, "channel_axis")
-    frame = frame_of(tuple(source.shape), patch, step, axes=axes, channel_axis=channel_axis)
-    check_pad_value(frame, held)
-    places = as_places(options.out, source, options.resume)
-    wanted = None if options.dtype is None else as_dtype(options.dtype)
-    known = wanted
-    if known is None and places and len(places) == 1 and hasattr(places[0], "dtype"):
-        known = np.dtype(places[0].dtype)
-    rule = as_rule(options.merge, options.weights, options.fill, options.finalize, known)
-    check_dtypes(places, rule, options.finalize, wanted)
-    mask = (
-        None
-        if options.where is None
-        else selected(labels.aligned(options.where), frame, empty=True)
-    )
-    check_filling(frame, mask, rule, options.fill, known)
-    scales = as_scales(options.scale, frame)
-    if places is None and not is_dask(unlabelled(image)):
-        check_room(frame, rule, scales, 1 if wanted is None else wanted.itemsize)
-    limits = current_limits()
-    nbytes = options.batch_bytes
-    size = limits.batch_bytes if nbytes is None else as_bytes(nbytes, "batch_bytes")
-    layout = faster_layout(frame) if options.layout is None else check_layout(options.layout)
-    job = Job(
-        func, source, frame, rule, held, layout, batch_size(frame, held, size), scales, mask,
-        mask is None,        options.finalize, options.fill, wanted,
-    )  # fmt: skip
-    resources = Resources(
-        default_workers(options.executor)
-        if options.workers is None
-        else as_count(options.workers, "workers"),
-        options.executor,
-        None if options.memory is None else as_bytes(options.memory),
-        options.progress,
-        limits=limits,
-    )
-    labels = labels.framed(frame, scales, rule is None)
-    _warn_of_lost(labels, places)
-    destination = Destination(options.out, places, options.resume, labels)
-    drawn = Plan(job, Tiling(frame.axes, frame.counts), destination, resources)
-    return _with_runner(_resumed(drawn) or fit_plan(drawn))
-
-
-def _with_runner(drawn: Plan) -> Plan:
-    """The plan with who runs it: the caller, threads of this process, other processes, or a cluster."""
-    executor = drawn.resources.executor
-    runner: Any = ThreadRun
-    if not drawn.resources.in_this_process:
-        if all(hasattr(executor, name) for name in ("submit", "scatter", "ncores")):
-            from .runners.distributed import ClusterRun as runner
-        else:
-            from .runners.processes import ProcessRun as runner
-    elif isinstance(executor, str | None) and min(drawn.workers, drawn.tasks) == 1:
-        runner = CallerRun
-    return replace(drawn, resources=replace(drawn.resources, runner=runner.run))
-
-
-def _warn_of_lost(labels: Labels, places: tuple[Any, ...] | None) -> None:
-    """Say before any work which results will not know where on Earth their pixels lie."""
-    lost = labels.lost(places)
-    if lost:
-        why = (
-            "only a TIFF has room for them"
-            if labels.stays
-            else "its rows and columns are not those of the image"
-        )
-        warnings.warn(
-            f"the GeoTIFF tags of the image are lost in {', '.join(lost)}: {why}", stacklevel=3
-        )
-
-
-def _resumed(drawn: Plan) -> Plan | None:
-    """The plan as the journal of the run to be resumed has it; None where there is none."""
-    places = drawn.destination.places
-    if not drawn.destination.resume or not places:
-        return None
-    path = journal_path(places[0].path)
-    record = read_journal(path)
-    if record is None:
-        return None
-    check_same(record, drawn, path)
-    tiles = tuple(record.header["tiles"])
-    if len(tiles) != len(drawn.job.frame.axes):
-        raise ValueError(
-            f"{path} is damaged, its tiles have {len(tiles)} axes: begin again with resume=False"
-        )
-    found = drawn.with_tiles(tiles, record.header["batch"])
-    return with_allowed_workers(replace(found, blocks_done=sum(map(len, record.done))))
