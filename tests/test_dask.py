@@ -376,7 +376,7 @@ def test_processes_and_dask_distributed(image):
     expected = lazy.compute()
     assert_same_bits(lazy.compute(scheduler="processes", num_workers=1), expected)
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
     )
     with cluster, distributed.Client(cluster) as client:
         assert_same_bits(client.compute(lazy).result(), expected)

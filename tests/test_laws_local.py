@@ -5,6 +5,7 @@ Counted, not timed: elements read of a source that counts, patches that ``func``
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import tracemalloc
@@ -144,6 +145,27 @@ def windows(side: int) -> Callable[[], Any]:
     )
 
 
+def reversed_axes(side: int) -> Callable[[], Any]:
+    image = np.zeros((side, side, 3), np.float32)[::-1, ::-1]
+    grid = pt.PatchGrid((side, side), 8, 4)
+    where = np.zeros(grid.counts, bool)
+    where[:2, :2] = True
+    tops = lambda b: b[:, 0, 0, 0]  # noqa: E731
+    return lambda: (
+        pt.extract(image, grid, channel_axis=2, indices=[0]),
+        pt.extract(image, grid, channel_axis=2, indices=[0, 5, -1], layout="feature"),
+        pt.map_patches(
+            tops, image, grid, channel_axis=2, merge=None, where=where, fill=0,
+            workers=1, batch_bytes=1000, out=out_of(grid),
+        ),
+    )  # fmt: skip
+
+
+@functools.cache
+def out_of(grid: pt.PatchGrid) -> Array:
+    return np.zeros(grid.counts, np.float32)
+
+
 ALLOCATING: dict[str, Callable[[int], Callable[[], Any]]] = {
     "Merger.add": added,
     "Merger.add, weights": lambda side: added(side, weights="hann"),
@@ -152,6 +174,7 @@ ALLOCATING: dict[str, Callable[[int], Callable[[], Any]]] = {
     "X[rows] of a masked matrix": masked_rows,
     "grid.locate, grid[i], flat_indices": located,
     "compat": windows,
+    "reversed axes": reversed_axes,
 }
 
 
@@ -159,6 +182,20 @@ ALLOCATING: dict[str, Callable[[int], Callable[[], Any]]] = {
 def test_few_patches_allocate_as_much_at_any_size(name: str) -> None:
     small, large = (peak(ALLOCATING[name](side)) for side in (200, 1600))
     assert large <= 2 * small + 20_000, (small, large)
+
+
+def test_few_patches_of_a_reversed_image_are_those_of_its_copy() -> None:
+    """Only what the patches reach over is copied, in blocks of their own; scattered, repeated, in any order."""
+    image = np.random.default_rng(0).random((700, 900, 2))[::-1, :, ::-1]
+    rows = np.random.default_rng(1).integers(-10_000, 10_000, 300)
+    for options in ({}, {"tail": "respace"}, {"pad": 5, "pad_mode": "reflect"}, {"dilation": 3}):
+        grid = pt.PatchGrid((700, 900), (7, 9), 5, **options)  # type: ignore[arg-type]
+        for layout in ("patch", "feature"):
+            found, expected = (
+                pt.extract(x, grid, channel_axis=2, indices=rows, layout=layout)  # type: ignore[arg-type]
+                for x in (image, image.copy())
+            )
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".tif", ".zarr"])

@@ -124,8 +124,8 @@ def test_an_add_that_fails_adds_nothing(
                 "add_by_patch",
                 "maximum",
                 "minimum",
-                "claim",
-                "keep",
+                "pick",
+                "keep_all",
                 "moments",
             ):
                 patch.setattr(loops, kernel, _fail)

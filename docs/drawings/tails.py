@@ -4,11 +4,12 @@ import matplotlib.pyplot as plt
 
 import pantile as pt
 
-SIZE, PATCH, STEP = 14, 4, 3
-TAILS = ("shift", "respace", "pad", "drop")
+SIZE, PATCH, STEP = 15, 4, 3
+TAILS = ("shift", "respace", "pad", "drop", "center")
 
-figure, axes = plt.subplots(2, 2, figsize=(8, 4.4), sharey=True)
-for ax, tail in zip(axes.flat, TAILS, strict=True):
+figure, axes = plt.subplots(3, 2, figsize=(8, 6.6), sharey=True, gridspec_kw={"hspace": 0.4})
+axes.flat[-1].axis("off")
+for ax, tail in zip(axes.flat, TAILS, strict=False):
     grid = pt.PatchGrid(SIZE, PATCH, STEP, tail=tail)
     for k, start in enumerate(grid.starts[0]):
         ax.add_patch(plt.Rectangle((start, k + 0.15), PATCH, 0.7, color=f"C{k}"))

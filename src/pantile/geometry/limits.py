@@ -111,6 +111,8 @@ class Limits:
     """Elements cut (or put side by side) by one thread: with fewer, a second thread costs more than it brings."""
     padded_block_bytes: int = 16_000_000
     """A block of the image with its padding, of which patches are cut."""
+    turned_block_elements: int = 1 << 16
+    """A block copied of an image that kernels cannot walk over (reversed), of which few patches are cut."""
     merge_leaf_elements: int = 3 << 20
     """Patch elements merged by one thread."""
     merge_tile_elements: int = 1 << 26

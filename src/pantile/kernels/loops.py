@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .compiled import compiled
+from .compile import compiled
 
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def"
@@ -25,14 +25,14 @@ __all__ = [
     "add_by_patch",
     "add_exactly",
     "backproject",
-    "claim",
     "copy_by_feature",
     "copy_by_patch",
     "count",
-    "keep",
+    "keep_all",
     "maximum",
     "minimum",
     "moments",
+    "pick",
     "project",
 ]
 
@@ -56,23 +56,25 @@ def copy_by_patch(dst: Any, src: Any, *args: Any) -> None:
 
 
 def add_by_feature(dst: Any, src: Any, *args: Any) -> None:
-    """Add samples, weighted by ``taper`` (per sample, last first) and ``votes`` (per patch), or neither."""
-    *tables, dst_along, src_along, taper, votes, first = args
+    """Add samples, weighted by ``taper`` (per sample, last first) and ``patch_weights`` (per patch), or neither."""
+    *tables, dst_along, src_along, taper, patch_weights, first = args
     if dst_along == src_along == 1 and taper is None:
         _add_unweighted(dst, src, *tables)
     elif dst_along == src_along == 1:
-        _add_by_feature(dst, src, *tables, taper, votes, first)
+        _add_by_feature(dst, src, *tables, taper, patch_weights, first)
     else:
-        _add_by_feature_strided(dst, src, *tables, dst_along, src_along, taper, votes, first)
+        _add_by_feature_strided(
+            dst, src, *tables, dst_along, src_along, taper, patch_weights, first
+        )
 
 
 def add_by_patch(dst: Any, src: Any, *args: Any) -> None:
-    """Add patches, weighted by ``taper`` (per sample) and ``votes`` (per patch), or neither."""
-    *tables, dst_step, src_step, taper, votes, first = args
+    """Add patches, weighted by ``taper`` (per sample) and ``patch_weights`` (per patch), or neither."""
+    *tables, dst_step, src_step, taper, patch_weights, first = args
     if dst_step == src_step == 1:
-        _add_by_patch(dst, src, *tables, taper, votes, first)
+        _add_by_patch(dst, src, *tables, taper, patch_weights, first)
     else:
-        _add_by_patch_strided(dst, src, *tables, dst_step, src_step, taper, votes, first)
+        _add_by_patch_strided(dst, src, *tables, dst_step, src_step, taper, patch_weights, first)
 
 
 @compiled
@@ -173,14 +175,14 @@ def _add_unweighted(dst, src, dst_samples, src_samples, dst_runs, src_runs, leng
 
 @compiled
 def _add_by_feature(
-    dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, taper, votes, first
+    dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, taper, patch_weights, first
 ):
     for f in range(dst_samples.size):
         for r in range(lengths.size):
             n = lengths[r]
             d = dst[dst_samples[f] + dst_runs[r] :][:n]
             s = src[src_samples[f] + src_runs[r] :][:n]
-            v = votes[first[r] :][:n]
+            v = patch_weights[first[r] :][:n]
             u = taper[f]
             for k in range(n):
                 d[k] += s[k] * (u * v[k])
@@ -189,7 +191,7 @@ def _add_by_feature(
 @compiled
 def _add_by_feature_strided(
     dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, dst_along, src_along, taper,
-    votes, first,
+    patch_weights, first,
 ):  # fmt: skip
     for f in range(dst_samples.size):
         for r in range(lengths.size):
@@ -197,7 +199,7 @@ def _add_by_feature_strided(
             d = dst[dst_samples[f] + dst_runs[r] :][: (n - 1) * dst_along + 1]
             s = src[src_samples[f] + src_runs[r] :][: (n - 1) * src_along + 1]
             if taper is not None:
-                v = votes[first[r] :][:n]
+                v = patch_weights[first[r] :][:n]
                 u = taper[f]
                 for k in range(n):
                     d[k * dst_along] += s[k * src_along] * (u * v[k])
@@ -209,7 +211,7 @@ def _add_by_feature_strided(
 @compiled
 def _add_by_patch(
     dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
-    taper, votes, first,
+    taper, patch_weights, first,
 ):  # fmt: skip
     for r in range(lengths.size):
         for k in range(lengths[r]):
@@ -220,7 +222,7 @@ def _add_by_patch(
                 s = src[of + src_lines[m] :][:length]
                 if taper is not None:
                     v = taper[m * length :][:length]
-                    u = votes[first[r] + k]
+                    u = patch_weights[first[r] + k]
                     for j in range(length):
                         d[j] += s[j] * (u * v[j])
                 else:
@@ -231,7 +233,7 @@ def _add_by_patch(
 @compiled
 def _add_by_patch_strided(
     dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
-    dst_step, src_step, taper, votes, first,
+    dst_step, src_step, taper, patch_weights, first,
 ):  # fmt: skip
     for r in range(lengths.size):
         for k in range(lengths[r]):
@@ -242,7 +244,7 @@ def _add_by_patch_strided(
                 s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
                 if taper is not None:
                     v = taper[m * length :][:length]
-                    u = votes[first[r] + k]
+                    u = patch_weights[first[r] + k]
                     for j in range(length):
                         d[j * dst_step] += s[j * src_step] * (u * v[j])
                 else:
@@ -273,15 +275,17 @@ def count(dst, dst_runs, lengths, dst_along, dst_lines, length, dst_step, change
 def add_exactly(high: Any, low: Any, src: Any, *args: Any) -> None:
     """Add patches, keeping in ``low`` what rounding takes from ``high`` (Knuth's two-sum).
 
-    Weighted by ``taper`` (per sample) and ``votes`` (per patch), or neither.
+    Weighted by ``taper`` (per sample) and ``patch_weights`` (per patch), or neither.
     """
-    *tables, dst_step, src_step, taper, votes, first = args
+    *tables, dst_step, src_step, taper, patch_weights, first = args
     if dst_step != 1 or src_step != 1:
-        _add_exactly_strided(high, low, src, *tables, dst_step, src_step, taper, votes, first)
+        _add_exactly_strided(
+            high, low, src, *tables, dst_step, src_step, taper, patch_weights, first
+        )
     elif taper is None:
         _add_exactly(high, low, src, *tables)
     else:
-        _add_exactly_weighted(high, low, src, *tables, taper, votes, first)
+        _add_exactly_weighted(high, low, src, *tables, taper, patch_weights, first)
 
 
 @compiled
@@ -308,20 +312,20 @@ def _add_exactly(
 @compiled
 def _add_exactly_weighted(
     high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
-    length, taper, votes, first,
+    length, taper, patch_weights, first,
 ):  # fmt: skip
     for r in range(lengths.size):
         for k in range(lengths[r]):
             at = dst_runs[r] + k * dst_along
             of = src_runs[r] + k * src_along
-            vote = votes[first[r] + k]
+            patch_weight = patch_weights[first[r] + k]
             for m in range(dst_lines.size):
                 h = high[at + dst_lines[m] :][:length]
                 e = low[at + dst_lines[m] :][:length]
                 s = src[of + src_lines[m] :][:length]
                 w = taper[m * length :][:length]
                 for j in range(length):
-                    x = s[j] * (vote * w[j])
+                    x = s[j] * (patch_weight * w[j])
                     a = h[j]
                     total = a + x
                     part = total - a
@@ -332,7 +336,7 @@ def _add_exactly_weighted(
 @compiled
 def _add_exactly_strided(
     high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
-    length, dst_step, src_step, taper, votes, first,
+    length, dst_step, src_step, taper, patch_weights, first,
 ):  # fmt: skip
     for r in range(lengths.size):
         for k in range(lengths[r]):
@@ -345,7 +349,7 @@ def _add_exactly_strided(
                 for j in range(length):
                     x = s[j * src_step] * 1.0
                     if taper is not None:
-                        x *= votes[first[r] + k] * taper[m * length + j]
+                        x *= patch_weights[first[r] + k] * taper[m * length + j]
                     a = h[j * dst_step]
                     total = a + x
                     part = total - a
@@ -392,7 +396,7 @@ def minimum(
 
 
 @compiled
-def claim(
+def pick(
     dst, distance, owner, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines,
     src_lines, length, dst_step, src_step, rank, sign, reach,
 ):  # fmt: skip
@@ -413,9 +417,9 @@ def claim(
 
 
 @compiled
-def keep(
+def keep_all(
     slots, slot_weights, used, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines,
-    src_lines, length, dst_step, src_step, taper, votes, first,
+    src_lines, length, dst_step, src_step, taper, patch_weights, first,
 ):  # fmt: skip
     """Put every value in the next free slot of its element."""
     for r in range(lengths.size):
@@ -427,14 +431,16 @@ def keep(
                     i = at + dst_lines[m] + j * dst_step
                     slots[i, used[i]] = src[of + src_lines[m] + j * src_step]
                     if slot_weights is not None:
-                        slot_weights[i, used[i]] = votes[first[r] + k] * taper[m * length + j]
+                        slot_weights[i, used[i]] = (
+                            patch_weights[first[r] + k] * taper[m * length + j]
+                        )
                     used[i] += 1
 
 
 @compiled
 def moments(
     total, total_low, square, square_low, weight, weight_low, src, dst_runs, src_runs, lengths,
-    dst_along, src_along, dst_lines, src_lines, length, dst_step, src_step, taper, votes, first,
+    dst_along, src_along, dst_lines, src_lines, length, dst_step, src_step, taper, patch_weights, first,
 ):  # fmt: skip
     """Add w, w x and w x^2 in double-double, the products split exactly (Dekker 1971)."""
     splitter = 134217729.0
@@ -446,7 +452,7 @@ def moments(
                 for j in range(length):
                     i = at + dst_lines[m] + j * dst_step
                     x = float(src[of + src_lines[m] + j * src_step])
-                    w = votes[first[r] + k] * taper[m * length + j]
+                    w = patch_weights[first[r] + k] * taper[m * length + j]
                     a = weight[i] + w
                     b = a - weight[i]
                     weight_low[i] += (weight[i] - (a - b)) + (w - b)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry.limits import Costs, Limits
-from ..kernels.flat import native
+from ..kernels.memory import native
 from .boxes.boxes import Box, split_into_boxes
 from .boxes.fourier import plan_blocks, plan_lag_blocks
 from .selection.masks import find_rectangles

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import ArrayLike
 
 from ..geometry.arguments import as_per_axis
-from ..kernels.flat import outer_sum
+from ..kernels.memory import outer_sum
 from ..ops.arrays import as_array
 from .guard import check_fits
 

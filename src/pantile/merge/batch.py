@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..geometry import AxisGrid
 from ..geometry.frame import Frame
 from ..geometry.rect import Index, Rect, shape_of, span, whole
-from ..kernels.flat import flat
-from ..kernels.walk import Operand, Runs, feature_tables, line_tables, placed, stacked
+from ..kernels.memory import flat
+from ..kernels.offsets import Operand, Runs, feature_tables, line_tables, placed, stacked
 
 __all__ = ["Area", "PatchBatch", "State", "one_patch"]
 

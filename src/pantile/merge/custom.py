@@ -120,7 +120,7 @@ class Custom(Reduction):
     def add(self, state: State, batch: PatchBatch) -> None:
         area = batch.area
         patches = batch.gathered()
-        taper, votes, _ = batch.all_weights(self.taper)
+        taper, patch_weights, _ = batch.all_weights(self.taper)
         weighted = self.taper is not None or batch.patch_weights is not None
         each = batch.runs.each()
         before: list[tuple[NDArray[Any], NDArray[Any]]] = []
@@ -131,7 +131,7 @@ class Custom(Reduction):
                 slice(s, s + a.extent, a.dilation) for s, a in zip(starts, area.axes, strict=True)
             )
             weights = (
-                votes[each.sequence[k] - batch.first] * taper.reshape(self.patch)
+                patch_weights[each.sequence[k] - batch.first] * taper.reshape(self.patch)
                 if weighted
                 else None
             )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.flat import native
+from ..kernels.memory import native
 from .batch import PatchBatch
 from .reduction import Reduction, State
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.walk import lines_of
+from ..kernels.offsets import lines_of
 from .batch import PatchBatch
 from .reduction import State
 from .variance import Variance

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.flat import Flat, as_bits, flat
+from ..kernels.memory import Flat, as_bits, flat
 from .batch import PatchBatch
 from .reduction import Reduction, State
 
@@ -50,14 +50,14 @@ class PickOne(Reduction):
         return np.ascontiguousarray(np.broadcast_to(total, self.patch)).ravel()
 
     def add(self, state: State, batch: PatchBatch) -> None:
-        from ..kernels.loops import claim
+        from ..kernels.loops import pick
 
         value, distance, owner = (
             batch.area.operand(a, as_bits(a.dtype) if k == 0 else None) for k, a in enumerate(state)
         )
         memories = (value.memory, distance.memory, owner.memory, batch.source.memory)
         ranking = batch.area.rank(batch.runs), -1 if self.by == "last" else 1
-        claim(*memories, *batch.line_tables(value), *ranking, self.reach)
+        pick(*memories, *batch.line_tables(value), *ranking, self.reach)
 
     def combine(self, states: Sequence[State]) -> State:
         value, distance, owner = (a.copy() for a in states[0])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
 from ..geometry.rect import Rect
-from ..kernels.flat import Flat, flat, native
+from ..kernels.memory import Flat, flat, native
 from .batch import PatchBatch, State
 
 __all__ = ["Reduction", "State"]

@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..geometry import AxisGrid
 from ..geometry.arrays import as_dtype
 from ..geometry.frame import Frame
-from ..kernels.flat import native
+from ..kernels.memory import native
 from .casts import check_fill
 from .compiled import CompiledMerge
 from .custom import Custom, Merge, check_state

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.walk import Operand
+from ..kernels.offsets import Operand
 from .batch import PatchBatch, one_patch
 from .reduction import Reduction, State
 

@@ -14,10 +14,8 @@ from ..geometry.frame import Frame, frame_of
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, whole
 from ..geometry.tiling import Tiling, choose_lengths, span_size
-from ..kernels.flat import Flat, as_bits, flat, strided_by_items
-from ..kernels.parallel import each_in_parallel
-from ..kernels.read import read_block
-from ..kernels.walk import (
+from ..kernels.memory import Flat, as_bits, flat, is_strided_by_items, strided_by_items
+from ..kernels.offsets import (
     Operand,
     Runs,
     feature_tables,
@@ -27,6 +25,8 @@ from ..kernels.walk import (
     runs_of,
     stacked,
 )
+from ..kernels.parallel import each_in_parallel
+from ..kernels.read import read_block
 from .arrays import as_array, check_apart
 
 __all__ = [
@@ -199,7 +199,8 @@ def fill_stack(
     feature = abs(goal.along) < min(
         (abs(s) for s, p in zip(goal.strides, frame.patch, strict=True) if p > 1), default=1
     )
-    for part, bounds in readable(frame, runs):
+    walkable = is_strided_by_items(image) or 2 * runs.n * frame.features >= image.size
+    for part, bounds in readable(frame, runs, walkable):
         block = image if bounds is None else read_block(
             image, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value
         )  # fmt: skip
@@ -231,16 +232,19 @@ def copy_patches(
     each_in_parallel(move, runs.leaves(frame.features, current_limits().cut_leaf_elements))
 
 
-def readable(frame: Frame, runs: Runs) -> list[tuple[Runs, Rect | None]]:
-    """The runs as groups that one block can serve: None where the image itself does."""
-    if frame.inside:
-        return [(runs, None)]
-    each = runs.each()
+def readable(frame: Frame, runs: Runs, walkable: bool = True) -> list[tuple[Runs, Rect | None]]:
+    """The runs as groups that one block can serve: None where the image itself does.
 
-    most = current_limits().padded_block_bytes
+    Of an image that is not ``walkable``, because its strides would have to be copied away (reversed
+    axes), blocks are small: what is copied is what a few patches reach over, however large the image.
+    """
+    if frame.inside and walkable:
+        return [(runs, None)]
+    each, limits = runs.each(), current_limits()
+    most = limits.padded_block_bytes / 8 if walkable else limits.turned_block_elements
 
     def cost(lengths: tuple[int, ...]) -> float:
-        return span_size(frame.axes, lengths) * 8 / most
+        return span_size(frame.axes, lengths) / most
 
     lengths = choose_lengths(frame.axes, cost, cost)
     tiling = Tiling(frame.axes, lengths)

@@ -17,8 +17,8 @@ from ..geometry.arrays import to_array
 from ..geometry.frame import Frame, frame_of
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, slices, whole
-from ..kernels.flat import strided_by_items
-from ..kernels.walk import Runs, lines_of, stacked
+from ..kernels.memory import strided_by_items
+from ..kernels.offsets import Runs, lines_of, stacked
 from ..merge.batch import Area, PatchBatch
 from ..merge.casts import refuse_holes
 from ..merge.compiled import CompiledMerge
@@ -112,22 +112,22 @@ class Merger:
         if not len(rows):
             return
         array = as_array(patches, "patches")
-        votes = None if patch_weights is None else _checked(patch_weights, len(rows))
+        each = None if patch_weights is None else _check_patch_weights(patch_weights, len(rows))
         with self._lock:
             target = self._target
             if target is None or not target.fits(array, len(rows)):
                 stack, frame = recognise_some(array, self.grid, len(rows), *self._places)
-                target = target or self._first(frame, array.dtype, votes is not None)
+                target = target or self._first(frame, array.dtype, each is not None)
                 target.check_frame(frame)
             else:
                 stack = array.reshape(-1, len(rows), *target.frame.patch_shape)
-            target.check(array.dtype, votes is not None)
+            target.check(array.dtype, each is not None)
             runs = selected_runs(self._counting, rows)
             most = self._count(runs, 1)
             try:
                 alike = target.area is self._count_area
                 mine = runs if alike else selected_runs(target.frame, rows)
-                target.add(stack, mine, votes, most)
+                target.add(stack, mine, each, most)
             except BaseException:
                 self._count(runs, -1)
                 raise
@@ -213,7 +213,7 @@ class _Target:
         self,
         stack: NDArray[Any],
         runs: Runs,
-        votes: NDArray[np.float64] | None,
+        patch_weights: NDArray[np.float64] | None,
         most: int,
     ) -> None:
         """Merge patches; ``most`` of them meet in one element, with those that came before."""
@@ -222,8 +222,10 @@ class _Target:
         self.state = reduction.grown(self.state, most)
         readable = strided_by_items(reduction.readable(stack))
         source = stacked(reduction.memory(readable), stack.shape[1], frame.n_batch)
-        every = votes if votes is None or len(stack) == 1 else np.tile(votes, len(stack))
-        reduction.add(self.state, PatchBatch(self.area, source, runs, frame.patch, False, every))
+        each = patch_weights
+        if each is not None and len(stack) > 1:
+            each = np.tile(each, len(stack))
+        reduction.add(self.state, PatchBatch(self.area, source, runs, frame.patch, False, each))
         self.known = known
 
     def result(self, counts: NDArray[np.int64]) -> Any:
@@ -265,14 +267,14 @@ def _whole_area(frame: Frame) -> Area:
     return Area.of(frame, whole(frame.counts), with_image=True)
 
 
-def _checked(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
-    votes = to_array(
+def _check_patch_weights(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
+    found = to_array(
         patch_weights, "patch_weights", "give .filled(0) for patches that do not count"
     )
-    if votes.shape != (n,) or votes.dtype.kind not in "biuf":
+    if found.shape != (n,) or found.dtype.kind not in "biuf":
         raise ValueError(
-            f"patch_weights must be {n} real numbers, got shape {votes.shape}, dtype {votes.dtype}"
+            f"patch_weights must be {n} real numbers, got shape {found.shape}, dtype {found.dtype}"
         )
-    votes = votes.astype(np.float64)
-    check_patch_weights(votes)
-    return votes
+    found = found.astype(np.float64)
+    check_patch_weights(found)
+    return found

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from ..geometry.limits import current_limits
 from ..geometry.rect import whole
-from ..kernels.flat import as_bits, flat
+from ..kernels.memory import as_bits, flat
+from ..kernels.offsets import Runs, gridded, line_tables, placed
 from ..kernels.parallel import each_in_parallel
-from ..kernels.walk import Runs, gridded, line_tables, placed
 from ..merge.spec import MergeRule
 from .extract import whole_runs
 from .forms import PatchStack

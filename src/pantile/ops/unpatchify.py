@@ -16,9 +16,9 @@ from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, slices, whole
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, choose_lengths, span_size
-from ..kernels.flat import strided_by_items
+from ..kernels.memory import strided_by_items
+from ..kernels.offsets import full_runs, gridded
 from ..kernels.parallel import each_in_parallel
-from ..kernels.walk import full_runs, gridded
 from ..merge.assembly import Assembly
 from ..merge.batch import Area, PatchBatch
 from ..merge.casts import check_holes

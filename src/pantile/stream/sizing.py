@@ -14,7 +14,7 @@ import numpy as np
 
 from ..geometry.frame import Frame
 from ..geometry.tiling import choose_lengths, span_size
-from ..kernels.flat import as_bits
+from ..kernels.memory import as_bits
 from .plan import Plan, readable_size
 
 __all__ = ["batch_size", "faster_layout", "fit_plan", "with_allowed_workers"]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..geometry.frame import Frame
 from ..geometry.schedule import along
 from ..geometry.tiling import Tile
-from ..kernels.flat import as_bits, flat, strided_by_items
-from ..kernels.walk import (
+from ..kernels.memory import as_bits, flat, strided_by_items
+from ..kernels.offsets import (
     Operand,
     Runs,
     feature_tables,

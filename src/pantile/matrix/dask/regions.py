@@ -14,7 +14,7 @@ from ...geometry import AxisGrid
 from ...geometry.frame import Frame
 from ...geometry.limits import Limits
 from ...geometry.tiling import Tile
-from ...kernels.flat import strided_by_items
+from ...kernels.memory import strided_by_items
 from ...ops.chunked import Bits, Chunked
 from ..matrix import PatchMatrix, matrix_of
 from ..selection.selection import Rows, Selection

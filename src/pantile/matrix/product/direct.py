@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.flat import flat, native, strided_by_items
+from ...kernels.memory import flat, native, strided_by_items
+from ...kernels.offsets import Operand, Runs, line_tables, placed, runs_of
 from ...kernels.parallel import each_in_parallel
 from ...kernels.read import read_block
-from ...kernels.walk import Operand, Runs, line_tables, placed, runs_of
 from ...ops.extract import readable
 from ..boxes.fourier import run_in_lanes
 from ..selection.selection import Selection

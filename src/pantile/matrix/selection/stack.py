@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ...files.mapping import Mapping, mapping_of
 from ...geometry.frame import Frame, frame_of
 from ...geometry.rect import Rect
-from ...kernels.flat import as_bits, flat, strided_by_items
+from ...kernels.memory import as_bits, flat, strided_by_items
+from ...kernels.offsets import runs_of, stacked
 from ...kernels.read import read_block
-from ...kernels.walk import runs_of, stacked
 from ...ops.arrays import as_array
 from ...ops.extract import check_pad_value, copy_patches, fill_stack
 

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Flat", "as_bits", "flat", "native", "outer_sum", "strided_by_items"]
+__all__ = [
+    "Flat",
+    "as_bits",
+    "flat",
+    "is_strided_by_items",
+    "native",
+    "outer_sum",
+    "strided_by_items",
+]
 
 _BITS = {1: "|u1", 2: "<u2", 4: "<u4", 8: "<u8", 16: "<c16"}
 
@@ -66,11 +74,14 @@ def flat(array: NDArray[Any], bits: str | None = None) -> Flat:
     return Flat(np.asarray(alias), steps)
 
 
+def is_strided_by_items(array: NDArray[Any]) -> bool:
+    """Whether kernels can follow an array's strides: neither negative nor between elements."""
+    return array.flags.forc or all(s >= 0 and s % array.itemsize == 0 for s in array.strides)
+
+
 def strided_by_items(array: NDArray[Any]) -> NDArray[Any]:
-    """``array`` itself, or a copy where kernels cannot follow its strides: negative, or between elements."""
-    if array.flags.forc or all(s >= 0 and s % array.itemsize == 0 for s in array.strides):
-        return array
-    return np.ascontiguousarray(array)
+    """``array`` itself, or a copy where kernels cannot follow its strides."""
+    return array if is_strided_by_items(array) else np.ascontiguousarray(array)
 
 
 def outer_sum(vectors: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
 from ..geometry.rect import Rect
-from .flat import Flat, outer_sum
+from .memory import Flat, outer_sum
 
 __all__ = [
     "Operand",
