@@ -17,7 +17,8 @@ from ..geometry.frame import Frame, frame_of
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, slices, whole
 from ..kernels.memory import strided_by_items
-from ..kernels.offsets import Runs, lines_of, stacked
+from ..kernels.offsets import Runs, stacked, target_lines
+from ..kernels.select import count
 from ..merge.batch import Area, PatchBatch
 from ..merge.casts import refuse_holes
 from ..merge.compiled import CompiledMerge
@@ -130,10 +131,8 @@ class Merger:
 
     def _count(self, runs: Runs, change: int) -> int:
         """Count patches in, or out again; returns the largest number of patches in one of their elements."""
-        from ..kernels.loops import count
-
         target = self._count_area.operand(self._counts)
-        return int(count(target.memory, *lines_of(target, runs, self._counting.patch), change))
+        return count(target.memory, target_lines(target, runs, self._counting.patch), change)
 
     def __repr__(self) -> str:
         with self._lock:
