@@ -51,6 +51,7 @@ class Tail(StrEnum):
     RESPACE = "respace"
     PAD = "pad"
     DROP = "drop"
+    CENTER = "center"
     ERROR = "error"
 
 

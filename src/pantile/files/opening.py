@@ -67,7 +67,8 @@ def open_image(
     An object is read as it is: NumPy arrays, memmaps, ``zarr.Array``, ``h5py.Dataset``,
     ``xarray.DataArray`` (Dask-backed ones compute what a slice needs), or anything with ``shape``,
     ``dtype`` and slices. What lies in a local file pickles as its place, a few hundred bytes.
-    Blocks have the machine's byte order, and may be read from several threads at once.
+    Blocks have the machine's byte order, and may be read from several threads at once. Readers of files
+    know what those say of their axes: names (``dims``), which one holds channels (``channel_axis``).
 
     Raises
     ------

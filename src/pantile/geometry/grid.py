@@ -38,10 +38,11 @@ class PatchGrid:
         Elements between neighbouring patches.
     dilation : int or sequence of int
         Elements between neighbouring samples of a patch.
-    tail : {"shift", "respace", "pad", "drop", "error"}
+    tail : {"shift", "respace", "pad", "drop", "center", "error"}
         What happens where the step does not divide: the last patch moves back to end at the edge
         (``shift``), all starts are spread evenly (``respace``), the image is extended past its end
-        (``pad``), the rest stays uncovered (``drop``), or a `ValueError` is raised (``error``).
+        (``pad``), the rest stays uncovered at the end (``drop``) or at both ends alike (``center``),
+        or a `ValueError` is raised (``error``).
     pad : int, one int or ``(before, after)`` per axis, or "same"
         Elements added around the image. ``"same"`` centres a patch on every ``step``-th element.
     pad_mode : str
@@ -220,7 +221,6 @@ class PatchGrid:
         """Count, gap, patch and dilation per axis: what strides are made of; empty if not `regular`."""
         if not self.regular:
             return ()
-        assert all(a.start(0) == 0 for a in self.axis_grids), "without padding grids begin at 0"
         return tuple((a.count, a.gap, a.patch, a.dilation) for a in self.axis_grids)
 
     @property

@@ -26,6 +26,7 @@ from .compiled import CompiledMerge
 from .custom import Custom, Merge
 from .extrema import Extremum
 from .keep_all import KeepAll
+from .moments import MeanVarianceCount
 from .pick import PickOne
 from .reduction import Reduction
 from .sums import Mean, Sum
@@ -34,7 +35,9 @@ from .weights import Taper, as_weights, check_weight_values, resolve_weights
 
 __all__ = ["MERGES", "Image", "MergeName", "MergeRule", "MergeSpec", "resolve_rule", "spec_of"]
 
-MergeName = Literal["mean", "sum", "max", "min", "median", "var", "vote", "first", "last", "center"]
+MergeName = Literal[
+    "mean", "sum", "max", "min", "median", "var", "moments", "vote", "first", "last", "center"
+]  # fmt: skip
 Dtype = np.dtype[Any]
 
 
@@ -196,6 +199,12 @@ def _extremum(largest: bool) -> MergeSpec:
     )
 
 
+def _make_moments(made_of: Ingredients) -> Reduction:
+    return MeanVarianceCount(*made_of.patches, made_of.taper)
+
+
+MOMENTS = Image("mean"), Image("variance"), Image("patches", np.dtype(np.int64), fill=0)
+
 # fmt: off
 MERGES: dict[str, MergeSpec] = {
     "mean": MergeSpec(_make_mean, _floating, _mean_held, _division, True),
@@ -204,6 +213,9 @@ MERGES: dict[str, MergeSpec] = {
     "min": _extremum(False),
     "median": MergeSpec(_make_median, _floating, _all_kept, _sorting, real_only=True),
     "var": MergeSpec(_make_variance, _floating, partial(_sums, 6), _exact, True, real_only=True, alone=False),
+    "moments": MergeSpec(
+        _make_moments, _floating, partial(_sums, 7), _exact, True, real_only=True, alone=False, images=MOMENTS,
+    ),
     "vote": MergeSpec(_make_vote, _same, _all_kept, _sorting, True, real_only=True, alone=False),
     "first": _pick("first"),
     "last": _pick("last"),

@@ -30,8 +30,6 @@ from .forms import recognise_some
 
 __all__ = ["Merger"]
 
-_BAND = 1 << 20  # elements of a result that are finalized at a time
-
 
 class Merger:
     """The image that patches merge into, fed batch by batch.
@@ -153,7 +151,7 @@ class Merger:
         return self._counts[slices(whole(self.grid.shape), self._count_area.reach)]
 
     def result(self) -> NDArray[Any]:
-        """The image merged so far; more patches can be added afterwards.
+        """The image merged so far (a tuple of three with ``merge="moments"``); more can be added afterwards.
 
         Raises `ValueError` when an element has no patch yet (or weights of 0) and there is no
         ``fill``.
@@ -239,9 +237,9 @@ class _Target:
 
 
 def _bands(shape: tuple[int, ...]) -> Iterator[Rect]:
-    """Parts of about ``strip_elements``, side by side along the longest axis."""
+    """Parts of about ``band_elements``, side by side along the longest axis."""
     axis = max(range(len(shape)), key=shape.__getitem__)
-    band = 4 * current_limits().strip_elements
+    band = current_limits().band_elements
     many = max(1, shape[axis] * band // max(1, math.prod(shape)))
     for begin in range(0, shape[axis], many):
         rows = begin, min(begin + many, shape[axis])

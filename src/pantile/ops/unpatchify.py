@@ -63,7 +63,7 @@ def unpatchify(
         Where the patched axes and the channel axis stand in the image.
     merge : str or Merge
         ``mean``, ``sum``, ``max``, ``min``, ``median``, ``var``, ``vote``, ``first``, ``last``,
-        ``center``, or a `Merge`.
+        ``center``, ``moments`` (mean, variance and number of patches at once), or a `Merge`.
     weights : optional
         One weight per sample: a window's name (``"hann"``, ``"gaussian"``, ``("kaiser", 14.0)``),
         one 1-D array per axis, an array of the patch's shape, or ``"trim"``. None weighs all alike.
@@ -80,7 +80,9 @@ def unpatchify(
     -------
     ndarray
         The image. Floats keep their dtype and are summed in float64; integers are summed exactly,
-        their mean is float64.
+        their mean is float64. Of ``merge="moments"`` a tuple of three: mean, population variance, and
+        the number of patches (int64, 0 where there is none); ``out`` is such a tuple then. Patches
+        overlap, so this variance is no standard error of the mean.
 
     Raises
     ------
@@ -112,12 +114,25 @@ def unpatchify(
     merged = rule.compile(frame, array.dtype, whole=True)
     check_holes(frame, fill)
     merged.reduction.check(array)
-    target, view = new_output(out, frame, merged.dtype, array)
-    if lie_side_by_side(stack, rule, view):
-        put(stack, view, fill)
-        return target
-    _merge(stack, merged, view, each)
-    return target
+    several = len(merged.dtypes) > 1
+    outs: Sequence[Any] = (out,) * len(merged.dtypes)
+    if several and isinstance(out, tuple):
+        outs = out
+    if len(outs) != len(merged.dtypes) or (several and out is not None and outs[0] is outs[1]):
+        raise ValueError(
+            f"merge={merge!r} makes {len(merged.dtypes)} images, so out must be a tuple of as many arrays"
+        )
+    made = [
+        new_output(place, frame, dtype, array)
+        for place, dtype in zip(outs, merged.dtypes, strict=True)
+    ]
+    targets, views = zip(*made, strict=True)
+    if lie_side_by_side(stack, rule, views[0]):
+        put(stack, views[0], fill)
+    else:
+        _merge(stack, merged, views, each)
+    found: NDArray[Any] = targets if several else targets[0]
+    return found
 
 
 def check_patch_weights(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.float64]:
@@ -177,7 +192,7 @@ def tile_lengths(frame: Frame, reduction: Reduction) -> tuple[int, ...]:
 def _merge(
     stack: PatchStack,
     merged: CompiledMerge,
-    view: NDArray[Any],
+    views: Sequence[NDArray[Any]],
     patch_weights: NDArray[np.float64] | None,
 ) -> None:
     """Tiles add up their patches on all cores; blocks are written as soon as their tiles are done."""
@@ -187,7 +202,8 @@ def _merge(
 
     def make(_: int, block: Index, pieces: Sequence[Piece]) -> None:
         bounds = schedule.bounds(block)
-        (view[slices(bounds)],) = merged.block(bounds, pieces)
+        for view, values in zip(views, merged.block(bounds, pieces), strict=True):
+            view[slices(bounds)] = values
 
     assembly = Assembly([schedule], make)
 

@@ -156,8 +156,9 @@ def map_patches(
         The patched axes (by default the last ones), and one that travels inside each patch. All
         others are batch axes. By number, or by name where the image's axes have names.
     merge : str, Merge or None
-        As in `unpatchify`. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``,
-        ``(n, k)`` gives ``(*counts, k)``.
+        As in `unpatchify`; ``"moments"`` gives three images for each result of ``func``, one after
+        the other. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``, ``(n, k)``
+        gives ``(*counts, k)``.
     weights : optional
         As in `unpatchify`, for the shape of the patches that ``func`` returns.
     where : array of bool, optional

@@ -99,7 +99,12 @@ def check_dtypes(
     finalize: Any,
     wanted: np.dtype[Any] | None,
 ) -> None:
-    """Refuse a dtype that a place cannot hold: the one asked for, or the one that every merge of this kind has."""
+    """Refuse too few places, and a dtype that one cannot hold: what was asked for, or what such a merge always has."""
+    if outs and rule is not None and len(outs) % rule.images:
+        raise ValueError(
+            f"merge={rule.merge!r} makes {rule.images} images, so out must be a tuple of {rule.images} places"
+            f" for each result of func, got {len(outs)}"
+        )
     known = wanted
     if known is not None and known.kind not in "biufc" and rule is not None:
         raise TypeError(f"dtype must be a number's, got {known}")
@@ -211,7 +216,12 @@ def as_rule(
                 "weights= goes with a merge; with merge=None results stand on the grid as they are"
             )
         return None
-    return resolve_rule(merge, weights, False, fill, None if finalize is not None else dtype)
+    rule = resolve_rule(merge, weights, False, fill, None if finalize is not None else dtype)
+    if finalize is not None and rule.images > 1:
+        raise ValueError(
+            f"finalize= reduces one image, and merge={merge!r} makes {rule.images}: leave finalize= out"
+        )
+    return rule
 
 
 def check_filling(
