@@ -123,10 +123,10 @@ def _by_feature(body):
         for f in range(dst_samples.size):
             for r in range(lengths.size):
                 n = lengths[r]
-                d = dst[dst_samples[f] + dst_runs[r] :]
-                s = src[src_samples[f] + src_runs[r] :]
-                d = d[:n] if dst_step is None else d[: (n - 1) * dst_step + 1]
-                s = s[:n] if src_step is None else s[: (n - 1) * src_step + 1]
+                dst_size = n if dst_step is None else (n - 1) * dst_step + 1
+                src_size = n if src_step is None else (n - 1) * src_step + 1
+                d = dst[dst_samples[f] + dst_runs[r] :][:dst_size]
+                s = src[src_samples[f] + src_runs[r] :][:src_size]
                 if taper is None:
                     for k in range(n):
                         i = k if dst_step is None else k * dst_step
@@ -147,15 +147,15 @@ def _by_patch(body):
         dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
         dst_step, src_step, taper, patch_weights, first,
     ):  # fmt: skip
+        dst_size = length if dst_step is None else (length - 1) * dst_step + 1
+        src_size = length if src_step is None else (length - 1) * src_step + 1
         for r in range(lengths.size):
             for k in range(lengths[r]):
                 at = dst_runs[r] + k * dst_along
                 of = src_runs[r] + k * src_along
                 for m in range(dst_lines.size):
-                    d = dst[at + dst_lines[m] :]
-                    s = src[of + src_lines[m] :]
-                    d = d[:length] if dst_step is None else d[: (length - 1) * dst_step + 1]
-                    s = s[:length] if src_step is None else s[: (length - 1) * src_step + 1]
+                    d = dst[at + dst_lines[m] :][:dst_size]
+                    s = src[of + src_lines[m] :][:src_size]
                     if taper is None:
                         for j in range(length):
                             i = j if dst_step is None else j * dst_step
@@ -222,25 +222,25 @@ def _add_exactly(
     length, dst_step, src_step, taper, patch_weights, first,
 ):  # fmt: skip
     # Knuth's two-sum (TAOCP 2, 4.2.2): two numbers are there, so that the shared nest does not do
+    dst_size = length if dst_step is None else (length - 1) * dst_step + 1
+    src_size = length if src_step is None else (length - 1) * src_step + 1
     for r in range(lengths.size):
         for k in range(lengths[r]):
             at = dst_runs[r] + k * dst_along
             of = src_runs[r] + k * src_along
             for m in range(dst_lines.size):
-                h = high[at + dst_lines[m] :]
-                e = low[at + dst_lines[m] :]
-                s = src[of + src_lines[m] :]
-                h = h[:length] if dst_step is None else h[: (length - 1) * dst_step + 1]
-                e = e[:length] if dst_step is None else e[: (length - 1) * dst_step + 1]
-                s = s[:length] if src_step is None else s[: (length - 1) * src_step + 1]
-                u = 1.0 if taper is None else patch_weights[first[r] + k]
-                v = e if taper is None else taper[m * length :][:length]
+                h = high[at + dst_lines[m] :][:dst_size]
+                e = low[at + dst_lines[m] :][:dst_size]
+                s = src[of + src_lines[m] :][:src_size]
+                if taper is not None:
+                    u = patch_weights[first[r] + k]
+                    v = taper[m * length :][:length]
                 for j in range(length):
                     i = j if dst_step is None else j * dst_step
                     x = s[j if src_step is None else j * src_step]
-                    x = x * 1.0 if taper is None else x * (u * v[j])
+                    y = x * 1.0 if taper is None else x * (u * v[j])
                     a = h[i]
-                    total = a + x
+                    total = a + y
                     part = total - a
-                    e[i] += (a - (total - part)) + (x - part)
+                    e[i] += (a - (total - part)) + (y - part)
                     h[i] = total
