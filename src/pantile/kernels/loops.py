@@ -112,6 +112,13 @@ def _smaller(there, x):
     return x if x < there or x != x else there
 
 
+def _two_sum(high, low, x):
+    """The sum and what rounding took from it (Knuth, TAOCP 2, 4.2.2)."""
+    total = high + x
+    part = total - high
+    return total, low + ((high - (total - part)) + (x - part))
+
+
 # Nests
 
 
@@ -171,12 +178,44 @@ def _by_patch(body):
     return loop
 
 
+def _pairs_by_patch(body):
+    def loop(
+        high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
+        length, dst_step, src_step, taper, patch_weights, first,
+    ):  # fmt: skip
+        dst_size = length if dst_step is None else (length - 1) * dst_step + 1
+        src_size = length if src_step is None else (length - 1) * src_step + 1
+        for r in range(lengths.size):
+            for k in range(lengths[r]):
+                at = dst_runs[r] + k * dst_along
+                of = src_runs[r] + k * src_along
+                for m in range(dst_lines.size):
+                    h = high[at + dst_lines[m] :][:dst_size]
+                    e = low[at + dst_lines[m] :][:dst_size]
+                    s = src[of + src_lines[m] :][:src_size]
+                    if taper is None:
+                        for j in range(length):
+                            i = j if dst_step is None else j * dst_step
+                            x = s[j if src_step is None else j * src_step]
+                            h[i], e[i] = body(h[i], e[i], x * 1.0)
+                    else:
+                        u = patch_weights[first[r] + k]
+                        v = taper[m * length :][:length]
+                        for j in range(length):
+                            i = j if dst_step is None else j * dst_step
+                            x = s[j if src_step is None else j * src_step]
+                            h[i], e[i] = body(h[i], e[i], x * (u * v[j]))
+
+    return loop
+
+
 _copy_by_feature = compiled_with(_by_feature, _take)
 _copy_by_patch = compiled_with(_by_patch, _take)
 _add_by_feature = compiled_with(_by_feature, _add)
 _add_by_patch = compiled_with(_by_patch, _add)
 _keep_largest = compiled_with(_by_patch, _larger)
 _keep_smallest = compiled_with(_by_patch, _smaller)
+_add_exactly = compiled_with(_pairs_by_patch, _two_sum)
 
 
 @compiled
@@ -214,33 +253,3 @@ def _add_four_by_feature(dst, src, dst_samples, src_samples, dst_runs, src_runs,
                 for k in range(n):
                     d[k] += s[k]
         f += 4 if four else 1
-
-
-@compiled
-def _add_exactly(
-    high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
-    length, dst_step, src_step, taper, patch_weights, first,
-):  # fmt: skip
-    # Knuth's two-sum (TAOCP 2, 4.2.2): two numbers are there, so that the shared nest does not do
-    dst_size = length if dst_step is None else (length - 1) * dst_step + 1
-    src_size = length if src_step is None else (length - 1) * src_step + 1
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                h = high[at + dst_lines[m] :][:dst_size]
-                e = low[at + dst_lines[m] :][:dst_size]
-                s = src[of + src_lines[m] :][:src_size]
-                if taper is not None:
-                    u = patch_weights[first[r] + k]
-                    v = taper[m * length :][:length]
-                for j in range(length):
-                    i = j if dst_step is None else j * dst_step
-                    x = s[j if src_step is None else j * src_step]
-                    y = x * 1.0 if taper is None else x * (u * v[j])
-                    a = h[i]
-                    total = a + y
-                    part = total - a
-                    e[i] += (a - (total - part)) + (y - part)
-                    h[i] = total
