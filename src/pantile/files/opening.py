@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -115,6 +116,10 @@ def _format_of(path: str) -> Format:
             os.scandir(path).close()  # one that may not be looked into says so
             raise ValueError(f"{path} is a directory, and no Zarr array or group")
         return _ZARR
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+        raise ValueError(
+            f"{path} is no file, and images are read in blocks: save it to a file first"
+        )
     with open(path, "rb") as file:
         begin = file.read(8)
     if not begin:

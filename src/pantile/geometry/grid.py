@@ -336,10 +336,12 @@ class PatchGrid:
                [4, 5, 7, 8]])
         """
         wanted = self.as_rows(np.arange(self.n_patches) if rows is None else rows)
+        if math.prod(self.shape) >= 1 << 63:
+            raise ValueError(f"an image of shape {self.shape} has more elements than int64 numbers")
         at = np.unravel_index(wanted, self.counts)
         flat = np.zeros((len(wanted), 1), dtype=np.int64)
         for k, (axis, i) in enumerate(zip(self.axis_grids, at, strict=True)):
-            samples = axis.starts()[i][:, None] + np.arange(axis.patch) * axis.dilation
+            samples = axis.starts_at(i)[:, None] + np.arange(axis.patch) * axis.dilation
             sums = flat[:, :, None] * axis.size + self._in_image(samples, k)[:, None, :]
             flat = sums.reshape(len(wanted), flat.shape[1] * axis.patch)
         return flat
@@ -366,6 +368,10 @@ class PatchGrid:
         if int(rows.min()) < -self.n_patches or int(rows.max()) >= self.n_patches:
             raise IndexError(
                 f"indices run from {rows.min()} to {rows.max()}, but the grid has {self.n_patches} patches"
+            )
+        if self.n_patches >= 1 << 63:
+            raise ValueError(
+                f"the grid has {self.n_patches} patches, more than int64 numbers: take a part of the image"
             )
         rows = rows.astype(np.int64)
         return np.where(rows < 0, rows + self.n_patches, rows)
@@ -396,6 +402,8 @@ class PatchGrid:
             raise ValueError(f"a grid is described by the keys {names}, got {sorted(data)}")
         value = data["pad_value"]
         if isinstance(value, dict):
+            if set(value) != {"real", "imag"}:
+                raise ValueError(f"pad_value must be a number, or real and imag, got {value!r}")
             value = complex(value["real"], value["imag"])
         options = {k: data[k] for k in ("dilation", "tail", "pad", "pad_mode")}
         return cls(data["shape"], data["patch"], data["step"], **options, pad_value=value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = ["FARTHEST", "TAILS", "TAIL_NAMES", "Even", "Spacing", "Steps", "Tail"
 Tail = Literal["shift", "respace", "pad", "drop", "center", "error"]
 TAIL_NAMES: tuple[str, ...] = get_args(Tail)
 FARTHEST = 1 << 62  # positions are int64
+_EXACT = 1 << 30  # numbers whose squares, twice, fit int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,12 @@ class Even:
 
     def at_each(self, i: NDArray[np.int64]) -> NDArray[np.int64]:
         gaps = self.count - 1
-        return (2 * i * self.last + gaps) // (2 * gaps) if gaps else np.zeros_like(i)
+        if not gaps:
+            return np.zeros_like(i)
+        each, rest = divmod(self.last, gaps)  # apart: their product with i may be past int64
+        exact: NDArray[Any] = i if gaps < _EXACT else i.astype(object)
+        found: NDArray[np.int64] = exact * each + (2 * exact * rest + gaps) // (2 * gaps)
+        return found.astype(np.int64)
 
     @property
     def uniform(self) -> bool:

@@ -26,7 +26,7 @@ from ..kernels.offsets import (
 )
 from ..kernels.parallel import each_in_parallel
 from ..kernels.read import read_block
-from .arrays import as_array
+from .arrays import as_array, check_apart
 
 __all__ = [
     "check_layout",
@@ -170,6 +170,7 @@ def _checked_out(out: Any, shape: tuple[int, ...], array: NDArray[Any]) -> NDArr
         )
     if not out.flags.writeable:
         raise ValueError("out is read-only")
+    check_apart(out)
     if np.may_share_memory(out, array) and np.shares_memory(out, array):
         raise ValueError("out shares memory with the image: give another array")
     return out

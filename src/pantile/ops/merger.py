@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from ..merge.casts import refuse_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
 from ..merge.spec import MergeName, resolve_rule
+from ..merge.weights import check_patch_weights
 from .arrays import as_array
 from .extract import selected_runs
 from .forms import recognise_some
@@ -85,6 +87,20 @@ class Merger:
         self._counts = np.zeros(self._count_area.shape, dtype=np.int64)
         self._added = 0  # patches
 
+    def __copy__(self) -> Merger:
+        """Another one with what was added so far; neither sees what is added to the other."""
+        other = object.__new__(type(self))
+        with self._lock:  # not between the sums and the counts of an add()
+            state = {k: v for k, v in self.__dict__.items() if k != "_lock"}
+            other.__dict__.update(copy.deepcopy(state), _lock=threading.Lock())
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Merger:
+        return self.__copy__()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Merger cannot be pickled: send it patches, or send its result()")
+
     def add(
         self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None = None
     ) -> None:
@@ -97,7 +113,7 @@ class Merger:
         if not len(rows):
             return
         array = as_array(patches, "patches")
-        each = None if patch_weights is None else _check_patch_weights(patch_weights, len(rows))
+        each = None if patch_weights is None else _as_patch_weights(patch_weights, len(rows))
         with self._lock:
             target = self._target
             if target is None or not target.fits(array, len(rows)):
@@ -250,7 +266,7 @@ def _whole_area(frame: Frame) -> Area:
     return Area.of(frame, whole(frame.counts), with_image=True)
 
 
-def _check_patch_weights(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
+def _as_patch_weights(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
     found = to_array(
         patch_weights, "patch_weights", "give .filled(0) for patches that do not count"
     )
@@ -259,6 +275,5 @@ def _check_patch_weights(patch_weights: ArrayLike, n: int) -> NDArray[np.float64
             f"patch_weights must be {n} real numbers, got shape {found.shape}, dtype {found.dtype}"
         )
     found = found.astype(np.float64)
-    if not (np.isfinite(found).all() and (found >= 0).all()):
-        raise ValueError("patch_weights must be finite and not negative")
+    check_patch_weights(found)
     return found

@@ -13,7 +13,7 @@ from ..geometry import PatchGrid
 from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 from ..geometry.limits import current_limits
-from ..geometry.rect import Index, slices, whole
+from ..geometry.rect import Rect, slices, whole
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, choose_lengths, span_size
 from ..kernels.memory import strided_by_items
@@ -27,7 +27,8 @@ from ..merge.custom import Merge
 from ..merge.pieces import Piece
 from ..merge.reduction import Reduction
 from ..merge.spec import MergeName, resolve_rule
-from .arrays import as_array
+from ..merge.weights import check_patch_weights
+from .arrays import as_array, check_apart
 from .forms import PatchStack, recognise
 from .side_by_side import lie_side_by_side, put
 
@@ -109,7 +110,7 @@ def unpatchify(
     array = as_array(patches, "patches")
     stack = recognise(array, shape, step, axes, channel_axis)
     frame = stack.frame
-    each = None if patch_weights is None else check_patch_weights(patch_weights, frame)
+    each = None if patch_weights is None else as_patch_weights(patch_weights, frame)
     rule = resolve_rule(merge, weights, each is not None, fill, dtype)
     merged = rule.compile(frame, array.dtype, whole=True)
     check_holes(frame, fill)
@@ -135,7 +136,7 @@ def unpatchify(
     return found
 
 
-def check_patch_weights(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.float64]:
+def as_patch_weights(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.float64]:
     """One weight per patch of every image of the batch, flat."""
     numbers = to_array(
         patch_weights, "patch_weights", "give .filled(0) for patches that do not count"
@@ -148,8 +149,7 @@ def check_patch_weights(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.fl
         raise ValueError(
             f"patch_weights must hold one number for each of {n} patches, got shape {numbers.shape}"
         )
-    if not (np.isfinite(numbers).all() and (numbers >= 0).all()):
-        raise ValueError("patch_weights must be finite and not negative")
+    check_patch_weights(numbers)
     per_image = np.broadcast_to(numbers.reshape(-1, n), (math.prod(frame.batch_shape), n))
     return np.ascontiguousarray(per_image).ravel()
 
@@ -171,6 +171,8 @@ def new_output(
         raise ValueError("out is read-only")
     elif np.may_share_memory(out, source):
         raise ValueError("out shares memory with the patches: give another array")
+    else:
+        check_apart(out)
     return out, frame.canonical(out)
 
 
@@ -198,23 +200,29 @@ def _merge(
     """Tiles add up their patches on all cores; blocks are written as soon as their tiles are done."""
     frame, reduction = stack.frame, merged.reduction
     tiling = Tiling(frame.axes, tile_lengths(frame, reduction))
-    schedule = Schedule.of(tiling, frame.axes)
 
-    def make(_: int, block: Index, pieces: Sequence[Piece]) -> None:
-        bounds = schedule.bounds(block)
-        for view, values in zip(views, merged.block(bounds, pieces), strict=True):
-            view[slices(bounds)] = values
-
-    assembly = Assembly([schedule], make)
-
-    def merge_tile(tile: Tile) -> None:
+    def merge_tile(tile: Tile) -> Piece:
         area = Area.of(frame, tile.ranges)
         state = reduction.init(area.shape)
         reduction.add(state, _batch(stack, reduction, tile, area, patch_weights))
+        return area.reach, state
+
+    def write(bounds: Rect, pieces: Sequence[Piece]) -> None:
+        for view, values in zip(views, merged.block(bounds, pieces), strict=True):
+            view[slices(bounds)] = values
+
+    if len(tiling) == 1:  # one piece, one block: nobody waits for anybody
+        write(whole(frame.shape), [merge_tile(next(iter(tiling)))])
+        return
+    schedule = Schedule.of(tiling, frame.axes)
+    assembly = Assembly([schedule], lambda _, block, pieces: write(schedule.bounds(block), pieces))
+
+    def deliver(tile: Tile) -> None:
+        _, state = merge_tile(tile)
         for ready in assembly.deliver(tile.index, [state]):
             assembly.flush(*ready)
 
-    each_in_parallel(merge_tile, list(tiling))
+    each_in_parallel(deliver, list(tiling))
 
 
 def _batch(

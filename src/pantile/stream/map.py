@@ -454,5 +454,10 @@ def _resumed(drawn: Plan) -> Plan | None:
     if record is None:
         return None
     check_same(record, drawn, path)
-    found = drawn.with_tiles(tuple(record.header["tiles"]), record.header["batch"])
+    tiles = tuple(record.header["tiles"])
+    if len(tiles) != len(drawn.job.frame.axes):
+        raise ValueError(
+            f"{path} is damaged, its tiles have {len(tiles)} axes: begin again with resume=False"
+        )
+    found = drawn.with_tiles(tiles, record.header["batch"])
     return with_allowed_workers(replace(found, blocks_done=sum(map(len, record.done))))

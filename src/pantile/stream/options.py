@@ -16,7 +16,7 @@ from ..geometry.frame import Frame
 from ..kernels.parallel import cores
 from ..merge.casts import check_fill, check_holes
 from ..merge.spec import MergeRule, resolve_rule
-from ..ops.arrays import unlabelled
+from ..ops.arrays import check_apart, unlabelled
 from ..ops.chunked import is_dask
 from ..ops.selection import touched
 
@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _EXECUTORS = ("threads", "processes")
+
+_DIGITS = 30  # of a number of bytes
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def _check_arrays(arrays: list[np.ndarray[Any, Any]], source: Any) -> None:
     for k, array in enumerate(arrays):
         if not array.flags.writeable:
             raise ValueError("out is read-only: give an array that can be written to")
+        check_apart(array)
         if isinstance(source, np.ndarray) and np.may_share_memory(array, source):
             raise ValueError("out shares memory with the image: give another array")
         if any(np.may_share_memory(array, other) for other in arrays[:k]):
@@ -271,7 +274,7 @@ def as_bytes(size: int | str, name: str = "memory") -> int:
     if not isinstance(size, str):
         return as_count(size, name)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kKMGT]?)(i?)[bB]?\s*", size)
-    if not found:
+    if not found or len(found[1]) > _DIGITS:
         raise ValueError(
             f"{name} must be a number of bytes, like 2_000_000_000 or '2GB', got {size!r}"
         )
