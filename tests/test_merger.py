@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import pantile as pt
 from pantile.geometry.limits import Limits, using_limits
-from pantile.kernels import loops
+from pantile.merge import extrema, keep_all, pick, sums, variance
 from pantile.merge.spec import MERGES
 
 Array = NDArray[Any]
@@ -37,6 +37,18 @@ def total() -> pt.Merge:
         combine=lambda state, other: state[0].__iadd__(other[0]),
         finalize=lambda state: state[0],
     )
+
+
+LOOPS: list[tuple[Any, str]] = [
+    (sums, "add_exactly"),
+    (sums, "add_by_patch"),
+    (extrema, "keep_largest"),
+    (extrema, "keep_smallest"),
+    (pick, "pick"),
+    (keep_all, "keep_all"),
+    (variance, "add_moments"),
+]
+"""What puts the patches of each merge into its sums, where it is called."""
 
 
 EVERY: dict[str, Any] = {name: name for name in MERGES} | {"a user's": total()}
@@ -119,16 +131,8 @@ def test_an_add_that_fails_adds_nothing(
 
             object.__setattr__(EVERY[merge], "accumulate", accumulate)
         elif wrong == "in the middle":
-            for kernel in (
-                "add_exactly",
-                "add_by_patch",
-                "maximum",
-                "minimum",
-                "pick",
-                "keep_all",
-                "moments",
-            ):
-                patch.setattr(loops, kernel, _fail)
+            for module, kernel in LOOPS:
+                patch.setattr(module, kernel, _fail)
         with pytest.raises((TypeError, ValueError, IndexError)):
             merger.add(*arguments[wrong])
     EVERY["a user's"] = total()

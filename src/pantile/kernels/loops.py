@@ -1,21 +1,21 @@
-"""The loops. Each goes over runs of patches and the samples of a patch, in one of two orders.
+"""The loops that operations share: each nest is written once, around the body of an operation.
 
 *Feature order*: for each sample (the last first), for each run, a line over the patches of the run.
 *Patch order*: for each run, for each of its patches, lines of neighbouring samples. In both, the
 contributions to one element arrive by ascending patch index, so sums have the same bits.
 
-Of every operand a loop knows where the first patch of each run lies (``_runs``), how far its
-neighbour is (``_along``), and where samples (``_samples``) or lines of samples (``_lines``) lie in
-a patch. Slices make indices start at 0, which spares the check for negative ones (measured: 3x);
-steps known to be 1 are loops of their own (measured: 2x).
+Slices make indices start at 0, which spares the check for negative ones (measured: 3x). Steps that
+are 1 are passed as None, and numba compiles a loop of its own for them (measured: 2x).
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from .compile import compiled
+from numpy.typing import NDArray
+
+from .compile import compiled, compiled_with
+from .offsets import FeatureTables, LineTables, Operand, Runs, Weights, feature_tables, line_tables
 
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def"
@@ -24,120 +24,202 @@ __all__ = [
     "add_by_feature",
     "add_by_patch",
     "add_exactly",
-    "backproject",
     "copy_by_feature",
     "copy_by_patch",
-    "count",
-    "keep_all",
-    "maximum",
-    "minimum",
-    "moments",
-    "pick",
-    "project",
+    "keep_largest",
+    "keep_smallest",
 ]
 
+Memory = NDArray[Any]
 
-def copy_by_feature(dst: Any, src: Any, *args: Any) -> None:
+
+def copy_by_feature(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> None:
     """Copy samples, one line over the patches of each run at a time."""
-    *tables, dst_along, src_along = args
-    if dst_along == src_along == 1:
-        _copy_by_feature(dst, src, *tables)
-    else:
-        _copy_by_feature_strided(dst, src, *tables, dst_along, src_along)
+    tables = feature_tables(dst, src, runs, patch)
+    steps = _feature_steps(tables)
+    _copy_by_feature(dst.memory, src.memory, *tables[:5], *steps, *_UNWEIGHTED)
 
 
-def copy_by_patch(dst: Any, src: Any, *args: Any) -> None:
+def copy_by_patch(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> None:
     """Copy patches, one line of neighbouring samples at a time."""
-    *tables, dst_step, src_step = args
-    if dst_step == src_step == 1:
-        _copy_by_patch(dst, src, *tables)
+    tables = line_tables(dst, src, runs, patch)
+    _copy_by_patch(dst.memory, src.memory, *tables[:8], *_line_steps(tables), *_UNWEIGHTED)
+
+
+def add_by_feature(
+    dst: Memory, src: Memory, tables: FeatureTables, weights: Weights | None
+) -> None:
+    """Add samples, weighted or not, one line over the patches of each run at a time."""
+    if weights is None and tables.dst_along == tables.src_along == 1:
+        _add_four_by_feature(dst, src, *tables[:5])
     else:
-        _copy_by_patch_strided(dst, src, *tables, dst_step, src_step)
+        _add_by_feature(dst, src, *tables[:5], *_feature_steps(tables), *(weights or _UNWEIGHTED))
 
 
-def add_by_feature(dst: Any, src: Any, *args: Any) -> None:
-    """Add samples, weighted by ``taper`` (per sample, last first) and ``patch_weights`` (per patch), or neither."""
-    *tables, dst_along, src_along, taper, patch_weights, first = args
-    if dst_along == src_along == 1 and taper is None:
-        _add_unweighted(dst, src, *tables)
-    elif dst_along == src_along == 1:
-        _add_by_feature(dst, src, *tables, taper, patch_weights, first)
-    else:
-        _add_by_feature_strided(
-            dst, src, *tables, dst_along, src_along, taper, patch_weights, first
-        )
+def add_by_patch(dst: Memory, src: Memory, tables: LineTables, weights: Weights | None) -> None:
+    """Add patches, weighted or not, one line of neighbouring samples at a time."""
+    _add_by_patch(dst, src, *tables[:8], *_line_steps(tables), *(weights or _UNWEIGHTED))
 
 
-def add_by_patch(dst: Any, src: Any, *args: Any) -> None:
-    """Add patches, weighted by ``taper`` (per sample) and ``patch_weights`` (per patch), or neither."""
-    *tables, dst_step, src_step, taper, patch_weights, first = args
-    if dst_step == src_step == 1:
-        _add_by_patch(dst, src, *tables, taper, patch_weights, first)
-    else:
-        _add_by_patch_strided(dst, src, *tables, dst_step, src_step, taper, patch_weights, first)
+def add_exactly(
+    high: Memory, low: Memory, src: Memory, tables: LineTables, weights: Weights | None
+) -> None:
+    """Add patches, weighted or not, keeping in ``low`` what rounding takes from ``high``."""
+    _add_exactly(high, low, src, *tables[:8], *_line_steps(tables), *(weights or _UNWEIGHTED))
 
 
-@compiled
-def _copy_by_feature(dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths):
-    for f in range(dst_samples.size):
+def keep_largest(dst: Memory, src: Memory, tables: LineTables) -> None:
+    """Keep the largest value of each element; NaN wins."""
+    _keep_largest(dst, src, *tables[:8], *_line_steps(tables), *_UNWEIGHTED)
+
+
+def keep_smallest(dst: Memory, src: Memory, tables: LineTables) -> None:
+    """Keep the smallest value of each element; NaN wins."""
+    _keep_smallest(dst, src, *tables[:8], *_line_steps(tables), *_UNWEIGHTED)
+
+
+_UNWEIGHTED = None, None, None
+
+
+def _feature_steps(tables: FeatureTables) -> tuple[int | None, int | None]:
+    """How far the next patch of a run is, None for 1."""
+    dst, src = tables.dst_along, tables.src_along
+    return None if dst == 1 else dst, None if src == 1 else src
+
+
+def _line_steps(tables: LineTables) -> tuple[int | None, int | None]:
+    """How far the next sample of a line is, None for 1."""
+    dst, src = tables.dst_step, tables.src_step
+    return None if dst == 1 else dst, None if src == 1 else src
+
+
+# Bodies: what is there and what comes in; what is there then.
+
+
+def _take(_, x):
+    return x
+
+
+def _add(there, x):
+    return there + x
+
+
+def _larger(there, x):
+    return x if x > there or x != x else there
+
+
+def _smaller(there, x):
+    return x if x < there or x != x else there
+
+
+def _two_sum(high, low, x):
+    """The sum and what rounding took from it (Knuth, TAOCP 2, 4.2.2)."""
+    total = high + x
+    part = total - high
+    return total, low + ((high - (total - part)) + (x - part))
+
+
+# Nests
+
+
+def _by_feature(body):
+    def loop(
+        dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, dst_step, src_step,
+        taper, patch_weights, first,
+    ):  # fmt: skip
+        for f in range(dst_samples.size):
+            for r in range(lengths.size):
+                n = lengths[r]
+                dst_size = n if dst_step is None else (n - 1) * dst_step + 1
+                src_size = n if src_step is None else (n - 1) * src_step + 1
+                d = dst[dst_samples[f] + dst_runs[r] :][:dst_size]
+                s = src[src_samples[f] + src_runs[r] :][:src_size]
+                if taper is None:
+                    for k in range(n):
+                        i = k if dst_step is None else k * dst_step
+                        d[i] = body(d[i], s[k if src_step is None else k * src_step])
+                else:
+                    u = taper[f]
+                    v = patch_weights[first[r] :][:n]
+                    for k in range(n):
+                        i = k if dst_step is None else k * dst_step
+                        x = s[k if src_step is None else k * src_step]
+                        d[i] = body(d[i], x * (u * v[k]))
+
+    return loop
+
+
+def _by_patch(body):
+    def loop(
+        dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
+        dst_step, src_step, taper, patch_weights, first,
+    ):  # fmt: skip
+        dst_size = length if dst_step is None else (length - 1) * dst_step + 1
+        src_size = length if src_step is None else (length - 1) * src_step + 1
         for r in range(lengths.size):
-            n = lengths[r]
-            d = dst[dst_samples[f] + dst_runs[r] :][:n]
-            s = src[src_samples[f] + src_runs[r] :][:n]
-            for k in range(n):
-                d[k] = s[k]
+            for k in range(lengths[r]):
+                at = dst_runs[r] + k * dst_along
+                of = src_runs[r] + k * src_along
+                for m in range(dst_lines.size):
+                    d = dst[at + dst_lines[m] :][:dst_size]
+                    s = src[of + src_lines[m] :][:src_size]
+                    if taper is None:
+                        for j in range(length):
+                            i = j if dst_step is None else j * dst_step
+                            d[i] = body(d[i], s[j if src_step is None else j * src_step])
+                    else:
+                        u = patch_weights[first[r] + k]
+                        v = taper[m * length :][:length]
+                        for j in range(length):
+                            i = j if dst_step is None else j * dst_step
+                            x = s[j if src_step is None else j * src_step]
+                            d[i] = body(d[i], x * (u * v[j]))
+
+    return loop
 
 
-@compiled
-def _copy_by_feature_strided(
-    dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, dst_along, src_along
-):
-    for f in range(dst_samples.size):
+def _pairs_by_patch(body):
+    def loop(
+        high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
+        length, dst_step, src_step, taper, patch_weights, first,
+    ):  # fmt: skip
+        dst_size = length if dst_step is None else (length - 1) * dst_step + 1
+        src_size = length if src_step is None else (length - 1) * src_step + 1
         for r in range(lengths.size):
-            n = lengths[r]
-            d = dst[dst_samples[f] + dst_runs[r] :][: (n - 1) * dst_along + 1]
-            s = src[src_samples[f] + src_runs[r] :][: (n - 1) * src_along + 1]
-            if dst_along == 1:
-                for k in range(n):
-                    d[k] = s[k * src_along]
-            else:
-                for k in range(n):
-                    d[k * dst_along] = s[k * src_along]
+            for k in range(lengths[r]):
+                at = dst_runs[r] + k * dst_along
+                of = src_runs[r] + k * src_along
+                for m in range(dst_lines.size):
+                    h = high[at + dst_lines[m] :][:dst_size]
+                    e = low[at + dst_lines[m] :][:dst_size]
+                    s = src[of + src_lines[m] :][:src_size]
+                    if taper is None:
+                        for j in range(length):
+                            i = j if dst_step is None else j * dst_step
+                            x = s[j if src_step is None else j * src_step]
+                            h[i], e[i] = body(h[i], e[i], x * 1.0)
+                    else:
+                        u = patch_weights[first[r] + k]
+                        v = taper[m * length :][:length]
+                        for j in range(length):
+                            i = j if dst_step is None else j * dst_step
+                            x = s[j if src_step is None else j * src_step]
+                            h[i], e[i] = body(h[i], e[i], x * (u * v[j]))
+
+    return loop
+
+
+_copy_by_feature = compiled_with(_by_feature, _take)
+_copy_by_patch = compiled_with(_by_patch, _take)
+_add_by_feature = compiled_with(_by_feature, _add)
+_add_by_patch = compiled_with(_by_patch, _add)
+_keep_largest = compiled_with(_by_patch, _larger)
+_keep_smallest = compiled_with(_by_patch, _smaller)
+_add_exactly = compiled_with(_pairs_by_patch, _two_sum)
 
 
 @compiled
-def _copy_by_patch(
-    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length
-):
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                d = dst[at + dst_lines[m] :][:length]
-                s = src[of + src_lines[m] :][:length]
-                for j in range(length):
-                    d[j] = s[j]
-
-
-@compiled
-def _copy_by_patch_strided(
-    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
-    dst_step, src_step,
-):  # fmt: skip
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
-                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
-                for j in range(length):
-                    d[j * dst_step] = s[j * src_step]
-
-
-@compiled
-def _add_unweighted(dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths):
+def _add_four_by_feature(dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths):
     # Four neighbouring samples at once read and write each sum once instead of four times
     # (measured: 1.2 to 1.4x). At every element they still arrive in the order of the samples.
     f = 0
@@ -171,360 +253,3 @@ def _add_unweighted(dst, src, dst_samples, src_samples, dst_runs, src_runs, leng
                 for k in range(n):
                     d[k] += s[k]
         f += 4 if four else 1
-
-
-@compiled
-def _add_by_feature(
-    dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, taper, patch_weights, first
-):
-    for f in range(dst_samples.size):
-        for r in range(lengths.size):
-            n = lengths[r]
-            d = dst[dst_samples[f] + dst_runs[r] :][:n]
-            s = src[src_samples[f] + src_runs[r] :][:n]
-            v = patch_weights[first[r] :][:n]
-            u = taper[f]
-            for k in range(n):
-                d[k] += s[k] * (u * v[k])
-
-
-@compiled
-def _add_by_feature_strided(
-    dst, src, dst_samples, src_samples, dst_runs, src_runs, lengths, dst_along, src_along, taper,
-    patch_weights, first,
-):  # fmt: skip
-    for f in range(dst_samples.size):
-        for r in range(lengths.size):
-            n = lengths[r]
-            d = dst[dst_samples[f] + dst_runs[r] :][: (n - 1) * dst_along + 1]
-            s = src[src_samples[f] + src_runs[r] :][: (n - 1) * src_along + 1]
-            if taper is not None:
-                v = patch_weights[first[r] :][:n]
-                u = taper[f]
-                for k in range(n):
-                    d[k * dst_along] += s[k * src_along] * (u * v[k])
-            else:
-                for k in range(n):
-                    d[k * dst_along] += s[k * src_along]
-
-
-@compiled
-def _add_by_patch(
-    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
-    taper, patch_weights, first,
-):  # fmt: skip
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                d = dst[at + dst_lines[m] :][:length]
-                s = src[of + src_lines[m] :][:length]
-                if taper is not None:
-                    v = taper[m * length :][:length]
-                    u = patch_weights[first[r] + k]
-                    for j in range(length):
-                        d[j] += s[j] * (u * v[j])
-                else:
-                    for j in range(length):
-                        d[j] += s[j]
-
-
-@compiled
-def _add_by_patch_strided(
-    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
-    dst_step, src_step, taper, patch_weights, first,
-):  # fmt: skip
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
-                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
-                if taper is not None:
-                    v = taper[m * length :][:length]
-                    u = patch_weights[first[r] + k]
-                    for j in range(length):
-                        d[j * dst_step] += s[j * src_step] * (u * v[j])
-                else:
-                    for j in range(length):
-                        d[j * dst_step] += s[j * src_step]
-
-
-@compiled
-def count(dst, dst_runs, lengths, dst_along, dst_lines, length, dst_step, change):
-    """Add ``change`` to every element of every patch; returns the largest number that is there then."""
-    most = 0
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            for m in range(dst_lines.size):
-                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
-                if dst_step == 1:
-                    for j in range(length):
-                        d[j] += change
-                        most = max(most, d[j])
-                else:
-                    for j in range(length):
-                        d[j * dst_step] += change
-                        most = max(most, d[j * dst_step])
-    return most
-
-
-def add_exactly(high: Any, low: Any, src: Any, *args: Any) -> None:
-    """Add patches, keeping in ``low`` what rounding takes from ``high`` (Knuth's two-sum).
-
-    Weighted by ``taper`` (per sample) and ``patch_weights`` (per patch), or neither.
-    """
-    *tables, dst_step, src_step, taper, patch_weights, first = args
-    if dst_step != 1 or src_step != 1:
-        _add_exactly_strided(
-            high, low, src, *tables, dst_step, src_step, taper, patch_weights, first
-        )
-    elif taper is None:
-        _add_exactly(high, low, src, *tables)
-    else:
-        _add_exactly_weighted(high, low, src, *tables, taper, patch_weights, first)
-
-
-@compiled
-def _add_exactly(
-    high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length
-):
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                h = high[at + dst_lines[m] :][:length]
-                e = low[at + dst_lines[m] :][:length]
-                s = src[of + src_lines[m] :][:length]
-                for j in range(length):
-                    x = s[j] * 1.0
-                    a = h[j]
-                    total = a + x
-                    part = total - a
-                    e[j] += (a - (total - part)) + (x - part)
-                    h[j] = total
-
-
-@compiled
-def _add_exactly_weighted(
-    high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
-    length, taper, patch_weights, first,
-):  # fmt: skip
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            patch_weight = patch_weights[first[r] + k]
-            for m in range(dst_lines.size):
-                h = high[at + dst_lines[m] :][:length]
-                e = low[at + dst_lines[m] :][:length]
-                s = src[of + src_lines[m] :][:length]
-                w = taper[m * length :][:length]
-                for j in range(length):
-                    x = s[j] * (patch_weight * w[j])
-                    a = h[j]
-                    total = a + x
-                    part = total - a
-                    e[j] += (a - (total - part)) + (x - part)
-                    h[j] = total
-
-
-@compiled
-def _add_exactly_strided(
-    high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
-    length, dst_step, src_step, taper, patch_weights, first,
-):  # fmt: skip
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                h = high[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
-                e = low[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
-                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
-                for j in range(length):
-                    x = s[j * src_step] * 1.0
-                    if taper is not None:
-                        x *= patch_weights[first[r] + k] * taper[m * length + j]
-                    a = h[j * dst_step]
-                    total = a + x
-                    part = total - a
-                    e[j * dst_step] += (a - (total - part)) + (x - part)
-                    h[j * dst_step] = total
-
-
-@compiled
-def maximum(
-    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
-    dst_step, src_step,
-):  # fmt: skip
-    """Keep the largest value; NaN wins."""
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
-                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
-                for j in range(length):
-                    x = s[j * src_step]
-                    if x > d[j * dst_step] or x != x:
-                        d[j * dst_step] = x
-
-
-@compiled
-def minimum(
-    dst, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines, length,
-    dst_step, src_step,
-):  # fmt: skip
-    """Keep the smallest value; NaN wins."""
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                d = dst[at + dst_lines[m] :][: (length - 1) * dst_step + 1]
-                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
-                for j in range(length):
-                    x = s[j * src_step]
-                    if x < d[j * dst_step] or x != x:
-                        d[j * dst_step] = x
-
-
-@compiled
-def pick(
-    dst, distance, owner, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines,
-    src_lines, length, dst_step, src_step, rank, sign, reach,
-):  # fmt: skip
-    """Give each element to the patch of least (reach of the sample, signed rank of the patch)."""
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            mine = sign * (rank[r] + k)
-            for m in range(dst_lines.size):
-                for j in range(length):
-                    i = at + dst_lines[m] + j * dst_step
-                    q = reach[m * length + j]
-                    if q < distance[i] or (q == distance[i] and mine < owner[i]):
-                        distance[i] = q
-                        owner[i] = mine
-                        dst[i] = src[of + src_lines[m] + j * src_step]
-
-
-@compiled
-def keep_all(
-    slots, slot_weights, used, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines,
-    src_lines, length, dst_step, src_step, taper, patch_weights, first,
-):  # fmt: skip
-    """Put every value in the next free slot of its element."""
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                for j in range(length):
-                    i = at + dst_lines[m] + j * dst_step
-                    slots[i, used[i]] = src[of + src_lines[m] + j * src_step]
-                    if slot_weights is not None:
-                        slot_weights[i, used[i]] = (
-                            patch_weights[first[r] + k] * taper[m * length + j]
-                        )
-                    used[i] += 1
-
-
-@compiled
-def moments(
-    total, total_low, square, square_low, weight, weight_low, src, dst_runs, src_runs, lengths,
-    dst_along, src_along, dst_lines, src_lines, length, dst_step, src_step, taper, patch_weights, first,
-):  # fmt: skip
-    """Add w, w x and w x^2 in double-double, the products split exactly (Dekker 1971)."""
-    splitter = 134217729.0
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            at = dst_runs[r] + k * dst_along
-            of = src_runs[r] + k * src_along
-            for m in range(dst_lines.size):
-                for j in range(length):
-                    i = at + dst_lines[m] + j * dst_step
-                    x = float(src[of + src_lines[m] + j * src_step])
-                    w = patch_weights[first[r] + k] * taper[m * length + j]
-                    a = weight[i] + w
-                    b = a - weight[i]
-                    weight_low[i] += (weight[i] - (a - b)) + (w - b)
-                    weight[i] = a
-                    # p + p_low == w x exactly
-                    p = w * x
-                    c = splitter * w
-                    w_high = c - (c - w)
-                    c = splitter * x
-                    x_high = c - (c - x)
-                    w_rest = w - w_high
-                    x_rest = x - x_high
-                    p_low = w_rest * x_rest - (
-                        ((p - w_high * x_high) - w_rest * x_high) - w_high * x_rest
-                    )
-                    a = total[i] + p
-                    b = a - total[i]
-                    total_low[i] += ((total[i] - (a - b)) + (p - b)) + p_low
-                    total[i] = a
-                    # q + q_low == p x exactly
-                    q = p * x
-                    c = splitter * p
-                    p_high = c - (c - p)
-                    p_rest = p - p_high
-                    q_low = p_rest * x_rest - (
-                        ((q - p_high * x_high) - p_rest * x_high) - p_high * x_rest
-                    )
-                    a = square[i] + q
-                    b = a - square[i]
-                    square_low[i] += ((square[i] - (a - b)) + (q - b)) + (q_low + p_low * x)
-                    square[i] = a
-
-
-# the order in which a patch's products are summed is free, so that they are summed several at a time
-@partial(compiled, fastmath={"reassoc", "nsz", "contract"})
-def project(
-    vector, src, places, src_runs, lengths, _, src_along, vector_lines, src_lines, length, vector_step,
-    src_step, sums,
-):  # fmt: skip
-    """Add the product of each patch with the vector to the patch's place among the sums."""
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            of = src_runs[r] + k * src_along
-            total = sums[places[r] + k]
-            for m in range(src_lines.size):
-                v = vector[vector_lines[m] :][: (length - 1) * vector_step + 1]
-                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
-                if src_step == vector_step == 1:
-                    for j in range(length):
-                        total += v[j] * s[j]
-                else:
-                    for j in range(length):
-                        total += v[j * vector_step] * s[j * src_step]
-            sums[places[r] + k] = total
-
-
-@compiled
-def backproject(
-    vector, src, places, src_runs, lengths, _, src_along, vector_lines, src_lines, length, vector_step,
-    src_step, numbers,
-):  # fmt: skip
-    """Add each patch times its number to the vector."""
-    for r in range(lengths.size):
-        for k in range(lengths[r]):
-            of = src_runs[r] + k * src_along
-            number = numbers[places[r] + k]
-            for m in range(src_lines.size):
-                v = vector[vector_lines[m] :][: (length - 1) * vector_step + 1]
-                s = src[of + src_lines[m] :][: (length - 1) * src_step + 1]
-                if src_step == vector_step == 1:
-                    for j in range(length):
-                        v[j] += number * s[j]
-                else:
-                    for j in range(length):
-                        v[j * vector_step] += number * s[j * src_step]

@@ -21,19 +21,23 @@ from ..geometry.rect import Rect
 from .memory import Flat, outer_sum
 
 __all__ = [
+    "FeatureTables",
+    "LineTables",
     "Operand",
     "RunTable",
     "Runs",
+    "TargetLines",
+    "Weights",
     "feature_tables",
     "full_runs",
     "gridded",
     "line_tables",
-    "lines_of",
     "listed",
     "placed",
     "runs_of",
     "sample_table",
     "stacked",
+    "target_lines",
 ]
 
 Vector = NDArray[np.int64]
@@ -260,37 +264,102 @@ def gridded(array: Flat, ranges: Rect, n_batch: int, along: int) -> Operand:
     )
 
 
-def feature_tables(
-    operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...]
-) -> tuple[Any, ...]:
-    """Arguments for a loop over samples (last first), then runs, then the patches of a run."""
-    a, b = operands
-    return (
-        sample_table(patch, a.strides, True),
-        sample_table(patch, b.strides, True),
-        a.table(runs),
-        b.table(runs),
+class FeatureTables(NamedTuple):
+    """What a loop goes by that takes a sample (the last first), then the runs, then the patches of a run.
+
+    Of both operands, ``dst`` and ``src``: where samples lie in a patch, where the first patch of
+    each run lies, and how far a run's next patch is; ``lengths`` are patches per run.
+    """
+
+    dst_samples: Vector
+    src_samples: Vector
+    dst_runs: Vector
+    src_runs: Vector
+    lengths: Vector
+    dst_along: int
+    src_along: int
+
+
+class LineTables(NamedTuple):
+    """What a loop goes by that takes a run, then its patches, then the lines of a patch, then the samples of a line.
+
+    Of both operands, ``dst`` and ``src``: where the first patch of each run lies, how far a run's
+    next patch is, where lines begin in a patch, and how far a line's next sample is; ``lengths``
+    are patches per run, ``length`` is samples per line.
+    """
+
+    dst_runs: Vector
+    src_runs: Vector
+    lengths: Vector
+    dst_along: int
+    src_along: int
+    dst_lines: Vector
+    src_lines: Vector
+    length: int
+    dst_step: int
+    src_step: int
+
+
+class TargetLines(NamedTuple):
+    """Of `LineTables` what concerns one operand alone."""
+
+    runs: Vector
+    lengths: Vector
+    along: int
+    lines: Vector
+    length: int
+    step: int
+
+
+class Weights(NamedTuple):
+    """What a loop multiplies by: a number per sample and a number per patch.
+
+    ``first`` is where the numbers of each run begin among ``patch_weights``. Loops in feature order
+    take the last sample first, so their ``taper`` runs backwards.
+    """
+
+    taper: NDArray[np.float64]
+    patch_weights: NDArray[np.float64]
+    first: Vector
+
+
+def feature_tables(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> FeatureTables:
+    """Where a loop in feature order finds ``runs`` of patches in two operands."""
+    return FeatureTables(
+        sample_table(patch, dst.strides, True),
+        sample_table(patch, src.strides, True),
+        dst.table(runs),
+        src.table(runs),
         runs.lengths,
-        a.along,
-        b.along,
+        dst.along,
+        src.along,
     )
 
 
-def line_tables(operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...]) -> tuple[Any, ...]:
-    """Arguments for a loop over runs, their patches, the lines of a patch, then the samples of a line."""
-    a, b = operands
-    length, steps, sizes, strides = _lines(patch, (a.strides, b.strides))
-    lines = (sample_table(sizes, row, False) for row in strides)
-    return (a.table(runs), b.table(runs), runs.lengths, a.along, b.along, *lines, length, *steps)
+def line_tables(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> LineTables:
+    """Where a loop in patch order finds ``runs`` of patches in two operands."""
+    length, (dst_step, src_step), sizes, (dst_rows, src_rows) = _lines(
+        patch, (dst.strides, src.strides)
+    )
+    return LineTables(
+        dst.table(runs),
+        src.table(runs),
+        runs.lengths,
+        dst.along,
+        src.along,
+        sample_table(sizes, dst_rows, False),
+        sample_table(sizes, src_rows, False),
+        length,
+        dst_step,
+        src_step,
+    )
 
 
-def lines_of(
-    operand: Operand, runs: Runs, patch: tuple[int, ...]
-) -> tuple[Vector, Vector, int, Vector, int, int]:
-    """Of `line_tables` what concerns one operand alone: runs, lengths, along, lines, length, step."""
+def target_lines(operand: Operand, runs: Runs, patch: tuple[int, ...]) -> TargetLines:
+    """Where a loop in patch order finds ``runs`` of patches in one operand."""
     length, (step,), sizes, (strides,) = _lines(patch, (operand.strides,))
     lines = sample_table(sizes, strides, False)
-    return operand.table(runs), runs.lengths, operand.along, lines, length, step
+    return TargetLines(operand.table(runs), runs.lengths, operand.along, lines, length, step)
 
 
 @lru_cache(maxsize=64)

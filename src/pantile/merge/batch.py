@@ -12,8 +12,19 @@ from numpy.typing import NDArray
 from ..geometry import AxisGrid
 from ..geometry.frame import Frame
 from ..geometry.rect import Index, Rect, shape_of, span, whole
+from ..kernels.loops import copy_by_patch
 from ..kernels.memory import flat
-from ..kernels.offsets import Operand, Runs, feature_tables, line_tables, placed, stacked
+from ..kernels.offsets import (
+    FeatureTables,
+    LineTables,
+    Operand,
+    Runs,
+    Weights,
+    feature_tables,
+    line_tables,
+    placed,
+    stacked,
+)
 
 __all__ = ["Area", "PatchBatch", "State", "one_patch"]
 
@@ -85,37 +96,35 @@ class PatchBatch:
     patch_weights: NDArray[np.float64] | None = None
     first: int = 0
 
-    def line_tables(self, target: Operand, source: Operand | None = None) -> tuple[Any, ...]:
-        """What loops in patch order take after their memory arguments."""
-        return line_tables((target, source or self.source), self.runs, self.patch)
+    def line_tables(self, target: Operand, source: Operand | None = None) -> LineTables:
+        """Where loops in patch order find the patches, and what they go into."""
+        return line_tables(target, source or self.source, self.runs, self.patch)
 
-    def feature_tables(self, target: Operand, source: Operand | None = None) -> tuple[Any, ...]:
-        """What loops in feature order take after their memory arguments."""
-        return feature_tables((target, source or self.source), self.runs, self.patch)
+    def feature_tables(self, target: Operand, source: Operand | None = None) -> FeatureTables:
+        """Where loops in feature order find the patches, and what they go into."""
+        return feature_tables(target, source or self.source, self.runs, self.patch)
 
-    def weights(self, taper: NDArray[np.float64] | None) -> tuple[Any, ...]:
-        """``taper, patch_weights, first`` as loops take them: both weights, or None for both."""
+    def weights(self, taper: NDArray[np.float64] | None) -> Weights | None:
+        """The weights in the order of the loops, None where nothing is weighted."""
         if taper is None and self.patch_weights is None:
-            return None, None, self.runs.sequence - self.first
+            return None
         taper, each, first = self.all_weights(taper)
-        return np.ascontiguousarray(taper[::-1]) if self.feature else taper, each, first
+        return Weights(np.ascontiguousarray(taper[::-1]) if self.feature else taper, each, first)
 
-    def all_weights(self, taper: NDArray[np.float64] | None) -> tuple[Any, ...]:
-        """``taper, patch_weights, first`` with ones for what weighs nothing, in patch order."""
+    def all_weights(self, taper: NDArray[np.float64] | None) -> Weights:
+        """The weights in patch order, with ones for what is not weighted."""
         first, each = self.runs.sequence - self.first, self.patch_weights
         if taper is None:
             taper = np.ones(math.prod(self.patch))
         if each is None:
             each = np.ones(int((first + self.runs.lengths).max()))
-        return taper, each, first
+        return Weights(taper, each, first)
 
     def gathered(self) -> NDArray[Any]:
         """The patches as a contiguous array ``(n, *patch)`` of the memory's type."""
-        from ..kernels.loops import copy_by_patch
-
         whole = np.empty((1, self.runs.n, *self.patch), dtype=self.source.memory.dtype)
         goal = stacked(flat(whole), self.runs.n, 0, int(self.runs.sequence[0]))
-        copy_by_patch(goal.memory, self.source.memory, *self.line_tables(goal))
+        copy_by_patch(goal, self.source, self.runs, self.patch)
         patches: NDArray[Any] = whole[0]
         return patches
 

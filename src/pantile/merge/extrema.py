@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
+from ..kernels.loops import keep_largest, keep_smallest
 from ..kernels.memory import native
 from .batch import PatchBatch
 from .reduction import Reduction, State
@@ -32,11 +33,9 @@ class Extremum(Reduction):
         return (np.full(shape, start, dtype=dtype),)
 
     def add(self, state: State, batch: PatchBatch) -> None:
-        from ..kernels.loops import maximum, minimum
-
         target = batch.area.operand(state[0])
-        kernel = maximum if self.largest else minimum
-        kernel(target.memory, batch.source.memory, *batch.line_tables(target))
+        keep = keep_largest if self.largest else keep_smallest
+        keep(target.memory, batch.source.memory, batch.line_tables(target))
 
     def combine(self, states: Sequence[State]) -> State:
         total = states[0][0].copy()

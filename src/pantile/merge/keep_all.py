@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
 from ..kernels.memory import native
+from ..kernels.select import keep_all
 from .batch import PatchBatch
 from .reduction import Reduction, State
 
@@ -47,14 +48,18 @@ class KeepAll(Reduction):
         return (values, used, np.zeros(values.shape)) if self.weighted else (values, used)
 
     def add(self, state: State, batch: PatchBatch) -> None:
-        from ..kernels.loops import keep_all
-
         values, used = state[:2]
         depth = values.shape[-1]
         target = batch.area.operand(used)
         weights = state[2].reshape(-1, depth) if self.weighted else None
-        memories = (values.reshape(-1, depth), weights, target.memory, batch.source.memory)
-        keep_all(*memories, *batch.line_tables(target), *batch.all_weights(self.taper))
+        keep_all(
+            values.reshape(-1, depth),
+            weights,
+            target.memory,
+            batch.source.memory,
+            batch.line_tables(target),
+            batch.all_weights(self.taper),
+        )
 
     def combine(self, states: Sequence[State]) -> State:
         shape = states[0][1].shape

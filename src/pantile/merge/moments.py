@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.offsets import lines_of
+from ..kernels.offsets import target_lines
+from ..kernels.select import count
 from .batch import PatchBatch
 from .reduction import State
 from .variance import Variance
@@ -29,12 +30,10 @@ class MeanVarianceCount(Variance):
         return (*super().init(shape), np.zeros(shape, dtype=np.int64))
 
     def add(self, state: State, batch: PatchBatch) -> None:
-        from ..kernels.loops import count
-
         *sums, counts = state
         super().add(tuple(sums), batch)
         target = batch.area.operand(counts)
-        count(target.memory, *lines_of(target, batch.runs, batch.patch), 1)
+        count(target.memory, target_lines(target, batch.runs, batch.patch), 1)
 
     def combine(self, states: Sequence[State]) -> State:
         sums = super().combine([state[:-1] for state in states])

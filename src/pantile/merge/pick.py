@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
 from ..kernels.memory import Flat, as_bits, flat
+from ..kernels.select import pick
 from .batch import PatchBatch
 from .reduction import Reduction, State
 
@@ -50,14 +51,21 @@ class PickOne(Reduction):
         return np.ascontiguousarray(np.broadcast_to(total, self.patch)).ravel()
 
     def add(self, state: State, batch: PatchBatch) -> None:
-        from ..kernels.loops import pick
-
         value, distance, owner = (
             batch.area.operand(a, as_bits(a.dtype) if k == 0 else None) for k, a in enumerate(state)
         )
-        memories = (value.memory, distance.memory, owner.memory, batch.source.memory)
-        ranking = batch.area.rank(batch.runs), -1 if self.by == "last" else 1
-        pick(*memories, *batch.line_tables(value), *ranking, self.reach)
+        tables, rank = batch.line_tables(value), batch.area.rank(batch.runs)
+        sign = -1 if self.by == "last" else 1
+        pick(
+            value.memory,
+            distance.memory,
+            owner.memory,
+            batch.source.memory,
+            tables,
+            rank,
+            sign,
+            self.reach,
+        )
 
     def combine(self, states: Sequence[State]) -> State:
         value, distance, owner = (a.copy() for a in states[0])

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.offsets import Operand
+from ..kernels.loops import add_by_feature, add_by_patch, add_exactly
+from ..kernels.offsets import LineTables, Operand
 from .batch import PatchBatch, one_patch
 from .reduction import Reduction, State
 
@@ -46,19 +47,18 @@ class Sum(Reduction):
         self._add(state[: 1 + self.compensated], batch)
 
     def _add(self, arrays: State, batch: PatchBatch, source: Operand | None = None) -> None:
-        from ..kernels.loops import add_by_feature, add_by_patch, add_exactly
-
-        targets = [batch.area.operand(a) for a in arrays]
-        memories = [t.memory for t in targets] + [(source or batch.source).memory]
-        if len(arrays) == 2:
-            tables = batch.line_tables(targets[0], source)
-            add_exactly(*memories, *tables, *batch.weights(self.taper))
+        target, *rest = [batch.area.operand(a) for a in arrays]
+        values = (source or batch.source).memory
+        weights = batch.weights(self.taper)
+        if rest:
+            lines = batch.line_tables(target, source)
+            add_exactly(target.memory, rest[0].memory, values, lines, weights)
         elif batch.feature:
-            tables = batch.feature_tables(targets[0], source)
-            add_by_feature(*memories, *tables, *batch.weights(self.taper))
+            samples = batch.feature_tables(target, source)
+            add_by_feature(target.memory, values, samples, weights)
         else:
-            tables = batch.line_tables(targets[0], source)
-            add_by_patch(*memories, *tables, *batch.weights(self.taper))
+            lines = batch.line_tables(target, source)
+            add_by_patch(target.memory, values, lines, weights)
 
     def combine(self, states: Sequence[State]) -> State:
         total = tuple(a.copy() for a in states[0])
@@ -128,16 +128,11 @@ class Mean(Sum):
 
     def _add_exactly(self, state: State, batch: PatchBatch) -> None:
         """Sums and weights by the same tables (small adds: a quarter of the time), the weights as a line of ones."""
-        from ..kernels.loops import add_exactly
-
         high, low, weight, weight_low = (batch.area.operand(a).memory for a in state)
         tables = batch.line_tables(batch.area.operand(state[0]))
         weights = batch.weights(self.taper)
-        add_exactly(high, low, batch.source.memory, *tables, *weights)
-        places, origins, lengths, along, _, lines, starts, length, step, _ = tables
-        ones, nowhere = np.ones(length), np.zeros(max(len(origins), len(starts)), dtype=np.int64)
-        alike = (places, nowhere[: len(origins)], lengths, along, 0, lines, nowhere[: len(starts)])
-        add_exactly(weight, weight_low, ones, *alike, length, step, 1, *weights)
+        add_exactly(high, low, batch.source.memory, tables, weights)
+        add_exactly(weight, weight_low, np.ones(tables.length), _from_one_line(tables), weights)
 
     def divisor(self, state: State, bounds: Rect) -> NDArray[np.float64]:
         if self.profiles is not None:
@@ -159,6 +154,14 @@ class Mean(Sum):
     def piecemeal(self) -> Reduction:
         unweighted = self.taper is None and not self.patch_weights
         return replace(self, exact=True, counted=unweighted)
+
+
+def _from_one_line(tables: LineTables) -> LineTables:
+    """The same places to add to, and a line of samples that every line of every patch is."""
+    places, runs, lengths, along, _, lines, starts, length, step, _ = tables
+    nowhere = np.zeros(max(len(runs), len(starts)), dtype=np.int64)
+    origins, starts = nowhere[: len(runs)], nowhere[: len(starts)]
+    return LineTables(places, origins, lengths, along, 0, lines, starts, length, step, 1)
 
 
 def block_product(profiles: Sequence[NDArray[Any]], bounds: Rect) -> NDArray[Any]:

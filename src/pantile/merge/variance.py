@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
+from ..kernels.moments import add_moments
 from .batch import PatchBatch
 from .reduction import Reduction, State
 
@@ -26,11 +27,10 @@ class Variance(Reduction):
         return tuple(np.zeros(shape) for _ in range(6))
 
     def add(self, state: State, batch: PatchBatch) -> None:
-        from ..kernels.loops import moments
-
         targets = [batch.area.operand(a) for a in state]
-        memories = (*(t.memory for t in targets), batch.source.memory)
-        moments(*memories, *batch.line_tables(targets[0]), *batch.all_weights(self.taper))
+        sums = tuple([target.memory for target in targets])
+        tables, weights = batch.line_tables(targets[0]), batch.all_weights(self.taper)
+        add_moments(sums, batch.source.memory, tables, weights)
 
     def combine(self, states: Sequence[State]) -> State:
         whole = [a.copy() for a in states[0]]

@@ -14,13 +14,12 @@ from ..geometry.frame import Frame, frame_of
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, whole
 from ..geometry.tiling import Tiling, choose_lengths, span_size
+from ..kernels.loops import copy_by_feature, copy_by_patch
 from ..kernels.memory import Flat, as_bits, flat, is_strided_by_items, strided_by_items
 from ..kernels.offsets import (
     Operand,
     Runs,
-    feature_tables,
     full_runs,
-    line_tables,
     placed,
     runs_of,
     stacked,
@@ -217,17 +216,14 @@ def copy_patches(
     feature: bool,
 ) -> None:
     """Copy ``runs`` of patches from a block of the image, on several threads where there is much to do."""
-    from ..kernels.loops import copy_by_feature, copy_by_patch
-
     block = strided_by_items(block)
     memory: Flat = flat(block, as_bits(block.dtype))
     ranges = whole(frame.counts)
     source = placed(memory, frame.axes, origin, ranges, frame.gap, frame.along)
-    tables = feature_tables if feature else line_tables
-    kernel = copy_by_feature if feature else copy_by_patch
+    copy = copy_by_feature if feature else copy_by_patch
 
     def move(part: Runs) -> None:
-        kernel(goal.memory, source.memory, *tables((goal, source), part, frame.patch))
+        copy(goal, source, part, frame.patch)
 
     each_in_parallel(move, runs.leaves(frame.features, current_limits().cut_leaf_elements))
 

@@ -18,7 +18,8 @@ from ..geometry.frame import Frame, frame_of
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, slices, whole
 from ..kernels.memory import strided_by_items
-from ..kernels.offsets import Runs, lines_of, stacked
+from ..kernels.offsets import Runs, stacked, target_lines
+from ..kernels.select import count
 from ..merge.batch import Area, PatchBatch
 from ..merge.casts import refuse_holes
 from ..merge.compiled import CompiledMerge
@@ -112,7 +113,7 @@ class Merger:
         if not len(rows):
             return
         array = as_array(patches, "patches")
-        each = None if patch_weights is None else _check_patch_weights(patch_weights, len(rows))
+        each = None if patch_weights is None else _as_patch_weights(patch_weights, len(rows))
         with self._lock:
             target = self._target
             if target is None or not target.fits(array, len(rows)):
@@ -144,10 +145,8 @@ class Merger:
 
     def _count(self, runs: Runs, change: int) -> int:
         """Count patches in, or out again; returns the largest number of patches in one of their elements."""
-        from ..kernels.loops import count
-
         target = self._count_area.operand(self._counts)
-        return int(count(target.memory, *lines_of(target, runs, self._counting.patch), change))
+        return count(target.memory, target_lines(target, runs, self._counting.patch), change)
 
     def __repr__(self) -> str:
         with self._lock:
@@ -267,7 +266,7 @@ def _whole_area(frame: Frame) -> Area:
     return Area.of(frame, whole(frame.counts), with_image=True)
 
 
-def _check_patch_weights(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
+def _as_patch_weights(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
     found = to_array(
         patch_weights, "patch_weights", "give .filled(0) for patches that do not count"
     )

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ..geometry.limits import current_limits
 from ..geometry.rect import whole
+from ..kernels.loops import copy_by_patch
 from ..kernels.memory import as_bits, flat
-from ..kernels.offsets import Runs, gridded, line_tables, placed
+from ..kernels.offsets import Runs, gridded, placed
 from ..kernels.parallel import each_in_parallel
 from ..merge.spec import MergeRule
 from .extract import whole_runs
@@ -32,8 +33,6 @@ def lie_side_by_side(stack: PatchStack, rule: MergeRule, view: NDArray[Any]) -> 
 
 def put(stack: PatchStack, view: NDArray[Any], fill: Any) -> None:
     """Write the patches to the image, and ``fill`` to what they leave."""
-    from ..kernels.loops import copy_by_patch
-
     frame, bits = stack.frame, as_bits(view.dtype)
     if not frame.covers:
         view[...] = fill
@@ -43,7 +42,7 @@ def put(stack: PatchStack, view: NDArray[Any], fill: Any) -> None:
     source = gridded(flat(stack.patches, bits), ranges, frame.n_batch, frame.along)
 
     def move(runs: Runs) -> None:
-        copy_by_patch(goal.memory, source.memory, *line_tables((goal, source), runs, frame.patch))
+        copy_by_patch(goal, source, runs, frame.patch)
 
     each_in_parallel(
         move, whole_runs(frame).leaves(frame.features, current_limits().cut_leaf_elements)

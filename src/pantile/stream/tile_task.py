@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from ..geometry.frame import Frame
 from ..geometry.schedule import along
 from ..geometry.tiling import Tile
+from ..kernels.loops import copy_by_feature, copy_by_patch
 from ..kernels.memory import as_bits, flat, strided_by_items
 from ..kernels.offsets import (
     Operand,
     Runs,
-    feature_tables,
     full_runs,
-    line_tables,
     listed,
     placed,
     runs_of,
@@ -106,8 +105,6 @@ def _batches(
     job: Job, tile: Tile, block: NDArray[Any], runs: Runs
 ) -> Iterator[tuple[Runs, NDArray[Any]]]:
     """The tile's patches, some at a time, in a buffer that is used again."""
-    from ..kernels.loops import copy_by_feature, copy_by_patch
-
     frame = job.frame
     origin = [begin for begin, _ in job.reach(tile)]
     block = strided_by_items(block)
@@ -116,14 +113,14 @@ def _batches(
     parts = runs.split(job.batch)
     buffer = np.empty(max([p.n for p in parts]) * frame.features, dtype=block.dtype)
     feature = job.layout == "feature"
-    kernel, tables = (copy_by_feature, feature_tables) if feature else (copy_by_patch, line_tables)
+    copy = copy_by_feature if feature else copy_by_patch
     made: dict[int, tuple[NDArray[Any], Operand]] = {}  # few sizes come again and again
     for part in parts:
         if part.n not in made:
             view = _batch_view(buffer, part.n, frame.patch_shape, feature)
             made[part.n] = view, listed(flat(view, as_bits(view.dtype)), frame.n_batch)
         batch, goal = made[part.n]
-        kernel(goal.memory, source.memory, *tables((goal, source), part, frame.patch))
+        copy(goal, source, part, frame.patch)
         yield part, batch
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...kernels.memory import flat, native, strided_by_items
-from ...kernels.offsets import Operand, Runs, line_tables, placed, runs_of
+from ...kernels.offsets import Operand, Runs, placed, runs_of
 from ...kernels.parallel import each_in_parallel
+from ...kernels.products import backproject, project
 from ...kernels.read import read_block
 from ...ops.extract import readable
 from ..boxes.fourier import run_in_lanes
@@ -34,10 +35,8 @@ def multiply_directly(selection: Selection, right: Array, out: Array) -> None:
 
 def _project(image: GriddedImage, source: Operand, vectors: Array, sums: Array, runs: Runs) -> None:
     """Write the products of some patches with each vector into ``sums``."""
-    from ...kernels.loops import project
-
     for vector, column in zip(vectors, sums, strict=True):
-        project(*_loop_arguments(image, vector, source, runs), column)
+        project(_place_vector(image, vector), source, runs, image.frame.patch, column)
 
 
 def multiply_transposed_directly(selection: Selection, right: Array) -> Array:
@@ -56,12 +55,10 @@ def _backproject_lane(
     image: GriddedImage, source: Operand, weights: Array, lane: list[Runs]
 ) -> Array:
     """The sum of some patches, each times its weights."""
-    from ...kernels.loops import backproject
-
     total = np.zeros((len(weights), image.frame.features), weights.dtype)
     for runs in lane:
         for vector, column in zip(total, weights, strict=True):
-            backproject(*_loop_arguments(image, vector, source, runs), column)
+            backproject(_place_vector(image, vector), source, runs, image.frame.patch, column)
     return total
 
 
@@ -89,10 +86,7 @@ def _place(image: GriddedImage, rows: Array) -> Iterator[tuple[Operand, Runs]]:
         yield placed(memory, frame.axes, origin, ranges, frame.gap, frame.along), runs
 
 
-def _loop_arguments(
-    image: GriddedImage, vector: Array, source: Operand, runs: Runs
-) -> tuple[Any, ...]:
-    """What the kernels take: a vector of one number per sample, the elements, and where they are."""
+def _place_vector(image: GriddedImage, vector: Array) -> Operand:
+    """A vector of one number per sample, as an operand in which every patch lies at its place among the rows."""
     memory, strides = flat(vector.reshape(image.frame.patch))
-    operand = Operand(memory, lambda runs: runs.sequence, strides, 1)
-    return memory, source.memory, *line_tables((operand, source), runs, image.frame.patch)
+    return Operand(memory, lambda runs: runs.sequence, strides, 1)
