@@ -137,14 +137,17 @@ def denoise(
     OUT keeps the value type and the alpha channel of IN. Its extension names the format.
     """
     from pantile.cli import files, report
-    from pantile.cli.denoising import denoise_picture
+    from pantile.denoise import dct
 
     header = files.read_header(source)
     files.check_output(out, source, header)
     _check_patch(patch, header.shape)
     picture = files.read(source)
     report.print_sigma(picture, sigma)
-    files.write(out, denoise_picture(picture, sigma, patch, workers, report.watched))
+    pixels = dct(
+        picture.pixels, sigma, patch, channel_axis=-1, workers=workers, watch=report.watched
+    )
+    files.write(out, picture.with_pixels(pixels))
     report.print_written(out)
 
 

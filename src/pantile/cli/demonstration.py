@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import pantile as pt
-from pantile.cli.denoising import FloatArray, Pass, Progress, Watch, denoise
+from pantile.denoise.shrink import FloatArray
+from pantile.denoise.sliding_dct import Pass, Progress, Watch, dct
 
 __all__ = ["PHOTOGRAPHS", "Demonstration", "PassRecord", "demonstrate", "photograph", "psnr"]
 
@@ -83,8 +84,8 @@ def demonstrate(
             records.append(_record(stage, clean.shape, time.perf_counter() - start))
 
     # What the first call compiles, and loads, is no part of the rates.
-    denoise(noisy[: 3 * patch, : 3 * patch], sigma, patch, workers=workers)
-    denoised = denoise(noisy, sigma, patch, workers=workers, watch=timed)
+    dct(noisy[: 3 * patch, : 3 * patch], sigma, patch, channel_axis=-1, workers=workers)
+    denoised = dct(noisy, sigma, patch, channel_axis=-1, workers=workers, watch=timed)
     return Demonstration(name, sigma, clean, noisy, denoised, records)
 
 

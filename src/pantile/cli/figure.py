@@ -9,8 +9,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from pantile.cli.demonstration import Demonstration
-from pantile.cli.denoising import FloatArray
 from pantile.cli.files import check_target, replaced
+from pantile.denoise.shrink import FloatArray
 
 __all__ = ["check_figure", "save"]
 
