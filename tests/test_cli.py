@@ -529,7 +529,7 @@ class TestProgram:
         def interrupted(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(pt, "map_patches", interrupted)
+        monkeypatch.setattr(sliding_dct, "map_patches", interrupted)
         result = run("denoise", photo, photo.with_name("out.png"), "--sigma", 5)
         assert (result.exit_code, result.stderr) == (130, "pantile: interrupted\n")
         assert_left_nothing(photo.parent, "photo.png")

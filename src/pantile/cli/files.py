@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pantile.cli.picture import Header, Picture
-from pantile.files.staging import check_directory
+from pantile.files.write.staging import check_directory
 
 __all__ = [
     "check_output",

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pantile.cli.picture import Colour, Header, Picture, PictureError, as_planes, faults_of, upright
-from pantile.files.picture_sink import save_picture
+from pantile.files.write.picture_sink import save_picture
 
 __all__ = ["read", "read_header", "write"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .mapping import Mapping, mapping_of, span_of
-from .objects import ObjectReader
+from .read.objects import ObjectReader
 
 __all__ = ["Spot", "beside", "meet", "spot_of"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files.extras import needed
-from ..files.picture_sink import check_picture, save_picture
+from ..files.write.picture_sink import check_picture, save_picture
 
 __all__ = [
     "FORMATS",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import open_image
-from ..files.staging import check_directory
+from ..files.write.staging import check_directory
 from ..geometry import PatchGrid
 from ..geometry.frame import Frame, frame_of
 from ..stream import map_patches

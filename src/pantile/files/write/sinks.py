@@ -6,9 +6,9 @@ import os
 from dataclasses import fields
 from typing import Any
 
+from ..protocol import Sink
 from .npy_sink import NpySink
 from .picture_sink import PICTURES, PictureSink
-from .protocol import Sink
 from .tiff_sink import TiffSink
 from .zarr_sink import ZarrSink
 

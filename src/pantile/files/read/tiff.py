@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .extras import needed
-from .faults import check_index
-from .georeference import Georeference
-from .mapping import Mapping, strides_of
+from ..extras import needed
+from ..faults import check_index
+from ..georeference import Georeference
+from ..mapping import Mapping, strides_of
 
 __all__ = ["TIFF_MAGIC", "TiffPlace"]
 

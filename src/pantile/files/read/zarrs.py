@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .extras import needed
-from .faults import check_index
+from ..extras import needed
+from ..faults import check_index
 
 __all__ = ["ZarrPlace", "find_array", "holds_only", "is_array", "is_zarr"]
 

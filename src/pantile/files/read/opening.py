@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .faults import reading
+from ..faults import reading
+from ..protocol import Reader
 from .hdf5 import Hdf5Place, find_dataset
 from .npy import NpyPlace, held_in_zip
 from .objects import reader_of
 from .pictures import MAX_PIXELS, PicturePlace, PictureReader
-from .protocol import Reader
 from .reader import FileReader, Place
 from .tiff import TIFF_MAGIC, TiffPlace
 from .zarrs import find_array, is_zarr

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .faults import reading
-from .georeference import Georeference
+from ..faults import reading
+from ..georeference import Georeference
 
 __all__ = ["FileReader", "Handle", "Place", "checked_dims", "checked_facts", "marks_of"]
 

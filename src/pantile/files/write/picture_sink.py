@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .extras import needed
-from .mapping import Mapping
-from .npy import npy_mapping
+from ..extras import needed
+from ..mapping import Mapping
+from ..read.npy import npy_mapping
 from .npy_sink import EncodedWriter, check_file, check_shape, encoded_path, make_npy, same_array
 from .staging import check_space, final_path, partial_path, removed
 

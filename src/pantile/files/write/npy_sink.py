@@ -11,9 +11,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .faults import writing
-from .mapping import Mapping, strides_of
-from .npy import npy_mapping
+from ..faults import writing
+from ..mapping import Mapping, strides_of
+from ..read.npy import npy_mapping
 from .staging import (
     check_directory,
     check_dtype,

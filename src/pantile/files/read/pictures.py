@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .extras import needed
-from .faults import check_index, reading
+from ..extras import needed
+from ..faults import check_index, reading
 from .reader import FileReader
 
 __all__ = ["MAX_PIXELS", "PicturePlace", "PictureReader"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .extras import needed
+from ..extras import needed
 
 __all__ = ["Hdf5Place", "find_dataset"]
 

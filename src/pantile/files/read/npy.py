@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .mapping import Mapping, mapping_of
+from ..mapping import Mapping, mapping_of
 
 __all__ = ["MappedPlace", "NpyPlace", "held_in_zip", "npy_mapping"]
 

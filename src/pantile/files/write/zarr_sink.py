@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .about import About
-from .extras import needed
-from .faults import reading, writing
+from ..about import About
+from ..extras import needed
+from ..faults import reading, writing
+from ..read.zarrs import holds_only, is_array, is_zarr
 from .npy_sink import check_shape, same_array
 from .staging import (
     check_directory,
@@ -30,7 +31,6 @@ from .staging import (
     swap,
     tidied,
 )
-from .zarrs import holds_only, is_array, is_zarr
 
 __all__ = ["ZarrSink", "ZarrWriter", "default_chunks"]
 

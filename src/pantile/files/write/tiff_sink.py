@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .about import About
-from .extras import needed
-from .mapping import Mapping
-from .npy import npy_mapping
+from ..about import About
+from ..extras import needed
+from ..mapping import Mapping
+from ..read.npy import npy_mapping
 from .npy_sink import EncodedWriter, check_file, check_shape, encoded_path, make_npy, same_array
 from .staging import check_dtype, check_space, final_path, partial_path, removed
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.arrays import unmasked
+from ...geometry.arrays import unmasked
+from ..mapping import mapping_of
+from ..protocol import Reader
 from .hdf5 import Hdf5Place
-from .mapping import mapping_of
 from .npy import MappedPlace
-from .protocol import Reader
 from .reader import FileReader, checked_facts
 from .zarrs import ZarrPlace
 
