@@ -19,9 +19,11 @@ from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 import pantile as pt
-from pantile.cli import demonstration, files, main, picture
+from pantile.cli import demonstration, main
 from pantile.cli.commands import app
 from pantile.denoise import dct, shrink, sliding_dct
+from pantile.files.whole.formats import read_picture
+from pantile.files.whole.picture import upright
 
 SIGMA = 25.0
 CROPS = {"china": np.s_[160:320, 200:440], "flower": np.s_[180:340, 0:240]}
@@ -250,7 +252,7 @@ class TestDenoiseCommand:
         image = Image.fromarray(samples)
         image.getexif()[0x0112] = orientation
         expected = np.asarray(ImageOps.exif_transpose(image))
-        np.testing.assert_array_equal(picture.upright(samples, orientation), expected)
+        np.testing.assert_array_equal(upright(samples, orientation), expected)
 
     def test_tiff_layouts(self, tmp_path: Path) -> None:
         planar = smooth(24, 32, 3).astype(np.uint16).transpose(2, 0, 1)
@@ -258,7 +260,7 @@ class TestDenoiseCommand:
             tmp_path / "planar.tif", planar, photometric="rgb", planarconfig="separate"
         )
         np.testing.assert_array_equal(
-            files.read(tmp_path / "planar.tif").pixels, planar.transpose(1, 2, 0)
+            read_picture(tmp_path / "planar.tif").pixels, planar.transpose(1, 2, 0)
         )
         bands = smooth(24, 32, 7).astype(np.float32)
         tifffile.imwrite(
@@ -273,10 +275,10 @@ class TestDenoiseCommand:
     def test_lzw_and_palette_tiffs(self, photo: Path, tmp_path: Path) -> None:
         image = loaded(photo)
         image.save(tmp_path / "lzw.tif", compression="tiff_lzw")
-        np.testing.assert_array_equal(files.read(tmp_path / "lzw.tif").pixels, np.asarray(image))
+        np.testing.assert_array_equal(read_picture(tmp_path / "lzw.tif").pixels, np.asarray(image))
         image.quantize(16).save(tmp_path / "palette.tif")
         expected = np.asarray(image.quantize(16).convert("RGB"))
-        np.testing.assert_array_equal(files.read(tmp_path / "palette.tif").pixels, expected)
+        np.testing.assert_array_equal(read_picture(tmp_path / "palette.tif").pixels, expected)
 
     def test_the_output_may_exist(self, photo: Path, tmp_path: Path) -> None:
         out = tmp_path / "out.png"
@@ -387,7 +389,7 @@ class TestRefusals:
                 broken[rng.integers(0, 200, 3)] = rng.integers(0, 256, 3)
                 (tmp_path / "broken").write_bytes(broken.tobytes())
                 try:
-                    read = files.read(tmp_path / "broken")
+                    read = read_picture(tmp_path / "broken")
                 except (ValueError, OSError, MemoryError):
                     continue
                 assert read.pixels.shape == (*read.header.shape, read.header.channels)

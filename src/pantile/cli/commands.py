@@ -138,11 +138,12 @@ def denoise(
     """
     from pantile.cli import files, report
     from pantile.denoise import dct
+    from pantile.files.whole import formats
 
-    header = files.read_header(source)
+    header = formats.read_header(source)
     files.check_output(out, source, header)
     _check_patch(patch, header.shape)
-    picture = files.read(source)
+    picture = formats.read_picture(source)
     report.print_sigma(picture, sigma)
     pixels = dct(
         picture.pixels, sigma, patch, channel_axis=-1, workers=workers, watch=report.watched

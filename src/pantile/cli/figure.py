@@ -9,7 +9,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from pantile.cli.demonstration import Demonstration
-from pantile.cli.files import check_target, replaced
+from pantile.cli.files import check_target, replace_file
 from pantile.denoise.shrink import FloatArray
 
 __all__ = ["check_figure", "save"]
@@ -39,7 +39,7 @@ def save(path: Path, demonstrations: list[Demonstration]) -> None:
     panels = figure.subplots(rows, 3)
     for index, demonstration in enumerate(demonstrations):
         _draw(panels[2 * index : 2 * index + 2], demonstration)
-    with replaced(path) as temporary:
+    with replace_file(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110)
 
 

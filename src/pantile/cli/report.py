@@ -21,10 +21,10 @@ from pantile.stream.progress import bar
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs
     from pantile.cli.demonstration import Demonstration, PassRecord
-    from pantile.cli.picture import Picture
     from pantile.cli.subject import Subject
     from pantile.denoise import Pass
     from pantile.denoise.sliding_dct import Progress as Callback
+    from pantile.files.whole.picture import Picture
 
 __all__ = [
     "facts_of",

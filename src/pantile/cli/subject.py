@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pantile.cli import files
-from pantile.cli.picture import Header, PictureError
 from pantile.files import open_image
+from pantile.files.whole.formats import is_picture, is_tiff, read_header
+from pantile.files.whole.picture import Header, PictureError
 
 __all__ = ["Subject", "subject_of"]
 
@@ -74,12 +74,12 @@ class _Seen:
 def subject_of(path: Path, **choice: Any) -> Subject:
     """What is in ``path``: a picture that `denoise` reads, else what `open_image` makes of it."""
     chosen = {name: value for name, value in choice.items() if value is not None}
-    if not chosen and files.is_picture(path):
+    if not chosen and is_picture(path):
         try:
-            header = files.read_header(path)
+            header = read_header(path)
             return Subject(path, header.kind, _Seen(header), header)
         except PictureError:
-            if not files.is_tiff(path):  # one of several pages, or of axes
+            if not is_tiff(path):  # one of several pages, or of axes
                 raise
     image: Any = open_image(path, **{"max_pixels": _LIMITLESS, **chosen})
     return Subject(path, image.place.kind, image)

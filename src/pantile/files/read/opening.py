@@ -11,7 +11,8 @@ from ..protocol import Reader
 from .hdf5 import Hdf5Place, find_dataset
 from .npy import NpyPlace, held_in_zip
 from .objects import reader_of
-from .pictures import MAX_PIXELS, PicturePlace, PictureReader
+from .pictures import PicturePlace, PictureReader
+from .pillow import MAX_PIXELS
 from .reader import FileReader, Place
 from .tiff import TIFF_MAGIC, TiffPlace
 from .zarrs import find_array, is_zarr

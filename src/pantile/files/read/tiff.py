@@ -20,7 +20,7 @@ from ..faults import check_index
 from ..georeference import Georeference
 from ..mapping import Mapping, strides_of
 
-__all__ = ["TIFF_MAGIC", "TiffPlace"]
+__all__ = ["TIFF_MAGIC", "TiffPlace", "open_tiff"]
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -35,11 +35,11 @@ class TiffPlace:
     kind: ClassVar[str] = "TIFF"
 
     def open(self) -> Any:
-        with _complaints() as said, contextlib.ExitStack() as failing:
+        with _collect_complaints() as complaints, contextlib.ExitStack() as failing:
             file = failing.enter_context(needed("tifffile", "reading TIFF").TiffFile(self.path))
             pages = self._pages(file)
-            if said:
-                raise ValueError(f"{self.path} is truncated, pages are missing: {said[0]}")
+            if complaints:
+                raise ValueError(f"{self.path} is truncated, pages are missing: {complaints[0]}")
             _refuse_truncated(self.path, pages)
             _refuse_misread(self.path, pages.keyframe)
             if pages.dataoffset is None:
@@ -52,13 +52,13 @@ class TiffPlace:
 
     def channel_axis(self) -> int | None:
         """Where the axes in the file's metadata have samples of a pixel, or else channels."""
-        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+        with open_tiff(self.path) as file:
             axes = str(self._pages(file).axes)
         return next((axes.index(name) for name in "SC" if name in axes), None)
 
     def dims(self) -> list[str]:
         """The letters of the axes in the file's metadata, small; samples of a pixel are channels."""
-        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+        with open_tiff(self.path) as file:
             axes = str(self._pages(file).axes)
         return [
             "" if a in "QI" else "c" if a == "S" and "C" not in axes else a.lower() for a in axes
@@ -66,7 +66,7 @@ class TiffPlace:
 
     def georeference(self) -> Georeference | None:
         """Where the pixels lie, by the tags of the first page; of a smaller level, by those of the full one."""
-        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+        with open_tiff(self.path) as file:
             page, full = self._pages(file).keyframe, file.series[self.series].levels[0].keyframe
             found = Georeference.of(page)
             whole = Georeference.of(full) if found is None or not found.located else found
@@ -84,6 +84,13 @@ class TiffPlace:
         levels = every[self.series].levels
         check_index(self.path, "level", self.level, len(levels))
         return levels[self.level]
+
+
+@contextmanager
+def open_tiff(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A TIFF file as tifffile's, open inside; nothing that tifffile logs of it is printed."""
+    with _collect_complaints(), needed("tifffile", f"reading {path}").TiffFile(path) as file:
+        yield file
 
 
 class _Blocks:
@@ -131,16 +138,16 @@ def _end(page: Any) -> int:
 
 
 @contextmanager
-def _complaints() -> Iterator[list[str]]:
+def _collect_complaints() -> Iterator[list[str]]:
     """What tifffile says of pages that it cannot find; it goes on without them."""
-    said: list[str] = []
+    complaints: list[str] = []
     here = threading.get_ident()
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             message = record.getMessage()
             if record.thread == here and "TiffPages @" in message and "circular" not in message:
-                said.append(message)
+                complaints.append(message)
 
     listener = Listener(logging.ERROR)
     logger = logging.getLogger("tifffile")
@@ -149,7 +156,7 @@ def _complaints() -> Iterator[list[str]]:
     logger.setLevel(min(level, logging.ERROR))  # one that is silenced would say nothing here
     logger.addHandler(listener)
     try:
-        yield said
+        yield complaints
     finally:
         logger.removeHandler(listener)
         logger.setLevel(level)

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..protocol import Sink
 from .npy_sink import NpySink
-from .picture_sink import PICTURES, PictureSink
+from .picture_sink import PictureSink
+from .pillow import PICTURES
 from .tiff_sink import TiffSink
 from .zarr_sink import ZarrSink
 

@@ -16,6 +16,7 @@ from ..mapping import Mapping
 from ..read.npy import npy_mapping
 from .npy_sink import EncodedWriter, check_file, check_shape, encoded_path, make_npy, same_array
 from .staging import check_dtype, check_space, final_path, partial_path, removed
+from .tiff import write_tiff
 
 __all__ = ["TiffSink", "TiffWriter"]
 
@@ -146,18 +147,19 @@ class TiffWriter(EncodedWriter):
         colours = core == 3 and self.shape[-1] in (3, 4) and sink.photometric != "minisblack"
         several = core == 3 and self.shape[-1] > 1
         planes = sink.planes(self.shape)
-        with needed("tifffile", "writing TIFF").TiffWriter(path, bigtiff=True) as file:
-            file.write(
-                _tiles(self._mapping, sink.tile, core),
-                shape=self.shape,
-                dtype=self.dtype,
-                tile=sink.tile,
-                photometric="rgb" if colours else "minisblack",
-                planarconfig="separate" if planes else "contig" if several else None,
-                extrasamples=["unassalpha"] if colours and self.shape[-1] == 4 else None,
-                compression=sink.compression,
-                **sink.tags(self.shape, self.dtype),
-            )
+        write_tiff(
+            path,
+            _tiles(self._mapping, sink.tile, core),
+            bigtiff=True,
+            shape=self.shape,
+            dtype=self.dtype,
+            tile=sink.tile,
+            photometric="rgb" if colours else "minisblack",
+            planarconfig="separate" if planes else "contig" if several else None,
+            extrasamples=["unassalpha"] if colours and self.shape[-1] == 4 else None,
+            compression=sink.compression,
+            **sink.tags(self.shape, self.dtype),
+        )
 
 
 def _tiles(mapping: Mapping, tile: tuple[int, int], core: int) -> Iterator[NDArray[Any]]:
