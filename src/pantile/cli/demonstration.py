@@ -77,7 +77,7 @@ def demonstrate(
     records: list[PassRecord] = []
 
     @contextmanager
-    def timed(stage: Pass) -> Iterator[Progress | None]:
+    def time_pass(stage: Pass) -> Iterator[Progress | None]:
         with watch(stage) as progress:
             start = time.perf_counter()
             yield progress
@@ -85,7 +85,7 @@ def demonstrate(
 
     # What the first call compiles, and loads, is no part of the rates.
     dct(noisy[: 3 * patch, : 3 * patch], sigma, patch, channel_axis=-1, workers=workers)
-    denoised = dct(noisy, sigma, patch, channel_axis=-1, workers=workers, watch=timed)
+    denoised = dct(noisy, sigma, patch, channel_axis=-1, workers=workers, watch=time_pass)
     return Demonstration(name, sigma, clean, noisy, denoised, records)
 
 

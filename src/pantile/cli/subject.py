@@ -56,7 +56,7 @@ class Subject:
         return f"{self.kind}, {sizes}, {image.dtype}{channels}{chunks}"
 
 
-class _Seen:
+class _HeaderImage:
     """A picture by its header, upright: one value stands for all of its elements."""
 
     chunks = None
@@ -77,7 +77,7 @@ def subject_of(path: Path, **choice: Any) -> Subject:
     if not chosen and is_picture(path):
         try:
             header = read_header(path)
-            return Subject(path, header.kind, _Seen(header), header)
+            return Subject(path, header.kind, _HeaderImage(header), header)
         except PictureError:
             if not is_tiff(path):  # one of several pages, or of axes
                 raise

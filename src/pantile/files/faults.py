@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["check_index", "reading", "writing"]
+__all__ = ["check_index", "explain_read_errors", "explain_write_errors"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def reading(
+def explain_read_errors(
     path: str, what: str = "cannot be read, it is damaged or not supported"
 ) -> Iterator[None]:
     """Turn what goes wrong inside into an error that begins with ``path``.
@@ -34,7 +34,7 @@ def reading(
 
 
 @contextmanager
-def writing(path: str, partial: str) -> Iterator[None]:
+def explain_write_errors(path: str, partial: str) -> Iterator[None]:
     """Turn a write that failed into an OSError that names ``path`` and says how to go on."""
     try:
         yield

@@ -49,15 +49,15 @@ class Georeference:
             int(page.imagelength),
             int(page.imagewidth),
             int(page.samplesperpixel),
-            _numbers(page, _SCALE, float),
-            _numbers(page, _TIEPOINTS, float),
-            _numbers(page, _TRANSFORMATION, float),
-            _numbers(page, _KEYS, int),
-            _numbers(page, _DOUBLES, float),
-            _words(page, _TEXT),
-            _words(page, _METADATA),
-            _words(page, _NODATA),
-            _resolution(page),
+            _read_numbers(page, _SCALE, float),
+            _read_numbers(page, _TIEPOINTS, float),
+            _read_numbers(page, _TRANSFORMATION, float),
+            _read_numbers(page, _KEYS, int),
+            _read_numbers(page, _DOUBLES, float),
+            _read_text(page, _TEXT),
+            _read_text(page, _METADATA),
+            _read_text(page, _NODATA),
+            _read_resolution(page),
         )
         return None if found == cls(found.rows, found.columns, found.samples) else found
 
@@ -73,7 +73,7 @@ class Georeference:
         point = any(e[0] == _RASTER_TYPE and e[3] == _POINT for e in entries if len(e) == 4)
         return 0.5 if point else 0.0
 
-    def scaled(self, rows: int, columns: int) -> Georeference:
+    def scale_to(self, rows: int, columns: int) -> Georeference:
         """The same place in as many pixels, which are as much smaller."""
         x, y = columns / self.columns, rows / self.rows
         if (x, y) == (1, 1):
@@ -83,11 +83,11 @@ class Georeference:
             pixel = (pixel[0] / x, pixel[1] / y, *pixel[2:])
         if ties:
             ties = tuple(
-                self._moved(n, x if k % 6 == 0 else y) if k % 6 < 2 else n
+                self._move(n, x if k % 6 == 0 else y) if k % 6 < 2 else n
                 for k, n in enumerate(ties)
             )
         if matrix:
-            matrix = self._stretched(matrix, x, y)
+            matrix = self._stretch(matrix, x, y)
         inch = self.resolution
         return replace(
             self,
@@ -99,10 +99,10 @@ class Georeference:
             resolution=None if inch is None else (inch[0] * x, inch[1] * y, inch[2]),
         )
 
-    def _moved(self, place: float, factor: float) -> float:
+    def _move(self, place: float, factor: float) -> float:
         return (place + self._shift) * factor - self._shift
 
-    def _stretched(self, matrix: Doubles, x: float, y: float) -> Doubles:
+    def _stretch(self, matrix: Doubles, x: float, y: float) -> Doubles:
         """The matrix for places in the scaled image: each is first taken back to the old one."""
         shift = self._shift
         back = np.diag([1 / x, 1 / y, 1.0, 1.0])
@@ -126,7 +126,7 @@ class Georeference:
         for code, words in (
             (_TEXT, self.text),
             (_METADATA, metadata),
-            (_NODATA, self.nodata if _holds(dtype, self.nodata) else None),
+            (_NODATA, self.nodata if _can_hold(dtype, self.nodata) else None),
         ):
             if words:
                 tags.append((code, "s", 0, words, True))
@@ -136,7 +136,7 @@ class Georeference:
         return options
 
 
-def _numbers(page: Any, code: int, kind: type) -> Any:
+def _read_numbers(page: Any, code: int, kind: type) -> Any:
     tag = page.tags.get(code)
     if tag is None:
         return None
@@ -144,7 +144,7 @@ def _numbers(page: Any, code: int, kind: type) -> Any:
     return tuple(kind(n) for n in value)
 
 
-def _words(page: Any, code: int) -> str | None:
+def _read_text(page: Any, code: int) -> str | None:
     tag = page.tags.get(code)
     if tag is None:
         return None
@@ -152,7 +152,7 @@ def _words(page: Any, code: int) -> str | None:
     return value.rstrip("\0") or None
 
 
-def _resolution(page: Any) -> tuple[float, float, int] | None:
+def _read_resolution(page: Any) -> tuple[float, float, int] | None:
     """Pixels per unit along columns and rows, and the unit (2: inch, 3: centimetre); None where it says nothing."""
     x, y, unit = (page.tags.get(code) for code in _RESOLUTION)
     if x is None or y is None:
@@ -164,7 +164,7 @@ def _resolution(page: Any) -> tuple[float, float, int] | None:
     return pair[0], pair[1], kind
 
 
-def _holds(dtype: np.dtype[Any], number: str | None) -> bool:
+def _can_hold(dtype: np.dtype[Any], number: str | None) -> bool:
     """Whether a value that stands for none can be one of ``dtype``."""
     if number is None or dtype.kind in "fc":
         return number is not None

@@ -66,14 +66,14 @@ def span_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]
 
 def mapping_of(array: NDArray[Any]) -> Mapping | None:
     """Where ``array`` lies in a file, None where it does not."""
-    root = _mapped(array)
+    root = _find_memmap(array)
     if root is None:
         return None
     offset = root.offset + array.ctypes.data - root.ctypes.data
     return Mapping(str(root.filename), offset, array.dtype, array.shape, array.strides)
 
 
-def _mapped(array: Any) -> Any:
+def _find_memmap(array: Any) -> Any:
     """The memmap whose memory ``array`` shows, None where there is none (or a private copy)."""
     while array is not None:
         opened = isinstance(array, np.memmap) and not isinstance(array.base, np.ndarray)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "add_notes",
     "as_picture",
     "axes_or_current",
-    "noted",
     "require_planar",
     "show_frame",
     "show_signal",
@@ -45,7 +45,7 @@ def require_planar(ndim: int, what: str, instead: str) -> None:
         raise ValueError(f"{what} of 1 or 2 axes can be drawn, this one has {ndim}: {instead}")
 
 
-def noted(ax: Any, *notes: str) -> None:
+def add_notes(ax: Any, *notes: str) -> None:
     """Say below the axes what the picture leaves out."""
     text = "\n".join(note for note in notes if note)
     if not text:

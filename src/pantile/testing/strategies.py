@@ -140,10 +140,10 @@ def grids(
     )
     if covers is None or bool(slow.coverage(grid).all()) == covers:
         return grid
-    return PatchGrid(shape, draw(st.integers(1, min(*shape, 3)))) if covers else _with_a_hole(grid)
+    return PatchGrid(shape, draw(st.integers(1, min(*shape, 3)))) if covers else _make_hole(grid)
 
 
-def _with_a_hole(grid: PatchGrid) -> PatchGrid:
+def _make_hole(grid: PatchGrid) -> PatchGrid:
     return PatchGrid([n + 2 for n in grid.shape], 1, [n + 1 for n in grid.shape], tail="drop")
 
 

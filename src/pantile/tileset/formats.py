@@ -59,13 +59,13 @@ def format_of(path: Path) -> str:
 
 
 def read_header(path: Path) -> Header:
-    header: Header = _naming_faults(path, FORMATS[format_of(path)].header)
+    header: Header = _explain_faults(path, FORMATS[format_of(path)].header)
     return header
 
 
 def read_tile(path: Path) -> Array:
     """The tile in a file."""
-    array: Array = _naming_faults(path, FORMATS[format_of(path)].read)
+    array: Array = _explain_faults(path, FORMATS[format_of(path)].read)
     return array
 
 
@@ -73,7 +73,7 @@ def write_tile(path: Path, tile: Array) -> None:
     FORMATS[format_of(path)].write(path, np.ascontiguousarray(tile))
 
 
-def _naming_faults(path: Path, work: Callable[[Path], Any]) -> Any:
+def _explain_faults(path: Path, work: Callable[[Path], Any]) -> Any:
     """``work(path)``; whatever a damaged file makes a library raise names the file."""
     try:
         return work(path)

@@ -19,7 +19,7 @@ from .manifest import MANIFEST, Manifest, read_manifest
 __all__ = ["merge_tiles"]
 
 Array = NDArray[Any]
-_NAMED = 5  # files that an error lists
+_LISTED = 5  # files that an error lists
 
 
 def merge_tiles(place: str | os.PathLike[str], out: Any = None, **options: Any) -> Any:
@@ -46,9 +46,9 @@ def merge_tiles(place: str | os.PathLike[str], out: Any = None, **options: Any) 
     path = Path(place)
     _check_out(path, out)
     tiles = (
-        _Array(manifest, path)
+        _ArrayTiles(manifest, path)
         if path.is_file() or path.suffix == ".zarr"
-        else _Folder(manifest, path)
+        else _FolderTiles(manifest, path)
     )
     blank = _Blank(manifest, tiles.fingerprint())
     axes, channel_axis = manifest.axes, manifest.channel_axis
@@ -83,18 +83,18 @@ class _Blank:
         return self.tiles
 
 
-class _Folder:
+class _FolderTiles:
     """Tiles by their numbers, from files that have all been looked at."""
 
     def __init__(self, manifest: Manifest, folder: Path) -> None:
         self.folder = folder.resolve()
-        self.names = _found(manifest, self.folder)
+        self.names = _find_tiles(manifest, self.folder)
         headers = (read_header(self._path(k)) for k in range(manifest.n_tiles))
         self.header = next(headers)
         for number, header in enumerate(headers, 1):
             if header != self.header:
                 raise ValueError(
-                    f"{self._path(number)} holds {_said(header)}, but tile 0 {_said(self.header)}:"
+                    f"{self._path(number)} holds {_describe(header)}, but tile 0 {_describe(self.header)}:"
                     " all tiles must have one shape and dtype"
                 )
 
@@ -124,7 +124,7 @@ class _Folder:
         return stack
 
 
-def _found(manifest: Manifest, folder: Path) -> list[str]:
+def _find_tiles(manifest: Manifest, folder: Path) -> list[str]:
     """The file of each tile, by number; raises what is missing or there twice."""
     stems: dict[str, list[str]] = {}
     for entry in os.scandir(folder):
@@ -134,23 +134,25 @@ def _found(manifest: Manifest, folder: Path) -> list[str]:
     wanted = [manifest.stem(k) for k in range(manifest.n_tiles)]
     missing = [stem for stem in wanted if stem not in stems]
     if missing:
-        raise ValueError(f"{folder} lacks {len(missing)} of {len(wanted)} tiles: {_some(missing)}")
+        raise ValueError(
+            f"{folder} lacks {len(missing)} of {len(wanted)} tiles: {_list_some(missing)}"
+        )
     twice = [" and ".join(sorted(stems[s])) for s in wanted if len(stems[s]) > 1]
     if twice:
-        raise ValueError(f"{folder} has tiles twice: {_some(twice)}: keep one file of each")
+        raise ValueError(f"{folder} has tiles twice: {_list_some(twice)}: keep one file of each")
     return [stems[stem][0] for stem in wanted]
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def _list_some(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
-def _said(header: Header) -> str:
+def _describe(header: Header) -> str:
     return f"{header.dtype} of shape {header.shape}"
 
 
-class _Array:
+class _ArrayTiles:
     """Tiles by their numbers, from one array ``(*batch, *counts, *patch)``."""
 
     def __init__(self, manifest: Manifest, path: Path) -> None:

@@ -23,7 +23,7 @@ from ..stream.tile_task import Cancelled
 from .formats import check_format, write_tile
 from .manifest import MANIFEST, Manifest, is_array, manifest_path
 
-__all__ = ["planned_tiles", "write_tiles"]
+__all__ = ["plan_tiles", "write_tiles"]
 
 Array = NDArray[Any]
 
@@ -80,9 +80,7 @@ def write_tiles(
     (6, True)
     """
     manifest, path = (
-        planned_tiles(
-            image, place, patch, step, axes=axes, channel_axis=channel_axis, suffix=suffix
-        ),
+        plan_tiles(image, place, patch, step, axes=axes, channel_axis=channel_axis, suffix=suffix),
         Path(place),
     )
     if is_array(path):
@@ -96,7 +94,7 @@ def write_tiles(
     return manifest
 
 
-def planned_tiles(
+def plan_tiles(
     image: Any,
     place: str | os.PathLike[str],
     patch: int | Sequence[int] | PatchGrid,
@@ -127,7 +125,7 @@ def _axes_of(frame: Frame) -> tuple[tuple[int, ...], int | None]:
     return axes, None if frame.channel is None else frame.order[frame.channel]
 
 
-def _map(manifest: Manifest, func: Any, image: Any, options: dict[str, Any]) -> Any:
+def _map_tiles(manifest: Manifest, func: Any, image: Any, options: dict[str, Any]) -> Any:
     axes, channel_axis = manifest.axes, manifest.channel_axis
     return map_patches(
         func, image, manifest.grid, axes=axes, channel_axis=channel_axis, merge=None, **options
@@ -135,11 +133,11 @@ def _map(manifest: Manifest, func: Any, image: Any, options: dict[str, Any]) -> 
 
 
 def _write_array(manifest: Manifest, image: Any, path: Path, options: dict[str, Any]) -> None:
-    _map(manifest, _same, image, {**options, "out": path})
+    _map_tiles(manifest, _return_batch, image, {**options, "out": path})
     _write_text(manifest_path(path), manifest.to_json())
 
 
-def _same(batch: Array) -> Array:
+def _return_batch(batch: Array) -> Array:
     return batch
 
 
@@ -150,7 +148,7 @@ def _check_folder(folder: Path) -> None:
     if not folder.absolute().parent.is_dir():
         raise FileNotFoundError(f"{folder}: there is no folder {folder.absolute().parent}")
     check_directory(os.path.abspath(folder))
-    staging = _staging(folder)
+    staging = _staging_path(folder)
     ours = staging.is_dir() and ((staging / MANIFEST).is_file() or not any(staging.iterdir()))
     if os.path.lexists(staging) and (staging.is_symlink() or not ours):
         raise FileExistsError(
@@ -158,20 +156,20 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _staging(folder: Path) -> Path:
+def _staging_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.partial")
 
 
 def _write_folder(
     manifest: Manifest, image: Any, folder: Path, suffix: str, options: dict[str, Any]
 ) -> None:
-    staging = _staging(folder)
+    staging = _staging_path(folder)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     writer = _Writer(manifest, staging, suffix)
     try:
         _write_text(staging / MANIFEST, manifest.to_json())  # first: it marks the folder as ours
-        _map(manifest, Indexed(writer), image, options)
+        _map_tiles(manifest, Indexed(writer), image, options)
         staging.rename(folder)
     except BaseException:
         writer.stop()
@@ -188,12 +186,12 @@ class _Writer:
 
     def __call__(self, batch: Array, numbers: NDArray[np.int64]) -> Array:
         for tile, number in zip(batch, numbers.tolist(), strict=True):
-            with self._one():
+            with self._while_running():
                 write_tile(self.folder / (self.manifest.stem(number) + self.suffix), tile)
         return np.zeros(len(batch), bool)
 
     @contextmanager
-    def _one(self) -> Iterator[None]:
+    def _while_running(self) -> Iterator[None]:
         """While one file is written; not at all once this is stopped."""
         with self._idle:
             if self._stopped:

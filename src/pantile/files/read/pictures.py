@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..faults import check_index, reading
+from ..faults import check_index, explain_read_errors
 from .pillow import FORMS, UnknownPictureError, decode, open_pillow, would_lose_depth
 from .reader import FileReader
 
@@ -30,7 +30,7 @@ class PicturePlace:
     max_pixels: int
 
     def open(self) -> _Picture:
-        with _opened(self) as image:
+        with _open_frame(self) as image:
             mode = _mode(image)
             columns, rows = image.size
         samples = FORMS[mode].samples
@@ -39,7 +39,7 @@ class PicturePlace:
 
     def channel_axis(self) -> int | None:
         """The last axis, where there are several channels."""
-        with _opened(self) as image:
+        with _open_frame(self) as image:
             return 2 if FORMS[_mode(image)].samples > 1 else None
 
     def dims(self) -> list[str]:
@@ -49,7 +49,7 @@ class PicturePlace:
     @property
     def kind(self) -> str:
         """Pillow's name of the format."""
-        with _opened(self) as image:
+        with _open_frame(self) as image:
             return str(image.format)
 
     def inside(self) -> dict[str, Any]:
@@ -70,11 +70,11 @@ class _Picture:
     def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
         with self._decoding:
             if self._pixels is None:
-                self._pixels = self._decoded()
+                self._pixels = self._decode_all()
         return self._pixels[key]
 
-    def _decoded(self) -> NDArray[Any]:
-        with _opened(self.place) as image:
+    def _decode_all(self) -> NDArray[Any]:
+        with _open_frame(self.place) as image:
             pixels = decode(image, self.mode)
         assert pixels.shape == self.shape
         pixels.flags.writeable = False
@@ -91,15 +91,15 @@ class PictureReader(FileReader):
 
 
 @contextmanager
-def _opened(place: PicturePlace) -> Iterator[Any]:
-    with reading(place.path), _open(place.path) as image:
+def _open_frame(place: PicturePlace) -> Iterator[Any]:
+    with explain_read_errors(place.path), _open_known(place.path) as image:
         _check_pixels(place, image)
         _choose_frame(place, image)
         _refuse_lossy(place.path, image)
         yield image
 
 
-def _open(path: str) -> Any:
+def _open_known(path: str) -> Any:
     try:
         return open_pillow(path)
     except UnknownPictureError:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extras import needed
+from ..extras import import_optional
 
 __all__ = [
     "FORMS",
@@ -68,7 +68,7 @@ def open_pillow(path: str | os.PathLike[str], formats: Sequence[str] | None = No
     Pillow's own limit of pixels, which would judge before the caller's is asked, does not hold.
     ``formats`` are Pillow's names, None for all it knows. Raises `UnknownPictureError`.
     """
-    pillow = needed("PIL.Image", f"reading {os.fspath(path)}")
+    pillow = import_optional("PIL.Image", f"reading {os.fspath(path)}")
     with _LIMIT:
         limit, pillow.MAX_IMAGE_PIXELS = pillow.MAX_IMAGE_PIXELS, None
         try:
@@ -98,6 +98,6 @@ def would_lose_depth(path: str | os.PathLike[str], image: Any) -> bool:
 
 def exif_of(image: Any) -> Any:
     """The EXIF data before the pixels; Pillow's ``getexif`` would decode a PNG to look behind them."""
-    exif = needed("PIL.Image", "reading EXIF").Exif()
+    exif = import_optional("PIL.Image", "reading EXIF").Exif()
     exif.load(image.info.get("exif", b""))
     return exif

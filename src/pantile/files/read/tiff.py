@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..extras import needed
+from ..extras import import_optional
 from ..faults import check_index
 from ..georeference import Georeference
 from ..mapping import Mapping, strides_of
@@ -36,7 +36,9 @@ class TiffPlace:
 
     def open(self) -> Any:
         with _collect_complaints() as complaints, contextlib.ExitStack() as failing:
-            file = failing.enter_context(needed("tifffile", "reading TIFF").TiffFile(self.path))
+            file = failing.enter_context(
+                import_optional("tifffile", "reading TIFF").TiffFile(self.path)
+            )
             pages = self._pages(file)
             if complaints:
                 raise ValueError(f"{self.path} is truncated, pages are missing: {complaints[0]}")
@@ -72,7 +74,7 @@ class TiffPlace:
             whole = Georeference.of(full) if found is None or not found.located else found
             if whole is None or (found is not None and not whole.located):
                 return found
-            return whole.scaled(int(page.imagelength), int(page.imagewidth))
+            return whole.scale_to(int(page.imagelength), int(page.imagewidth))
 
     def inside(self) -> dict[str, Any]:
         return {"series": self.series, "level": self.level}
@@ -89,7 +91,10 @@ class TiffPlace:
 @contextmanager
 def open_tiff(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A TIFF file as tifffile's, open inside; nothing that tifffile logs of it is printed."""
-    with _collect_complaints(), needed("tifffile", f"reading {path}").TiffFile(path) as file:
+    with (
+        _collect_complaints(),
+        import_optional("tifffile", f"reading {path}").TiffFile(path) as file,
+    ):
         yield file
 
 
@@ -97,7 +102,7 @@ class _Blocks:
     """Pages whose tiles or strips are decoded, as a Zarr array; the file is open while this lives."""
 
     def __init__(self, file: Any, pages: Any) -> None:
-        zarr = needed("zarr", "reading a TIFF file by blocks")
+        zarr = import_optional("zarr", "reading a TIFF file by blocks")
         # of all ways to a store, this one is the same before and after the changes of 2026
         self._array = zarr.open_array(pages.aszarr(level=0), mode="r")
         self.shape, self.dtype = self._array.shape, self._array.dtype
@@ -115,7 +120,7 @@ def _refuse_truncated(path: str, pages: Any) -> None:
         end = pages.dataoffset + prod(pages.shape) * np.dtype(pages.dtype).itemsize
     else:
         here = [p for p in (pages[k] for k in range(len(pages))) if _is_in(path, p)]
-        end = max((_end(page) for page in here), default=0)
+        end = max((_find_end(page) for page in here), default=0)
     if end > size:
         raise ValueError(f"{path} is truncated: it has {size:,} bytes of {end:,}")
 
@@ -131,7 +136,7 @@ def _is_in(path: str, page: Any) -> bool:
     return page is not None and page.keyframe is not None and page.parent.filehandle.path == path
 
 
-def _end(page: Any) -> int:
+def _find_end(page: Any) -> int:
     return max(
         (o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0
     )

@@ -16,7 +16,7 @@ __all__ = [
     "PictureError",
     "Pixels",
     "as_planes",
-    "naming_faults",
+    "explain_faults",
     "upright",
 ]
 
@@ -39,7 +39,7 @@ class PictureError(ValueError):
 
 
 @contextmanager
-def naming_faults(path: Path) -> Iterator[None]:
+def explain_faults(path: Path) -> Iterator[None]:
     """Whatever a reader trips over becomes a `PictureError`; a broken file makes it raise anything.
 
     What the operating system says (no permission, no memory) stays as it is.

@@ -20,7 +20,7 @@ from ..read.pillow import (
     would_lose_depth,
 )
 from ..write.pillow import save_picture
-from .picture import Header, Picture, PictureError, as_planes, naming_faults, upright
+from .picture import Header, Picture, PictureError, as_planes, explain_faults, upright
 
 __all__ = ["read", "read_header", "write"]
 
@@ -59,7 +59,7 @@ def write(path: Path, picture: Picture, kind: str) -> None:
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """The open picture; whatever is wrong with the file is a `PictureError` that names it."""
-    with naming_faults(path):
+    with explain_faults(path):
         try:
             image = open_pillow(path, ("PNG", "JPEG"))
         except UnknownPictureError:

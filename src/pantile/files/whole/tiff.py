@@ -12,7 +12,7 @@ import numpy as np
 from ..read.pillow import Colour, open_pillow
 from ..read.tiff import open_tiff
 from ..write.tiff import write_tiff
-from .picture import Header, Picture, PictureError, Pixels, as_planes, naming_faults, upright
+from .picture import Header, Picture, PictureError, Pixels, as_planes, explain_faults, upright
 
 __all__ = ["read", "read_header", "write"]
 
@@ -71,7 +71,7 @@ def _profile_tags(profile: bytes | None) -> list[tuple[Any, ...]]:
 @contextmanager
 def _page(path: Path) -> Iterator[Any]:
     """The only page of ``path``, or a `PictureError` that says why there is no such thing."""
-    with naming_faults(path), open_tiff(path) as file:
+    with explain_faults(path), open_tiff(path) as file:
         if len(file.pages) != 1:
             raise PictureError(f"{path} holds {len(file.pages)} pages, not one picture")
         yield file.pages.first

@@ -9,12 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import needed
+from ..extras import import_optional
 from ..mapping import Mapping
 from ..read.npy import npy_mapping
-from .npy_sink import EncodedWriter, check_file, check_shape, encoded_path, make_npy, same_array
+from .npy_sink import (
+    EncodedWriter,
+    check_file,
+    check_same_array,
+    check_shape,
+    encoded_path,
+    make_npy,
+)
 from .pillow import KINDS, PICTURES, check_picture, save_picture
-from .staging import check_space, final_path, partial_path, removed
+from .staging import check_space, final_path, partial_path, remove
 
 __all__ = ["PictureSink", "PictureWriter"]
 
@@ -52,11 +59,11 @@ class PictureSink:
 
     def check(self) -> None:
         """Raise what can be known to be wrong before shape and dtype are."""
-        needed("PIL.Image", f"writing {self.path}")
+        import_optional("PIL.Image", f"writing {self.path}")
         check_file(self.path)
 
     @property
-    def _named(self) -> str:
+    def _kind_name(self) -> str:
         assert self.kind is not None
         return self.kind
 
@@ -67,9 +74,9 @@ class PictureSink:
 
     def check_dtype(self, dtype: np.dtype[Any]) -> None:
         """Raise where no picture of this kind holds ``dtype``, whatever its channels."""
-        if dtype.name not in {name for _, name in KINDS[self._named].holds}:
+        if dtype.name not in {name for _, name in KINDS[self._kind_name].holds}:
             raise TypeError(
-                f"out={self.path!r}: a {self.kind} holds {KINDS[self._named].words}, the result is {dtype}:"
+                f"out={self.path!r}: a {self.kind} holds {KINDS[self._kind_name].words}, the result is {dtype}:"
                 " give dtype='uint8' (values are rounded, and cut off at 0 and 255),"
                 " or write .tif, .npy or .zarr"
             )
@@ -80,11 +87,11 @@ class PictureSink:
         shape, dtype = check_shape(self.path, shape), np.dtype(dtype).newbyteorder("=")
         self.check_dtype(dtype)
         try:
-            check_picture(self._named, _without_single_channel(shape), dtype)
+            check_picture(self._kind_name, _without_single_channel(shape), dtype)
         except ValueError as error:
             raise ValueError(f"out={self.path!r}: {error}: write .tif, .npy or .zarr") from None
-        removed(encoded_path(self.path))
-        removed(partial_path(self.path))
+        remove(encoded_path(self.path))
+        remove(partial_path(self.path))
         needs = 2 * prod(shape) * dtype.itemsize
         check_space(self.path, needs, f"staging and writing a result of {shape} {dtype}")
         return PictureWriter(self, make_npy(self.path, partial_path(self.path), shape, dtype))
@@ -92,7 +99,7 @@ class PictureSink:
     def reopen(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> PictureWriter:
         """The staging file that is there; a ValueError where it is of another shape or dtype."""
         mapping = npy_mapping(partial_path(self.path))
-        same_array(partial_path(self.path), mapping, shape, dtype)
+        check_same_array(partial_path(self.path), mapping, shape, dtype)
         return PictureWriter(self, mapping)
 
 
@@ -101,7 +108,7 @@ class PictureWriter(EncodedWriter):
 
     def __init__(self, sink: PictureSink, mapping: Mapping) -> None:
         super().__init__(sink.path, mapping)
-        self._kind = sink._named
+        self._kind = sink._kind_name
 
     def encode(self, path: str) -> None:
         """Write all elements as a picture."""

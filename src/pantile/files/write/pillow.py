@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extras import needed
+from ..extras import import_optional
 
 __all__ = ["KINDS", "PICTURES", "check_picture", "save_picture"]
 
@@ -59,7 +59,7 @@ def save_picture(
 
     ``mode`` is Pillow's, where the shape does not tell it; ``options`` are those of Pillow.
     """
-    pillow = needed("PIL.Image", f"writing {os.fspath(path)}")
+    pillow = import_optional("PIL.Image", f"writing {os.fspath(path)}")
     plain = np.ascontiguousarray(pixels)
     if mode is None or plain.dtype == np.bool_:
         image = pillow.fromarray(plain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..extras import needed
+from ..extras import import_optional
 
 __all__ = ["write_tiff"]
 
@@ -15,4 +15,4 @@ def write_tiff(path: str | os.PathLike[str], pixels: Any, **options: Any) -> Non
 
     ``options`` are those of `tifffile.imwrite`, which says what it does with each.
     """
-    needed("tifffile", f"writing {os.fspath(path)}").imwrite(path, pixels, **options)
+    import_optional("tifffile", f"writing {os.fspath(path)}").imwrite(path, pixels, **options)
