@@ -1,4 +1,4 @@
-"""The demonstration: a photograph, noise, every patch, a clean photograph, and what it took."""
+"""The demonstration: a photograph with noise is denoised, and each pass is timed."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Errors as one line: what the user did wrong on stderr and exit code 2, never a traceback."""
+"""Errors of the user as one line on stderr and exit code 2, without a traceback."""
 
 import concurrent.futures
 import logging
@@ -74,37 +74,37 @@ class OneLineErrors(TyperGroup):
         return 0
 
     def _in_options(self, message: str, arguments: list[str]) -> str:
-        """``message`` in options, those of the command in ``arguments`` first."""
+        """``message`` with Python's arguments written as options, those of the current command first."""
         current = self.commands.get(self._find_command(arguments))
         return speak_in_options(
             message, spell_parameters(self.commands.values(), current), arguments
         )
 
     def _find_command(self, arguments: list[str]) -> str:
-        """The name of the command."""
+        """The name of the command among the arguments, or an empty string."""
         return next((each for each in arguments if each in self.commands), "")
 
 
 def _give_up_output() -> int:
-    """The exit code where nobody reads what is printed any more, as `| head` does."""
+    """The exit code when the reader of stdout has gone, as `head` does after its last line."""
     with open(os.devnull, "w") as nowhere:  # Python flushes once more when it ends
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
     return BROKEN_PIPE
 
 
 def _silence_zarr() -> None:
-    """Keep Python from complaining, after our line, of tasks that zarr leaves behind."""
+    """Silence Python's warnings about zarr's unfinished tasks, which would follow our line."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 
 
 def _is_from_func(error: Exception) -> bool:
-    """Whether it was raised in the user's function: the way to it is what helps then."""
+    """Whether it was raised in the user's function; its traceback is printed then."""
     return any(note.startswith("pantile: in func") for note in getattr(error, "__notes__", ()))
 
 
 def _is_ours(file: str) -> bool:
-    """Whether a frame is pantile's, wherever its bytecode was compiled, or that of what calls it."""
+    """Whether a file is pantile's (also where its bytecode was compiled elsewhere), typer's or of the thread pool."""
     inside = re.search(
         r"[\\/]pantile[\\/](cli|files|geometry|kernels|merge|ops|stream|tileset)[\\/]", file
     )
@@ -112,7 +112,7 @@ def _is_ours(file: str) -> bool:
 
 
 def _format_traceback(error: Exception) -> str:
-    """The traceback of what the user's function raised, from where it was called."""
+    """The traceback of an error in the user's function, without the frames of pantile."""
     shown = traceback.TracebackException.from_exception(error)
     for each in (shown, shown.__cause__, shown.__context__):
         if each is not None:
@@ -122,7 +122,7 @@ def _format_traceback(error: Exception) -> str:
 
 
 def _describe_what_is_left(error: BaseException) -> str:
-    """What is left of a run that was cut short, as a stream notes it, in the words of the command line."""
+    """What the notes of an error say of resuming the run, in the words of the command line."""
     notes = [n for n in getattr(error, "__notes__", ()) if "resume=True" in n]
     left = "; ".join(note.removeprefix("pantile: ") for note in notes)
     call = ("the same call with resume=True", "the same command with --resume")
@@ -139,6 +139,6 @@ def _describe(error: BaseException) -> str:
 
 
 def _say(message: str, code: int = 2) -> int:
-    """`code`, after `message` as one line on stderr."""
+    """Print `message` as one line on stderr, and return `code`."""
     print("pantile:", " ".join(message.split()), file=sys.stderr)
     return code

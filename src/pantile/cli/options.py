@@ -104,7 +104,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object,
 
 
 class Unnamed:
-    """The file that `map` writes to, where a plan is not told which."""
+    """Stands for the output file of `map` in a plan that was given none."""
 
     def create(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Never called: a plan writes nothing."""
@@ -125,7 +125,7 @@ def parse_sizes(option: str, text: str) -> int | tuple[int, ...]:
 
 
 def choose_channel(image: Any, named: int | tuple[int, ...] | None, text: str | None) -> int | None:
-    """The axis of channels: what was said, else what the file says, unless that axis is to be patched."""
+    """The axis of channels: by the option, else by the file unless that axis is patched."""
     ndim = len(image.shape)
     if text is not None:
         return None if text.lower() == "none" else _parse_axis("--channel-axis", text, ndim)
@@ -179,7 +179,7 @@ def lay_grid(
 
 
 def parse_dtype(text: str | None) -> str | None:
-    """The dtype that is meant, as it was said."""
+    """The name of a dtype; a usage error where NumPy knows no such one."""
     try:
         import numpy as np
 
@@ -192,7 +192,7 @@ def parse_dtype(text: str | None) -> str | None:
 
 
 def parse_weights(text: str | None) -> Any:
-    """A taper by name, with its parameters behind commas."""
+    """The taper that a word means: "hann" for hann, ("gaussian", 4.0) for gaussian,4."""
     if text is None:
         return None
     name, *numbers = text.split(",")
@@ -260,7 +260,7 @@ def _load_module(name: str) -> Any:
 
 
 def _say_where(error: Exception) -> str:
-    """Where in the user's file an error is: one of syntax says so itself."""
+    """Line and file of an error in the user's module; empty for a syntax error, which names them itself."""
     lines = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) or not lines:
         return ""
@@ -268,7 +268,7 @@ def _say_where(error: Exception) -> str:
 
 
 def _load_file(path: Path) -> Any:
-    """The module that a file is, even where another one has its name; its neighbours can be imported."""
+    """The module in a file, which may import its neighbours; an installed module of the same name is not taken."""
     if not path.is_file():
         raise typer.BadParameter(f"there is no file {path}", param_hint="--func")
     sys.path.insert(0, str(path.resolve().parent))

@@ -96,7 +96,7 @@ def print_written(path: Path) -> None:
 
 
 def print_info(subject: Subject, planned: Plan) -> None:
-    """Print the image, its patch grid, the expanded matrix and the plan that does without."""
+    """Print the image, its patch grid, the size of the expanded matrix, and the plan."""
     frame = planned.job.frame
     facts = {
         subject.noun: str(subject),
@@ -108,7 +108,7 @@ def print_info(subject: Subject, planned: Plan) -> None:
 
 
 def plan_of(subject: Subject, grid: pt.PatchGrid, where: dict[str, Any]) -> Plan:
-    """The plan for an image of which nothing is decoded; holes are told beside it."""
+    """The plan for an image, of which no pixel is decoded; elements that no patch touches are filled with 0."""
     image = subject.image if subject.header is None else np.asarray(subject.image)
     return pt.plan(lambda batch: batch, image, grid, **where, fill=0, out=Unnamed())
 
@@ -155,7 +155,7 @@ def facts_of(planned: Plan) -> dict[str, object]:
 
 
 def _count_touches(grid: pt.PatchGrid) -> tuple[int, int]:
-    """The fewest and most patches that touch a pixel, from one axis at a time: the product needs no image."""
+    """The fewest and the most patches that touch a pixel, as products over the axes."""
     touches = [axis.coverage() for axis in grid.axis_grids]
     return (
         math.prod(int(axis.min()) for axis in touches),
@@ -176,7 +176,7 @@ def watch_pass(stage: Pass) -> Iterator[Callback]:
 
 @contextmanager
 def watch_progress(quiet: bool) -> Iterator[Callback]:
-    """A progress callback that draws a bar, unless nobody wants it."""
+    """A progress callback that draws a bar, or one that does nothing if `quiet`."""
     if quiet:
         yield lambda *_: None
         return
@@ -195,7 +195,7 @@ def print_json(facts: object) -> None:
 
 
 def _print_plainly(text: str) -> None:
-    """Print `text` as it is: rich would break lines, and end the program where nobody reads them."""
+    """Print `text` without rich, which breaks long lines and exits when the output is closed."""
     print(text)
 
 
@@ -206,16 +206,16 @@ def _open_console() -> Console:
 
 
 def _format_sizes(values: tuple[int, ...]) -> str:
-    """Sizes as they are spoken.
+    """Sizes with a cross between them.
 
-    >>> _sizes((389, 602))
+    >>> _format_sizes((389, 602))
     '389 x 602'
     """
     return " x ".join(f"{value:,}" for value in values)
 
 
 def _peak_memory() -> int | None:
-    """The most bytes this process has ever held, or None where the system does not tell."""
+    """The most bytes this process has ever held; None where the system has no such number."""
     try:
         import resource
     except ModuleNotFoundError:

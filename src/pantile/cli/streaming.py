@@ -57,7 +57,7 @@ Func = Annotated[
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add the four to the command line."""
+    """Add map, plan, extract and merge to the command line."""
     for command in (map_, plan, extract, merge):
         app.command(name=command.__name__.rstrip("_"))(command)
 
@@ -104,7 +104,7 @@ def map_(
 
 @contextmanager
 def _print_warnings() -> Iterator[None]:
-    """Say what pantile warns of in a line each, without the place in its code."""
+    """Print each warning raised inside as one line on stderr."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
@@ -210,7 +210,7 @@ def extract(
 
 
 def _confirm(out: Path, n_files: int) -> None:
-    """Ask whether so many files are meant; where nobody can answer, a `ValueError` that says what to do."""
+    """Ask before many files are written; without a terminal to ask in, raise a `ValueError`."""
     if n_files <= MANY_FILES:
         return
     if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):

@@ -1,4 +1,4 @@
-"""What `info` is asked about: a picture as it is seen, or any other image in a file."""
+"""What `info` describes: a picture seen upright, or any other image in a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class Subject:
         return "picture" if self.header else "image"
 
     def facts(self) -> dict[str, object]:
-        """What is known of it, for machines."""
+        """Shape, dtype, chunks and colours as JSON values."""
         image, header = self.image, self.header
         chunks = None if image.chunks is None else list(image.chunks)
         colours = {"colour": header.colour, "alpha": header.alpha} if header else {}
@@ -57,7 +57,7 @@ class Subject:
 
 
 class _HeaderImage:
-    """A picture by its header, upright: one value stands for all of its elements."""
+    """A picture of which only the header is read: shape and dtype, upright, with zeros for elements."""
 
     chunks = None
 
@@ -72,7 +72,7 @@ class _HeaderImage:
 
 
 def subject_of(path: Path, **choice: Any) -> Subject:
-    """What is in ``path``: a picture that `denoise` reads, else what `open_image` makes of it."""
+    """The image in ``path``: a picture where `denoise` can read it, else what `open_image` reads."""
     chosen = {name: value for name, value in choice.items() if value is not None}
     if not chosen and is_picture(path):
         try:

@@ -26,7 +26,7 @@ _PHRASES = (
 
 
 def spell_parameters(commands: Iterable[Any], current: Any = None) -> dict[str, str]:
-    """How each parameter of the commands is written: ``step`` as ``--step``, an argument by its metavar.
+    """What each parameter of the commands is called in a shell: ``--step`` for ``step``, the metavar of an argument.
 
     Where commands differ, ``current`` decides.
     """
@@ -41,9 +41,10 @@ def spell_parameters(commands: Iterable[Any], current: Any = None) -> dict[str, 
 def speak_in_options(
     message: str, names: Mapping[str, str], typed_words: Sequence[str] = ()
 ) -> str:
-    """``message`` with arguments of Python's as options; ``said``, what the user typed, stays as it is.
+    """``message`` with Python's arguments written as options; what the user typed is left as it is.
 
-    >>> in_options("merge=None takes no step=, give pad=(1, 2)", {"merge": "--merge", "step": "--step", "pad": "--pad"})
+    >>> names = {"merge": "--merge", "step": "--step", "pad": "--pad"}
+    >>> speak_in_options("merge=None takes no step=, give pad=(1, 2)", names)
     '--merge none takes no --step, give --pad 1x2'
     """
     typed = {text for each in typed_words if "=" in each for text in (each, os.path.abspath(each))}
@@ -57,6 +58,7 @@ def speak_in_options(
 
 
 def _translate(text: str, names: Mapping[str, str]) -> str:
+    """``text``, nothing of which the user typed, with its arguments written as options."""
     if not names.get("out", "").startswith("--"):
         text = text.removesuffix(_ELSEWHERE)  # it goes to a path anyway
     for pattern, words in _PHRASES:
@@ -68,6 +70,7 @@ def _translate(text: str, names: Mapping[str, str]) -> str:
 
 
 def _as_option(found: re.Match[str], names: Mapping[str, str]) -> str:
+    """``--name value`` for a match of ``name=value``; the match itself where no option has that name."""
     name, value = names.get(found[1]), found[2]
     if name is None:
         return found[0]
@@ -77,7 +80,7 @@ def _as_option(found: re.Match[str], names: Mapping[str, str]) -> str:
 
 
 def _as_typed(text: str, between: str) -> str:
-    """A value as one types it: quotes and brackets are Python's."""
+    """A value as it is typed in a shell: without the quotes and brackets of Python."""
     if text == "None":
         return "none"
     if text.startswith("("):

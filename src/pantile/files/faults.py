@@ -1,4 +1,4 @@
-"""One clear error, naming the file, for whatever a library says of it."""
+"""Errors of other libraries, turned into one that names the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def explain_read_errors(
     path: str, what: str = "cannot be read, it is damaged or not supported"
 ) -> Iterator[None]:
-    """Turn what goes wrong inside into an error that begins with ``path``.
+    """A context that turns any error of a library into one that begins with ``path``.
 
     What the system refuses stays an `OSError` with its number; what a decoder refuses is a
     ValueError.
@@ -35,7 +35,7 @@ def explain_read_errors(
 
 @contextmanager
 def explain_write_errors(path: str, partial: str) -> Iterator[None]:
-    """Turn a write that failed into an OSError that names ``path`` and says how to go on."""
+    """A context that turns a failed write into an OSError that names ``path`` and says how to resume."""
     try:
         yield
     except OSError as error:
@@ -51,6 +51,6 @@ def explain_write_errors(path: str, partial: str) -> Iterator[None]:
 
 
 def check_index(path: str, name: str, index: int, count: int) -> None:
-    """Raise a ValueError where ``path`` holds no ``index``-th of ``count``."""
+    """Raise a ValueError where ``index``, the argument ``name``, is not below ``count``."""
     if not 0 <= index < count:
         raise ValueError(f"{name}={index} must be from 0 to {count - 1}, all that {path} holds")

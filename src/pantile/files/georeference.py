@@ -23,7 +23,7 @@ Doubles = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Georeference:
-    """The tags of a page of ``rows`` by ``columns`` pixels that say where it lies, and how it is to be read.
+    """The tags of a page of ``rows`` by ``columns`` pixels that say where on Earth it lies, and what its values mean.
 
     ``pixel`` is the size of a pixel, ``tiepoints`` pairs of places in the image and on Earth (6 numbers
     each), ``transformation`` a 4 by 4 matrix; GeoTIFF has the first two, or the last one.
@@ -68,13 +68,13 @@ class Georeference:
 
     @property
     def _shift(self) -> float:
-        """Where the place (0, 0) is in the first pixel: its corner, or its middle."""
+        """Where the coordinates (0, 0) lie in the first pixel: 0 in its corner, 0.5 in its middle."""
         entries = [(self.keys or ())[k : k + 4] for k in range(4, len(self.keys or ()), 4)]
         point = any(e[0] == _RASTER_TYPE and e[3] == _POINT for e in entries if len(e) == 4)
         return 0.5 if point else 0.0
 
     def scale_to(self, rows: int, columns: int) -> Georeference:
-        """The same place in as many pixels, which are as much smaller."""
+        """The tags of the same area in another number of pixels: their size, tie points and resolution follow."""
         x, y = columns / self.columns, rows / self.rows
         if (x, y) == (1, 1):
             return self
@@ -103,14 +103,14 @@ class Georeference:
         return (place + self._shift) * factor - self._shift
 
     def _stretch(self, matrix: Doubles, x: float, y: float) -> Doubles:
-        """The matrix for places in the scaled image: each is first taken back to the old one."""
+        """The transformation of an image scaled by ``x`` and ``y``: back to the old pixels, then as before."""
         shift = self._shift
         back = np.diag([1 / x, 1 / y, 1.0, 1.0])
         back[0, 3], back[1, 3] = shift / x - shift, shift / y - shift
         return tuple(float(n) for n in (np.reshape(matrix, (4, 4)) @ back).ravel())
 
     def options(self, dtype: np.dtype[Any], samples: int) -> dict[str, Any]:
-        """What `tifffile.TiffWriter.write` is to be told, for pages of as many samples of a dtype."""
+        """Options of `tifffile.TiffWriter.write` that store the tags with pages of ``dtype`` and ``samples``."""
         tags: list[tuple[int, str, int, Any, bool]] = []
         for code, kind, numbers in (
             (_SCALE, "d", self.pixel),
@@ -165,7 +165,7 @@ def _read_resolution(page: Any) -> tuple[float, float, int] | None:
 
 
 def _can_hold(dtype: np.dtype[Any], number: str | None) -> bool:
-    """Whether a value that stands for none can be one of ``dtype``."""
+    """Whether the value that marks missing pixels can be stored in ``dtype``."""
     if number is None or dtype.kind in "fc":
         return number is not None
     with suppress(ValueError, OverflowError):

@@ -16,7 +16,7 @@ __all__ = ["Spot", "meet", "spot_of", "spots_beside"]
 
 
 class Spot(NamedTuple):
-    """A file or directory without links, what in it is meant ("": all of it), and which bytes."""
+    """A place on disk: the path with links followed, the dataset inside ("": all), the range of bytes."""
 
     path: str
     inside: str = ""
@@ -45,14 +45,14 @@ def spot_of(store: Any) -> Spot | None:
 
 
 def spots_beside(spot: Spot) -> list[Spot]:
-    """Where a run to a path puts what it needs until its result is whole."""
+    """The places beside a result that a run writes to before the result is whole."""
     partial = f"{spot.path}.partial"
     names = [partial, partial + os.path.splitext(spot.path)[1], f"{spot.path}.journal"]
     return [Spot(os.path.realpath(name)) for name in names]
 
 
 def meet(one: Spot | None, other: Spot | None) -> bool:
-    """Whether two spots share anything, or one lies in a directory that the other is."""
+    """Whether two places overlap, or one is a directory that holds the other."""
     if one is None or other is None:
         return False
     if one.path != other.path:
@@ -70,6 +70,6 @@ def _spot_of_mapping(mapping: Mapping) -> Spot:
 
 
 def _is_instance(store: Any, package: str, name: str) -> bool:
-    """Whether it is an object of a package; one that is not imported has none."""
+    """Whether an object is of a class of a package, which is not imported for that."""
     module = sys.modules.get(package)
     return module is not None and isinstance(store, getattr(module, name))

@@ -1,4 +1,4 @@
-"""What the pictures share: axes to draw on, notes below them, and refusals."""
+"""What all plots share: axes, notes below them, checks, and values scaled for drawing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def require_planar(ndim: int, what: str, instead: str) -> None:
 
 
 def add_notes(ax: Any, *notes: str) -> None:
-    """Say below the axes what the picture leaves out."""
+    """Write notes below the axes."""
     text = "\n".join(note for note in notes if note)
     if not text:
         return
@@ -94,7 +94,7 @@ def as_picture(image: Array, channel_axis: int | None) -> Array:
 
 
 def unit_range(values: Array) -> Array:
-    """Values moved and scaled to 0..1, NaN and infinity left out of the range."""
+    """Values scaled to 0..1; NaN and infinity do not count for the range."""
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
     span = float(high) - float(low) or 1.0

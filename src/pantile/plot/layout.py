@@ -133,7 +133,7 @@ def _choose_patches(
 
 
 def _spread_patches(axis: AxisGrid) -> list[int]:
-    """Patches that do not overlap, evenly over the axis, and the last, which may."""
+    """Indices of patches evenly over the axis that do not overlap, and of the last one, which may."""
     stride = max(1, -(-axis.extent // max(1, axis.gap)))
     stride *= max(1, -(-axis.count // (stride * SPREAD)))
     return sorted({*range(0, axis.count, stride), axis.count - 1})
@@ -234,7 +234,7 @@ def _draw_signal(
 
 
 def _assign_lanes(axis: AxisGrid, chosen: list[int]) -> list[int]:
-    """For each patch the first row of bars that has room for it, of twelve at most."""
+    """For each patch the first row of bars that is free there; at most 12 rows."""
     ends: list[int] = []
     found = []
     for i in chosen:

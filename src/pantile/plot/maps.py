@@ -89,7 +89,7 @@ def _describe_weights(weights: Any) -> str:
 
 
 def _sum_weights(grid: PatchGrid, taper: Array) -> Array:
-    """The sum of weights that are no product of vectors: ones merged, which take no memory."""
+    """The sum of weights in each element, for weights that are no product of vectors: merged from ones."""
     ones = np.broadcast_to(np.float64(1), (grid.n_patches, *grid.patch))
     return unpatchify(ones, grid, merge="sum", weights=taper, fill=0)
 
@@ -128,7 +128,7 @@ def _count_holes(vectors: list[Array], whole: Array | None) -> int:
 
 
 def _reduce_to_cells(vectors: list[Array], whole: Array | None) -> tuple[Array, tuple[int, int]]:
-    """The map in at most 1024 x 1024 cells, each the least of its elements, and the size of a cell."""
+    """The map as at most 1024 x 1024 cells, each with the least value in it, and the size of a cell."""
     if whole is None:
         reduced = [_reduce_axis(v, 0) for v in vectors]
         values = np.multiply.outer(reduced[0][0], reduced[1][0])
@@ -162,7 +162,7 @@ def _draw_map(ax: Any, shape: tuple[int, ...], values: Array, cmap: Any) -> Any:
 
 
 def _find_levels(values: Array) -> Array | None:
-    """Every count from the least to the most, where they are few."""
+    """All counts from the least to the most, or None where they are many."""
     if values.dtype.kind not in "iu" or not values.any():
         return None
     low, high = int(values[values > 0].min()), int(values.max())

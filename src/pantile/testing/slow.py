@@ -1,4 +1,4 @@
-"""Slow twins: every result of pantile said again in plain loops, a few lines each.
+"""Slow twins: every result of pantile computed again in plain loops, a few lines each.
 
 They read a grid's fields and nothing else of pantile; `np.pad` says what lies outside the image.
 Time is `n_patches * features` Python steps, so they are for arrays of a few thousand elements.
@@ -369,7 +369,7 @@ def _put_on_grid(
 
 
 class _Meeting(NamedTuple):
-    """One value that meets others in an element."""
+    """One value that a patch has for an element."""
 
     patch: int
     value: Any
@@ -389,7 +389,7 @@ def _merge(
     chosen: list[int] | None = None,
     scale: int = 1,
 ) -> Array:
-    """One image `(*shape[, channels])` from `(n, *patch[, channels])`: collect, then judge."""
+    """One image `(*shape[, channels])` from `(n, *patch[, channels])`: collect values, then merge them."""
     nd = len(grid.patch)
     chosen = list(range(grid.n_patches)) if chosen is None else chosen
     if len(values) != len(chosen):

@@ -74,7 +74,7 @@ def write_tile(path: Path, tile: Array) -> None:
 
 
 def _explain_faults(path: Path, work: Callable[[Path], Any]) -> Any:
-    """``work(path)``; whatever a damaged file makes a library raise names the file."""
+    """``work(path)``; an error of a library becomes a ValueError that names the file."""
     try:
         return work(path)
     except (MemoryError, ImportError):
@@ -97,7 +97,7 @@ def _png_read(path: Path) -> Array:
 
 
 def _header_of(image: Any) -> Header:
-    """Shape and dtype of an open PNG, or a `ValueError` where it is none that is written as a tile."""
+    """Shape and dtype of an open PNG; a ValueError where tiles are never written so."""
     if prod(image.size) > MAX_PIXELS:
         raise ValueError(f"it unpacks to more than {MAX_PIXELS:,} pixels")
     if _mode(image) not in _PNG_MODES:

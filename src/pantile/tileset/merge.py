@@ -69,7 +69,7 @@ def _check_out(place: Path, out: Any) -> None:
 
 
 class _Blank:
-    """An image of which only the shape matters: its elements are never looked at."""
+    """An image of zeros that stands for the one the tiles were cut from: only its shape is used."""
 
     def __init__(self, manifest: Manifest, tiles: dict[str, Any]) -> None:
         self.shape, self.dtype, self.chunks = manifest.shape, np.dtype(manifest.dtype), None
@@ -84,7 +84,7 @@ class _Blank:
 
 
 class _FolderTiles:
-    """Tiles by their numbers, from files that have all been looked at."""
+    """Tiles in files of a folder, by their numbers; all headers are read when this is made."""
 
     def __init__(self, manifest: Manifest, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -107,7 +107,7 @@ class _FolderTiles:
         return path
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these tiles from changed ones: names, sizes and times."""
+        """A digest of names, sizes and times of the files, which changes when a tile does."""
         found = hashlib.blake2b(digest_size=12)
         for name in self.names:
             status = (self.folder / name).stat()
@@ -125,7 +125,7 @@ class _FolderTiles:
 
 
 def _find_tiles(manifest: Manifest, folder: Path) -> list[str]:
-    """The file of each tile, by number; raises what is missing or there twice."""
+    """The file name of each tile, by number; a ValueError where one is missing or there twice."""
     stems: dict[str, list[str]] = {}
     for entry in os.scandir(folder):
         path = Path(entry.name)
@@ -153,7 +153,7 @@ def _describe(header: Header) -> str:
 
 
 class _ArrayTiles:
-    """Tiles by their numbers, from one array ``(*batch, *counts, *patch)``."""
+    """Tiles in one array, by their numbers: ``(*batch, *counts, *patch)``."""
 
     def __init__(self, manifest: Manifest, path: Path) -> None:
         self.reader = open_image(path)

@@ -104,7 +104,7 @@ def plan_tiles(
     channel_axis: int | None = None,
     suffix: str = ".png",
 ) -> Manifest:
-    """What `write_tiles` would write; raises what it would refuse."""
+    """The manifest that `write_tiles` would write; raises the errors that it would."""
     reader = open_image(image)
     frame = frame_of(tuple(reader.shape), patch, step, axes=axes, channel_axis=channel_axis)
     dtype = np.dtype(reader.dtype)
@@ -142,7 +142,7 @@ def _return_batch(batch: Array) -> Array:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise where no new folder can be made, or where that would take away what is not ours."""
+    """Raise where the folder exists, cannot be made, or its staging name is taken by something else."""
     if os.path.lexists(folder):
         raise FileExistsError(f"{folder} exists already: name a new folder for the tiles")
     if not folder.absolute().parent.is_dir():
@@ -178,7 +178,7 @@ def _write_folder(
 
 
 class _Writer:
-    """Writes the patches of a batch under their numbers."""
+    """Writes each patch of a batch to the file of its number."""
 
     def __init__(self, manifest: Manifest, folder: Path, suffix: str) -> None:
         self.manifest, self.folder, self.suffix = manifest, folder, suffix
@@ -192,7 +192,7 @@ class _Writer:
 
     @contextmanager
     def _while_running(self) -> Iterator[None]:
-        """While one file is written; not at all once this is stopped."""
+        """A context for writing one file; raises `Cancelled` once this is stopped."""
         with self._idle:
             if self._stopped:
                 raise Cancelled
@@ -205,7 +205,7 @@ class _Writer:
                 self._idle.notify_all()
 
     def stop(self) -> None:
-        """Return when no thread writes, or ever will: a run that is given up does not wait for them."""
+        """Let no further file be begun, and return when those under way are written."""
         with self._idle:
             self._stopped = True
             while self._writing:

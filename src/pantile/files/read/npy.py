@@ -32,7 +32,7 @@ class NpyPlace:
 
 @dataclass(frozen=True)
 class MappedPlace:
-    """Elements of any file, where a memmap or a header says they are."""
+    """An array at an offset in a file, as a memmap or a header says."""
 
     mapping: Mapping
 
@@ -48,7 +48,7 @@ class MappedPlace:
 
 
 def describe_zip(path: str) -> str:
-    """What to say of a zip archive, which cannot be read by blocks: an `.npz` file lists its arrays."""
+    """The error for a zip archive, which cannot be read by blocks; it lists the arrays of an `.npz` file."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]

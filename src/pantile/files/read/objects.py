@@ -92,7 +92,7 @@ class ObjectReader:
         return unmasked(found).astype(self.dtype, copy=False)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Name, shape and dtype: elements that change behind them are not noticed."""
+        """Name, shape and dtype; changed elements are not noticed."""
         return {"name": self.name, "shape": list(self.shape), "dtype": str(self.dtype)}
 
 
@@ -101,7 +101,7 @@ def _no_place_error(name: str, instead: str) -> TypeError:
 
 
 def reader_of(image: Any) -> Reader:
-    """A reader of ``image``, by its place on disk where it has one; a reader is its own."""
+    """A reader of ``image``: by its place on disk where it has one; a reader is returned as it is."""
     if hasattr(image, "fingerprint"):
         return image  # type: ignore[no-any-return]
     for package, name, make in _KINDS:
@@ -147,7 +147,7 @@ def _of_xarray(image: Any) -> Reader:
 
 
 class _Variable:
-    """What a DataArray holds, without its coordinates; slices are computed, never the whole."""
+    """The variable of a DataArray, of which only the slices that are read are computed."""
 
     def __init__(self, variable: Any) -> None:
         self.variable = variable

@@ -1,4 +1,4 @@
-"""The door for images: which reader a path or an object means."""
+"""Open images: find the reader for a path or an object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["open_image"]
 
 
 class Choice(NamedTuple):
-    """What of a file is meant."""
+    """Which image in a file is to be read."""
 
     level: int | None
     dataset: str | None
@@ -30,7 +30,7 @@ class Choice(NamedTuple):
 
 
 class Format(NamedTuple):
-    """One kind of file: how it begins, what can be chosen in it, where its image is."""
+    """One kind of file: its first bytes, which choices it offers, and the place of the chosen image."""
 
     name: str
     magic: tuple[bytes, ...]
@@ -109,7 +109,7 @@ def _refuse_choices(choice: Choice, chooses: tuple[str, ...], what: str) -> None
 
 
 def _find_format(path: str) -> Format:
-    """The format by what the file begins with; a suffix may lie."""
+    """The format by the first bytes of the file, whatever its suffix."""
     if os.path.isdir(path):
         if not is_zarr(path):
             os.scandir(path).close()  # one that may not be looked into says so

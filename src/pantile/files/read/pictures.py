@@ -82,7 +82,7 @@ class _Picture:
 
 
 class PictureReader(FileReader):
-    """A picture; once read, ``held`` bytes stay in memory, since it cannot be decoded by blocks."""
+    """A picture, which is decoded whole: once read, ``held`` bytes stay in memory."""
 
     @property
     def held(self) -> int:

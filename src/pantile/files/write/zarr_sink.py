@@ -140,7 +140,7 @@ class ZarrSink:
         return dims
 
     def _begin_group(self, partial: str) -> dict[str, Any]:
-        """Make the group and its coordinates where there is a name; returns what the array says of them."""
+        """Make the group with its coordinates where the array has a name; returns the array's attributes."""
         if self.name is None:
             return {}
         coords = None if self._about is None or self.dims is not None else self._about.coords
@@ -165,7 +165,7 @@ class ZarrSink:
         return ZarrWriter(self.path, array, self.name)
 
     def unit(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
-        """What of a result of this shape and dtype will have one writer, before it is made."""
+        """The chunk, or shard, that a result of this shape and dtype will have."""
         chunks, shards = self._layout(shape, dtype)
         return shards or chunks
 
@@ -277,7 +277,7 @@ def _as_lengths(name: str, lengths: Any) -> tuple[int, ...]:
 
 
 def _root(partial: str, name: str | None) -> str:
-    """Where the array lies: the whole, or a member of the group."""
+    """The path of the array: ``partial``, or the member ``name`` of that group."""
     return partial if name is None else os.path.join(partial, name)
 
 
@@ -293,7 +293,7 @@ def _as_dims(dims: Any) -> tuple[str, ...]:
 
 
 def _consolidate(path: str) -> None:
-    """Put the metadata of a group's arrays into its own, or xarray warns that it has to look for them.
+    """Copy the metadata of a group's arrays into that of the group: without it xarray warns.
 
     As `zarr.consolidate_metadata` does, which warns that version 3 does not say how this is done.
     """
@@ -313,8 +313,8 @@ def _load_json(path: str) -> dict[str, Any]:
 
 
 def _make_storable(coords: Any) -> Any:
-    """Coordinates without what Zarr has no place for: combined indices become their parts, and text of a fixed
-    length one of any, since Zarr warns that others may not read the first."""
+    """Coordinates in a form that Zarr stores: combined indices as their parts, text without a fixed length
+    (of which Zarr warns)."""
     for dim in list(coords.indexes):
         if dim in coords.dims and coords.indexes[dim].nlevels > 1:
             coords = coords.reset_index(dim).drop_vars(dim, errors="ignore")
@@ -328,7 +328,7 @@ def _open_staged(partial: str) -> Any:
 
 
 def _is_left_by_run(partial: str) -> bool:
-    """Whether a run may have left this: nothing, the metadata that are written first, or a Zarr directory."""
+    """Whether a run may have left this: it is missing, holds only the metadata written first, or is Zarr."""
     if not os.path.isdir(partial):
         return not os.path.lexists(partial)
     return is_zarr(partial) or all(name.startswith("zarr.json") for name in os.listdir(partial))
@@ -339,7 +339,7 @@ def _is_empty_directory(path: str) -> bool:
 
 
 def _folders_between(files: set[str], root: str) -> set[str]:
-    """The directories between ``files`` and ``root``, both ends of each way included."""
+    """The directories of ``files`` and those above them up to ``root``."""
     found: set[str] = set()
     for file in files:
         folder = os.path.dirname(file)
