@@ -195,15 +195,15 @@ def _compute_steps(patches: NDArray[Any], sizes: tuple[int, ...]) -> tuple[int, 
 
 def _check_strides(patches: NDArray[Any], axis: int, inner: int, step: int) -> None:
     """Refuse a computed step that the strides of an overlapping view contradict."""
-    apart, each = patches.strides[axis], patches.strides[inner]
-    if patches.shape[axis] < 2 or patches.shape[inner] < 2 or not each or apart % each:
+    outer, each = patches.strides[axis], patches.strides[inner]
+    if patches.shape[axis] < 2 or patches.shape[inner] < 2 or not each or outer % each:
         return
-    seen = apart // each
-    # neighbours that share memory can only be windows of one array, `seen` elements apart
-    if 0 < seen < patches.shape[inner] and seen != step:
+    cut = outer // each
+    # neighbours that share memory can only be windows of one array, `cut` elements apart
+    if 0 < cut < patches.shape[inner] and cut != step:
         raise ValueError(
-            f"patches were cut {seen} apart on axis {axis}, but imsize needs them {step} apart: the tail was"
-            f" dropped when the image was cut. Give step={seen} and fill=, or cut with tail='shift'"
+            f"patches were cut {cut} apart on axis {axis}, but imsize needs them {step} apart: the tail was"
+            f" dropped when the image was cut. Give step={cut} and fill=, or cut with tail='shift'"
         )
 
 

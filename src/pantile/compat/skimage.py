@@ -60,8 +60,8 @@ def view_as_windows(
     if not array.ndim:
         return array.view(np.ndarray)
     if writeable is None:
-        apart = all(s >= w for s, w in zip(steps, window, strict=True))
-        writeable = apart and array.flags.writeable
+        disjoint = all(s >= w for s, w in zip(steps, window, strict=True))
+        writeable = disjoint and array.flags.writeable
     return patchify(array, window, steps, writeable=writeable)
 
 

@@ -168,12 +168,12 @@ def _lay_grid(shape: Any, kernel_size: Any, dilation: Any, padding: Any, stride:
     n = len(shape)
     names = ("kernel_size", "dilation", "padding", "stride")
     values = (kernel_size, dilation, padding, stride)
-    kernel, apart, pad, step = (_as_numbers(v, n, k) for v, k in zip(values, names, strict=True))
+    kernel, spacing, pad, step = (_as_numbers(v, n, k) for v, k in zip(values, names, strict=True))
     try:
-        return PatchGrid(tuple(shape), kernel, step, dilation=apart, pad=pad, tail="drop")
+        return PatchGrid(tuple(shape), kernel, step, dilation=spacing, pad=pad, tail="drop")
     except ValueError as error:
         raise RuntimeError(
-            f"kernel_size={kernel}, dilation={apart}, padding={pad}, stride={step} lay no blocks over"
+            f"kernel_size={kernel}, dilation={spacing}, padding={pad}, stride={step} lay no blocks over"
             f" {tuple(shape)}: {error}"
         ) from error
 

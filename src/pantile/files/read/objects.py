@@ -15,7 +15,7 @@ from ..mapping import mapping_of
 from ..protocol import Reader
 from .hdf5 import Hdf5Place
 from .npy import MappedPlace
-from .reader import FileReader, check_facts
+from .reader import FileReader, shape_and_dtype_of
 from .zarrs import ZarrPlace
 
 __all__ = ["ArrayReader", "ObjectReader", "reader_of"]
@@ -34,7 +34,7 @@ class ArrayReader:
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array.view()
         self.array.flags.writeable = False
-        self.shape, self.dtype = check_facts("image", array)
+        self.shape, self.dtype = shape_and_dtype_of("image", array)
 
     def __repr__(self) -> str:
         return f"ArrayReader(shape={self.shape}, dtype={self.dtype})"
@@ -71,7 +71,7 @@ class ObjectReader:
         self, source: Any, chunks: tuple[int, ...] | None, name: str, placed: bool = True
     ) -> None:
         self.source, self.chunks, self.name, self.placed = source, chunks, name, placed
-        self.shape, self.dtype = check_facts("image", source)
+        self.shape, self.dtype = shape_and_dtype_of("image", source)
 
     def __getstate__(self) -> dict[str, Any]:
         if not self.placed:
@@ -118,7 +118,7 @@ def reader_of(image: Any) -> Reader:
 def _of_array(image: NDArray[Any]) -> Reader:
     if isinstance(image, np.ma.MaskedArray):
         raise TypeError("image is a masked array, and blocks would lose its mask: fill it first")
-    check_facts("image", image)
+    shape_and_dtype_of("image", image)
     mapping = mapping_of(image)
     if mapping is None or not os.path.isfile(mapping.path):  # a temporary file may have no name
         return ArrayReader(image)

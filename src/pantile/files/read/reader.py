@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..faults import explain_read_errors
 from ..georeference import Georeference
 
-__all__ = ["FileReader", "Handle", "Place", "check_dims", "check_facts", "file_marks"]
+__all__ = ["FileReader", "Handle", "Place", "as_dims", "file_marks", "shape_and_dtype_of"]
 
 
 class Handle(Protocol):
@@ -51,7 +51,7 @@ class FileReader:
         self.place = place
         self._forget()
         handle = self._open_once()
-        self.shape, self.dtype = check_facts(place.path, handle)
+        self.shape, self.dtype = shape_and_dtype_of(place.path, handle)
         self.chunks = None if handle.chunks is None else tuple(int(n) for n in handle.chunks)
 
     def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
@@ -79,7 +79,7 @@ class FileReader:
     def dims(self) -> tuple[str, ...] | None:
         """The names of the axes, by what the file says of them; None where it does not name them all."""
         ask = getattr(self.place, "dims", None)
-        return None if ask is None else check_dims(ask(), len(self.shape))
+        return None if ask is None else as_dims(ask(), len(self.shape))
 
     @property
     def georeference(self) -> Georeference | None:
@@ -126,7 +126,7 @@ class FileReader:
         with explain_read_errors(self.place.path):
             handle = self.place.open()
         known = self.__dict__.get("shape")
-        if known is not None and (known, self.dtype) != check_facts(self.place.path, handle):
+        if known is not None and (known, self.dtype) != shape_and_dtype_of(self.place.path, handle):
             raise ValueError(
                 f"{self.place.path} changed while it was in use: it was {known} {self.dtype}, "
                 f"it is {tuple(handle.shape)} {handle.dtype}"
@@ -134,14 +134,14 @@ class FileReader:
         return handle
 
 
-def check_dims(names: Any, ndim: int) -> tuple[str, ...] | None:
+def as_dims(names: Any, ndim: int) -> tuple[str, ...] | None:
     """One name per axis, None where some have none or are alike."""
     found = tuple(names or ())
     good = len(found) == ndim and len(set(found)) == ndim and all(isinstance(n, str) for n in found)
     return found if good and all(found) else None
 
 
-def check_facts(name: str, handle: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def shape_and_dtype_of(name: str, handle: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and native dtype, or a ValueError where these are no numbers to cut."""
     shape, dtype = tuple(int(n) for n in handle.shape), np.dtype(handle.dtype)
     if not shape or 0 in shape:
