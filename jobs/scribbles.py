@@ -61,6 +61,10 @@ def make(_: Path, every: int, times: int):
 
 
 def agree(mine, its) -> str:
-    np.testing.assert_array_equal(mine, its)
+    assert mine.shape == its.shape
     assert len(np.unique(mine)) == 3
-    return "every label"
+    # a forest with n_jobs adds its trees in any order, so ties fall differently from call to call:
+    # two calls of scikit-learn on the same 64,000 rows differed in one label
+    different = np.mean(mine != its)
+    assert different < 5e-5
+    return f"{1 - different:.5%} of the labels"

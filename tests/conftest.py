@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pantile.testing.fuzz.tiles import tiles_of as cut_into_tiles
+from fuzz.tiles import tiles_of as cut_into_tiles
 
 EXAMPLES = int(os.environ.get("PANTILE_EXAMPLES", "30"))
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")

@@ -7,21 +7,23 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pantile as pt
+from fuzz import Hunt, cases, hunt
+from fuzz.checks import check_extract, check_grid, check_map, check_unpatchify
+from fuzz.hostile import check_hostile
+from fuzz.matrix_checks import check_matrix
+from fuzz.source import script, source, strided
 from pantile import PatchGrid
 from pantile.geometry.limits import Limits, using_limits
-from pantile.testing.fuzz import Hunt, cases, hunt
-from pantile.testing.fuzz.checks import check_extract, check_grid, check_map, check_unpatchify
-from pantile.testing.fuzz.hostile import check_hostile
-from pantile.testing.fuzz.matrix_checks import check_matrix
-from pantile.testing.fuzz.source import script, source, strided
 
 pytest.importorskip("hypothesis")
 
+ROOT = Path(__file__).parents[1]
 ALONE = {"axes": None, "channel_axis": None}
 KEPT = {
     "padding around swapped bytes": lambda: check_extract(
@@ -172,10 +174,10 @@ def test_a_script_runs_by_itself():
 
 
 def fuzz(*arguments, **environment):
-    command = [sys.executable, "-m", "pantile.testing.fuzz", *arguments]
+    command = [sys.executable, "-m", "fuzz", *arguments]
     inherited = {k: v for k, v in os.environ.items() if k != "NUMBA_BOUNDSCHECK"}
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=inherited | environment
+        command, capture_output=True, text=True, check=False, env=inherited | environment, cwd=ROOT
     )
 
 

@@ -33,6 +33,8 @@ def unit_image(grid):
         ({"tail": "respace"}, [0, 3, 6]),
         ({"tail": "pad"}, [0, 4, 8]),
         ({"tail": "drop"}, [0, 4]),
+        ({"tail": "center"}, [1, 5]),
+        ({"tail": "center", "pad": ((0, 1),)}, [1, 5]),
         ({"tail": "error", "pad": (1,)}, [-1, 3, 7]),
         ({"tail": "shift", "pad": ((1, 0),)}, [-1, 3, 6]),
         ({"pad": "same"}, [-2, 2, 6]),
@@ -179,7 +181,7 @@ def test_covers_says_whether_the_brute_force_count_has_a_hole(grid):
     assert grid.covers == bool(slow.coverage(grid).all())
 
 
-@given(strategies.grids(pads=False, tails=("shift", "respace", "drop", "error")))
+@given(strategies.grids(pads=False, tails=("shift", "respace", "drop", "center", "error")))
 def test_coverage_sums_to_all_patch_elements(grid):
     assert grid.coverage().sum() == grid.n_patches * grid.features
 
@@ -231,7 +233,7 @@ def test_centres_sample_labels_where_the_middle_of_a_patch_lies():
     assert same.centers(stacked).tolist() == stacked[:, ::2, ::2].tolist()
 
 
-@given(strategies.grids(pads=False, tails=("shift", "respace", "drop", "error")))
+@given(strategies.grids(pads=False, tails=("shift", "respace", "drop", "center", "error")))
 def test_a_centre_is_sample_half_the_patch(grid):
     image = unit_image(grid)
     middle = tuple(p // 2 for p in grid.patch)

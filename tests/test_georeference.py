@@ -164,6 +164,20 @@ def test_a_plain_tiff_is_written_without_a_word(tmp_path):
     assert 33550 not in tags(tmp_path / "out.tif")
 
 
+def test_pages_without_a_name_keep_their_place(tmp_path):
+    source = tmp_path / "in.tif"
+    with tifffile.TiffWriter(source) as file:
+        for k in range(3):  # pages of which the file does not say what they are
+            extra = [(33550, "d", 3, PIXEL, True), (33922, "d", 6, TIES, True)] if k == 0 else []
+            file.write(X + k, extratags=extra, metadata=None, contiguous=False)
+    assert open_image(source).dims == ("dim_0", "y", "x")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pt.map_patches(smooth, source, (5, 5), out=tmp_path / "out.tif")
+    assert tags(tmp_path / "out.tif")[33922] == TIES
+    assert tifffile.imread(tmp_path / "out.tif").shape == (3, 60, 80)
+
+
 def test_a_smaller_level_lies_where_the_full_one_does(tmp_path):
     with tifffile.TiffWriter(tmp_path / "in.tif") as file:
         extra = [

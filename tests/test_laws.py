@@ -13,9 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import pantile as pt
+from fuzz.cases import is_clear
 from pantile.testing import slow, strategies
 from pantile.testing.compare import assert_agrees, assert_same_bits
-from pantile.testing.fuzz.cases import is_clear
 
 AVERAGING = ("mean", "max", "min", "median", "first", "last", "center")
 WEIGHED = ("mean", "sum", "var", "vote")
@@ -341,7 +341,9 @@ def test_extract_is_its_slow_twin(tiles_of, data):
 
 @given(st.data())
 def test_patchify_is_its_slow_twin(data):
-    grid = data.draw(strategies.grids(pads=False, tails=("error", "drop", "shift", "respace")))
+    grid = data.draw(
+        strategies.grids(pads=False, tails=("error", "drop", "center", "shift", "respace"))
+    )
     placed = data.draw(placed_images(st.just(grid), channels=False))
     if not grid.regular:
         with pytest.raises(ValueError, match="extract"):

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
 import pantile as pt
+from fuzz import law_checks
 from pantile.testing import slow
-from pantile.testing.fuzz import law_checks
 
 Array = NDArray[Any]
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pantile as pt
+from fuzz.tiles import WAYS, limits_for
 from pantile.matrix.matrix import with_limits
 from pantile.testing import slow, strategies
-from pantile.testing.fuzz.tiles import WAYS, limits_for
 
 POOL = [np.dtype(c) for c in ("f4", "u1", "f8", "i8", "?", "f2", "c8", "c16")]
 ways = st.sampled_from(sorted(WAYS))

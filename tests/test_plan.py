@@ -41,7 +41,7 @@ def tilings(draw):
     for _ in range(ndim):
         size = draw(st.integers(1, {1: 40, 2: 14, 3: 6}[ndim]))
         patch = draw(st.integers(1, size))
-        options = {"tail": draw(st.sampled_from(["shift", "respace", "drop", "pad"]))}
+        options = {"tail": draw(st.sampled_from(["shift", "respace", "drop", "center", "pad"]))}
         options["pad"] = draw(st.integers(0, 3))
         options["dilation"] = draw(st.integers(1, 2)) if 2 * patch - 1 <= size else 1
         grid = pt.PatchGrid(size, patch, draw(st.integers(1, patch + 3)), **options)

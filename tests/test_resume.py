@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 import pantile as pt
+from fuzz.tiles import small_limits
 from pantile.files import NpySink, ZarrSink
 from pantile.geometry.limits import current_limits, using_limits
 from pantile.stream.resume import staging
 from pantile.stream.resume.journal import read_journal
 from pantile.testing.compare import assert_same_bits
-from pantile.testing.fuzz.tiles import small_limits
 
 ROOT = Path(__file__).parent.parent
 IMAGE = np.random.default_rng(3).normal(size=(61, 58))

@@ -52,6 +52,7 @@ class Tail(StrEnum):
     RESPACE = "respace"
     PAD = "pad"
     DROP = "drop"
+    CENTER = "center"
     ERROR = "error"
 
 

@@ -52,5 +52,7 @@ def explain_write_errors(path: str, partial: str) -> Iterator[None]:
 
 def check_index(path: str, name: str, index: int, count: int) -> None:
     """Raise a ValueError where ``index``, the argument ``name``, is not below ``count``."""
+    if not count:
+        raise ValueError(f"{path} holds no image")
     if not 0 <= index < count:
         raise ValueError(f"{name}={index} must be from 0 to {count - 1}, all that {path} holds")

@@ -47,7 +47,8 @@ def spot_of(store: Any) -> Spot | None:
 def spots_beside(spot: Spot) -> list[Spot]:
     """The places beside a result that a run writes to before the result is whole."""
     partial = f"{spot.path}.partial"
-    names = [partial, partial + os.path.splitext(spot.path)[1], f"{spot.path}.journal"]
+    kinds = partial + os.path.splitext(spot.path)[1]
+    names = [partial, kinds, f"{spot.path}.journal", f"{spot.path}.pantile-previous"]
     return [Spot(os.path.realpath(name)) for name in names]
 
 

@@ -13,9 +13,9 @@ __all__ = ["as_axis", "as_count", "as_pad", "as_per_axis", "as_shape", "is_many"
 
 def is_many(value: Any) -> bool:
     """Whether ``value`` is a collection of numbers and not one number (or a word)."""
-    return (
-        hasattr(value, "__iter__") and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
-    )
+    if isinstance(value, str | bytes | set | frozenset | dict):  # words, and what has no order
+        return False
+    return hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
 
 
 def as_count(value: Any, name: str, least: int = 1) -> int:

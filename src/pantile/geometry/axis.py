@@ -242,6 +242,12 @@ def resolve_axis(
     """The closed form of one axis from what the caller asked for."""
     dilation = dilation if patch > 1 else 1  # between the samples of one there is nothing
     extent = (patch - 1) * dilation + 1
+    width = size + (2 * extent if isinstance(pad, str) else sum(pad) + extent)
+    if width >= FARTHEST:
+        raise ValueError(
+            f"axis {axis} would reach over {width} elements with its padding and a patch, and positions are 64-bit"
+            " numbers: at most 2^62"
+        )
     if pad == "same":
         step = min(step, size)  # a larger one gives one patch as well, with numbers past int64
         count = -(-size // step)
@@ -262,6 +268,6 @@ def resolve_axis(
             f" {room % step} are left over; {_that_divide(room, step, dilation, patch)}, pad=, or another tail such as"
             " 'shift'"
         )
-    if tail == "pad" and step > FARTHEST:
+    if tail == "pad" and step >= FARTHEST - width:
         raise ValueError(f"step={step} with tail='pad' would extend axis {axis} past 2^62 elements")
     return AxisGrid(size, patch, dilation, places_of(tail, room, step), offset=-before)

@@ -38,10 +38,11 @@ class PatchGrid:
         Elements between neighbouring patches.
     dilation : int or sequence of int
         Elements between neighbouring samples of a patch.
-    tail : {"shift", "respace", "pad", "drop", "error"}
+    tail : {"shift", "respace", "pad", "drop", "center", "error"}
         What happens where the step does not divide: the last patch moves back to end at the edge
         (``shift``), all starts are spread evenly (``respace``), the image is extended past its end
-        (``pad``), the rest stays uncovered (``drop``), or a `ValueError` is raised (``error``).
+        (``pad``), the rest stays uncovered at the end (``drop``) or at both ends alike (``center``),
+        or a `ValueError` is raised (``error``).
     pad : int, one int or ``(before, after)`` per axis, or "same"
         Elements added around the image. ``"same"`` centres a patch on every ``step``-th element.
     pad_mode : str
@@ -220,7 +221,6 @@ class PatchGrid:
         """Count, gap, patch and dilation per axis: what strides are made of; empty if not `regular`."""
         if not self.regular:
             return ()
-        assert all(a.start(0) == 0 for a in self.axis_grids), "without padding grids begin at 0"
         return tuple((a.count, a.gap, a.patch, a.dilation) for a in self.axis_grids)
 
     @property
@@ -336,10 +336,12 @@ class PatchGrid:
                [4, 5, 7, 8]])
         """
         wanted = self.as_rows(np.arange(self.n_patches) if rows is None else rows)
+        if math.prod(self.shape) >= 1 << 63:
+            raise ValueError(f"an image of shape {self.shape} has more elements than int64 numbers")
         at = np.unravel_index(wanted, self.counts)
         flat = np.zeros((len(wanted), 1), dtype=np.int64)
         for k, (axis, i) in enumerate(zip(self.axis_grids, at, strict=True)):
-            samples = axis.starts()[i][:, None] + np.arange(axis.patch) * axis.dilation
+            samples = axis.starts_at(i)[:, None] + np.arange(axis.patch) * axis.dilation
             sums = flat[:, :, None] * axis.size + self._in_image(samples, k)[:, None, :]
             flat = sums.reshape(len(wanted), flat.shape[1] * axis.patch)
         return flat
@@ -366,6 +368,10 @@ class PatchGrid:
         if int(rows.min()) < -self.n_patches or int(rows.max()) >= self.n_patches:
             raise IndexError(
                 f"indices run from {rows.min()} to {rows.max()}, but the grid has {self.n_patches} patches"
+            )
+        if self.n_patches >= 1 << 63:
+            raise ValueError(
+                f"the grid has {self.n_patches} patches, more than int64 numbers: take a part of the image"
             )
         rows = rows.astype(np.int64)
         return np.where(rows < 0, rows + self.n_patches, rows)
@@ -396,6 +402,8 @@ class PatchGrid:
             raise ValueError(f"a grid is described by the keys {names}, got {sorted(data)}")
         value = data["pad_value"]
         if isinstance(value, dict):
+            if set(value) != {"real", "imag"}:
+                raise ValueError(f"pad_value must be a number, or real and imag, got {value!r}")
             value = complex(value["real"], value["imag"])
         options = {k: data[k] for k in ("dilation", "tail", "pad", "pad_mode")}
         return cls(data["shape"], data["patch"], data["step"], **options, pad_value=value)

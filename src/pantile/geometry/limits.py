@@ -118,6 +118,9 @@ class Limits:
     merge_state_bytes: int = 32_000_000
     """Accumulators of a tile."""
 
+    band_elements: int = 1 << 17
+    """A part of a Merger's result that is finalized at a time: it stays in cache."""
+
     # pantile.stream: tiles, batches, blocks
     batch_bytes: int = 2 << 20
     """A batch: it and what func makes of it stay in cache, and it is worth a call (with 8 MiB a function

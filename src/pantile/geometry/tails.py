@@ -10,41 +10,43 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["FARTHEST", "TAILS", "TAIL_NAMES", "Even", "Spacing", "Steps", "Tail", "places_of"]
 
-Tail = Literal["shift", "respace", "pad", "drop", "error"]
+Tail = Literal["shift", "respace", "pad", "drop", "center", "error"]
 TAIL_NAMES: tuple[str, ...] = get_args(Tail)
 FARTHEST = 1 << 62  # positions are int64
+_EXACT = 1 << 30  # numbers whose squares, twice, fit int64
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """``count`` places, ``step`` apart; the last one is pulled back to ``last``."""
+    """``count`` places, ``step`` apart from ``first`` on; the last one is pulled back to ``last``."""
 
     count: int
     last: int
     step: int
+    first: int = 0
 
     def at(self, i: int) -> int:
-        return min(i * self.step, self.last)
+        return min(self.first + i * self.step, self.last)
 
     def at_each(self, i: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.minimum(i * self.step, self.last)
+        return np.minimum(self.first + i * self.step, self.last)
 
     @property
     def uniform(self) -> bool:
         """Whether neighbours are always the same distance apart."""
-        return self.count < 3 or self.last == (self.count - 1) * self.step
+        return self.count < 3 or self.last - self.first == (self.count - 1) * self.step
 
     @property
     def longest(self) -> int:
         """The largest distance between neighbours, 0 where there is one place."""
-        return 0 if self.count < 2 else min(self.step, self.last)
+        return 0 if self.count < 2 else min(self.step, self.last - self.first)
 
     def breaks(self, begin: int, end: int) -> list[int]:
         """Places behind ``begin``, before ``end``, that do not lie the usual distance behind the one before."""
@@ -74,7 +76,12 @@ class Even:
 
     def at_each(self, i: NDArray[np.int64]) -> NDArray[np.int64]:
         gaps = self.count - 1
-        return (2 * i * self.last + gaps) // (2 * gaps) if gaps else np.zeros_like(i)
+        if not gaps:
+            return np.zeros_like(i)
+        each, rest = divmod(self.last, gaps)  # apart: their product with i may be past int64
+        exact: NDArray[Any] = i if gaps < _EXACT else i.astype(object)
+        found: NDArray[np.int64] = exact * each + (2 * exact * rest + gaps) // (2 * gaps)
+        return found.astype(np.int64)
 
     @property
     def uniform(self) -> bool:
@@ -123,11 +130,19 @@ def _drop(room: int, step: int) -> Spacing:
     return Steps(room // step + 1, room // step * step, step)
 
 
+def _center(room: int, step: int) -> Spacing:
+    """What is left over is shared by both ends, the larger half at the far one."""
+    last = room // step * step
+    first = (room - last) // 2
+    return Steps(room // step + 1, first + last, step, first)
+
+
 TAILS: dict[str, Callable[[int, int], Spacing]] = {
     "shift": _shift,
     "respace": _respace,
     "pad": _pad,
     "drop": _drop,
+    "center": _center,
     "error": _drop,  # with nothing to drop: `resolve_axis` has refused it otherwise
 }
 

@@ -30,8 +30,7 @@ def write_memmap(selection: Selection, path: str | os.PathLike[str]) -> Array:
     if nbytes > free:
         message = f"{format_bytes(nbytes)} for {target}, and {format_bytes(free)} are free"
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {message}")
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
+    name = tempfile.mktemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         _write(selection, name)
         os.replace(name, target)
@@ -42,7 +41,7 @@ def write_memmap(selection: Selection, path: str | os.PathLike[str]) -> Array:
 
 
 def _write(selection: Selection, name: str) -> None:
-    with open(name, "wb") as file:
+    with open(name, "xb") as file:  # of the usual mode: a temporary file is its owner's alone
         header = {
             "descr": np.lib.format.dtype_to_descr(selection.dtype),
             "fortran_order": False,

@@ -126,6 +126,9 @@ class PatchMatrix(LazyMatrix):
         selection = self.selection
         return _rebuild, (selection.stack.images, selection.rows, selection.center, selection.scale)
 
+    def _replace_limits(self, limits: Limits) -> PatchMatrix:
+        return matrix_of(replace(self.selection, limits=limits))
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and features."""
@@ -357,7 +360,7 @@ def matrix_of(selection: Selection) -> PatchMatrix:
 
 def with_limits(matrix: PatchMatrix, limits: Limits) -> PatchMatrix:
     """The same matrix, whose work keeps to other limits."""
-    return matrix_of(replace(matrix.selection, limits=limits))
+    return matrix._replace_limits(limits)
 
 
 def _rebuild(

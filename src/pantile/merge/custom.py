@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.arrays import to_array
-from ..geometry.rect import Rect
+from ..geometry.rect import Rect, shape_of
 from .batch import PatchBatch
 from .reduction import Reduction, State
 
-__all__ = ["Custom", "Merge"]
+__all__ = ["Custom", "Merge", "check_state"]
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,31 @@ class Merge:
     def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """The dtype of the values, found by finalizing an empty state of one element."""
         with np.errstate(all="ignore"):
-            return _values(self.finalize(tuple(self.init((1,), dtype)))).dtype
+            return _values(self.finalize(check_state(self.init((1,), dtype), (1,))), (1,)).dtype
 
 
-def _values(found: Any) -> NDArray[Any]:
-    return to_array(found, "what the merge's finalize returned", "return it .filled(numpy.nan)")
+def check_state(made: Any, shape: tuple[int, ...]) -> State:
+    """What ``init`` made, if it is the arrays that it should be."""
+    arrays = made if isinstance(made, tuple | list) else ()
+    if not arrays or not all(
+        isinstance(a, np.ndarray) and a.shape[: len(shape)] == shape for a in arrays
+    ):
+        said = ", ".join(str(getattr(a, "shape", type(a).__name__)) for a in arrays)
+        raise TypeError(
+            f"Merge.init must return a tuple of arrays that begin with the shape {shape} it is asked for, got"
+            f" {f'({said})' if arrays else type(made).__name__}"
+        )
+    return tuple(arrays)
+
+
+def _values(found: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """What ``finalize`` returned, if it is one number per element."""
+    values = to_array(found, "what Merge.finalize returned", "return it .filled(numpy.nan)")
+    if values.shape != shape or values.dtype.kind not in "biufc":
+        raise TypeError(
+            f"Merge.finalize must return numbers of shape {shape}, got {values.dtype} of shape {values.shape}"
+        )
+    return values
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -95,7 +115,7 @@ class Custom(Reduction):
     undone: bool = False  # put the state back as it was where ``accumulate`` raises
 
     def init(self, shape: tuple[int, ...]) -> State:
-        return tuple(self.merge.init(shape, self.dtype))
+        return check_state(self.merge.init(shape, self.dtype), shape)
 
     def add(self, state: State, batch: PatchBatch) -> None:
         area = batch.area
@@ -135,4 +155,4 @@ class Custom(Reduction):
         return total
 
     def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
-        return _values(self.merge.finalize(state))
+        return _values(self.merge.finalize(state), shape_of(bounds))

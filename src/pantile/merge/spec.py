@@ -23,18 +23,21 @@ from ..geometry.frame import Frame
 from ..kernels.flat import native
 from .casts import check_fill
 from .compiled import CompiledMerge
-from .custom import Custom, Merge
+from .custom import Custom, Merge, check_state
 from .extrema import Extremum
 from .keep_all import KeepAll
+from .moments import MeanVarianceCount
 from .pick import PickOne
 from .reduction import Reduction
 from .sums import Mean, Sum
 from .variance import Variance
-from .weights import Taper, as_weights, check_weight_values, resolve_weights
+from .weights import Taper, as_weights, check_weight_values, normalise, resolve_weights
 
 __all__ = ["MERGES", "Image", "MergeName", "MergeRule", "MergeSpec", "resolve_rule", "spec_of"]
 
-MergeName = Literal["mean", "sum", "max", "min", "median", "var", "vote", "first", "last", "center"]
+MergeName = Literal[
+    "mean", "sum", "max", "min", "median", "var", "moments", "vote", "first", "last", "center"
+]  # fmt: skip
 Dtype = np.dtype[Any]
 
 
@@ -90,6 +93,10 @@ class MergeSpec:
     real_only: bool = False
     alone: bool = True  # a patch that meets no other comes back as it is
     any_dtype: bool = False  # of patches, not only numbers
+    exact_dtype: bool = (
+        True  # values stay what they are, and must not be rounded; else they are summed in float64
+    )
+    weights_cancel: bool = False  # only their ratios matter
     images: tuple[Image, ...] = field(default=(Image(),))
 
 
@@ -196,15 +203,25 @@ def _extremum(largest: bool) -> MergeSpec:
     )
 
 
+def _make_moments(made_of: Ingredients) -> Reduction:
+    return MeanVarianceCount(*made_of.patches, made_of.taper)
+
+
+MOMENTS = Image("mean"), Image("variance"), Image("patches", np.dtype(np.int64), fill=0)
+
+_summed = partial(MergeSpec, takes_weights=True, exact_dtype=False)
+_spread = partial(_summed, real_only=True, alone=False, weights_cancel=True)
+
 # fmt: off
 MERGES: dict[str, MergeSpec] = {
-    "mean": MergeSpec(_make_mean, _floating, _mean_held, _division, True),
-    "sum": MergeSpec(_make_sum, _sum_dtype, partial(_sums, 1), _conversion, True),
+    "mean": _summed(_make_mean, _floating, _mean_held, _division, weights_cancel=True),
+    "sum": _summed(_make_sum, _sum_dtype, partial(_sums, 1), _conversion),
     "max": _extremum(True),
     "min": _extremum(False),
     "median": MergeSpec(_make_median, _floating, _all_kept, _sorting, real_only=True),
-    "var": MergeSpec(_make_variance, _floating, partial(_sums, 6), _exact, True, real_only=True, alone=False),
-    "vote": MergeSpec(_make_vote, _same, _all_kept, _sorting, True, real_only=True, alone=False),
+    "var": _spread(_make_variance, _floating, partial(_sums, 6), _exact),
+    "moments": _spread(_make_moments, _floating, partial(_sums, 7), _exact, images=MOMENTS),
+    "vote": MergeSpec(_make_vote, _same, _all_kept, _sorting, True, True, alone=False, weights_cancel=True),
     "first": _pick("first"),
     "last": _pick("last"),
     "center": _pick("center"),
@@ -224,7 +241,8 @@ def _custom_spec(merge: Merge) -> MergeSpec:
 
     def held(case: Case) -> float:
         assert case.frame is not None
-        one = merge.init((1,) * len(case.frame.axes), case.dtype)
+        shape = (1,) * len(case.frame.axes)
+        one = check_state(merge.init(shape, case.dtype), shape)
         return float(sum([array.nbytes for array in one]))
 
     return MergeSpec(make, natural, held, _unknown, True, alone=False, any_dtype=True)
@@ -292,6 +310,8 @@ class MergeRule:
         self._check(spec, dtype)
         patch = tuple([p for p, cut in zip(frame.patch, frame.patched, strict=True) if cut])
         taper = resolve_weights(None if self.trims else self.weights, patch)
+        if spec.weights_cancel:
+            taper = normalise(taper)  # their size must not overflow before it cancels
         profiles = _profiles(taper, frame) if whole and not self.patch_weights else None
         made_of = Ingredients(
             frame, dtype.newbyteorder("="), _flattened(taper, frame), self.patch_weights, profiles
@@ -311,6 +331,12 @@ class MergeRule:
             raise TypeError(
                 f"merge={self.merge!r} needs an order, which complex numbers have not:"
                 " merge real and imaginary parts apart"
+            )
+        long = dtype.itemsize > (16 if dtype.kind == "c" else 8)
+        if long and spec.exact_dtype and (dtype.kind == "c" or spec.real_only):
+            raise TypeError(
+                f"merge={self.merge!r} cannot hold {dtype}, and would round it: convert the patches to"
+                f" {'complex128' if dtype.kind == 'c' else 'float64'}"
             )
         if self.dtype is not None and self.dtype.kind not in "biufc":
             raise TypeError(f"dtype must be a number's, got {self.dtype}")

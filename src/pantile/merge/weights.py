@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 
 from ..geometry.arrays import to_array
 
-__all__ = ["Taper", "as_weights", "check_weight_values", "resolve_weights", "taper_along"]
+__all__ = [
+    "Taper",
+    "as_weights",
+    "check_patch_weights",
+    "check_weight_values",
+    "normalise",
+    "resolve_weights",
+    "taper_along",
+]
+
+# weights per patch, times a taper and values, stay far from the ends of float64
+_LEAST, _MOST = 1e-100, 1e100
+_TAIL = 1e-40  # smaller ones, in proportion to the largest, change no digit
 
 Taper = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
 
@@ -39,7 +51,7 @@ def taper_along(name: Any, length: int) -> NDArray[np.float64]:
         raise ValueError(
             f"weights={name!r} has samples that are not positive and cannot weigh a merge: use 'hann'"
         )
-    return weights
+    return _raised(weights)
 
 
 def as_weights(weights: Any) -> Any:
@@ -116,7 +128,41 @@ def _positive(weights: NDArray[Any]) -> NDArray[np.float64]:
         raise ValueError("weights must be finite and not negative")
     if not values.any():
         raise ValueError("weights are all 0, so nothing would be merged")
-    return values
+    return _raised(values)
+
+
+def normalise(taper: Taper | None) -> Taper | None:
+    """The taper with a largest weight near 1, by a power of two, which changes no bit of a mean."""
+    if taper is None:
+        return None
+    if isinstance(taper, tuple):
+        return tuple(_near_one(vector) for vector in taper)
+    return _near_one(taper)
+
+
+def _near_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.ldexp(weights, -int(np.frexp(weights.max())[1]))
+
+
+def check_patch_weights(weights: NDArray[np.float64]) -> None:
+    """Raise where weights per patch cannot weigh: products and sums must be far from the ends of float64."""
+    if not weights.size:
+        return
+    low, high = weights.min(), weights.max()
+    if not (low >= 0 and high < np.inf):  # NaN is neither
+        raise ValueError("patch_weights must be finite and not negative")
+    if low == 0 and high > 0:
+        low = weights[weights > 0].min()
+    if high > 0 and not (low >= _LEAST and high <= _MOST):
+        raise ValueError(
+            f"patch_weights must be 0, or between {_LEAST:g} and {_MOST:g}, got {low:g} to {high:g}:"
+            " only their ratios matter to a mean, so divide them by a common number"
+        )
+
+
+def _raised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Far tails are raised to 1e-40 of the largest weight: products of smaller ones would round to 0."""
+    return np.where(weights > 0, np.maximum(weights, _TAIL * weights.max()), weights)
 
 
 def check_weight_values(weights: Any) -> None:
@@ -124,7 +170,7 @@ def check_weight_values(weights: Any) -> None:
     if isinstance(weights, str) or _is_parametrized_name(weights):
         taper_along(weights, 3)
     elif isinstance(weights, np.ndarray):
-        _positive(weights)
+        _positive(np.asarray(weights))
     elif isinstance(weights, Sequence):
         for vector in weights:
             _positive(np.asarray(vector))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..geometry import PatchGrid
 from ..geometry.arrays import to_array
 
-__all__ = ["as_array", "refuse_path", "unlabelled"]
+__all__ = ["as_array", "check_apart", "refuse_path", "unlabelled"]
 
 # what stands there where arguments are the wrong way round
 _NO_IMAGES = (PatchGrid, int, float, type(None))
@@ -60,3 +60,15 @@ def refuse_path(image: Any, name: str = "image") -> None:
             f"{name} is a path, {os.fspath(image)!r}, where an array is needed: open it first, as in"
             " numpy.asarray(pantile.files.open_image(path)); map_patches takes paths"
         )
+
+
+def check_apart(out: NDArray[Any]) -> None:
+    """Refuse an array of which several elements lie in one place: they cannot all be written."""
+    reach = out.itemsize
+    for stride, n in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True)):
+        if n > 1 and stride < reach:
+            raise ValueError(
+                f"elements of out lie in the same memory (shape {out.shape}, strides {out.strides}): give an array"
+                " of its own, such as out.copy()"
+            )
+        reach += (n - 1) * stride

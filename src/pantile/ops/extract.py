@@ -27,7 +27,7 @@ from ..kernels.walk import (
     runs_of,
     stacked,
 )
-from .arrays import as_array
+from .arrays import as_array, check_apart
 
 __all__ = [
     "check_layout",
@@ -171,6 +171,7 @@ def _checked_out(out: Any, shape: tuple[int, ...], array: NDArray[Any]) -> NDArr
         )
     if not out.flags.writeable:
         raise ValueError("out is read-only")
+    check_apart(out)
     if np.may_share_memory(out, array) and np.shares_memory(out, array):
         raise ValueError("out shares memory with the image: give another array")
     return out

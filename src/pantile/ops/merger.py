@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,13 +24,12 @@ from ..merge.casts import refuse_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
 from ..merge.spec import MergeName, resolve_rule
+from ..merge.weights import check_patch_weights
 from .arrays import as_array
 from .extract import selected_runs
 from .forms import recognise_some
 
 __all__ = ["Merger"]
-
-_BAND = 1 << 20  # elements of a result that are finalized at a time
 
 
 class Merger:
@@ -85,6 +85,20 @@ class Merger:
         self._count_area = _whole_area(self._counting)
         self._counts = np.zeros(self._count_area.shape, dtype=np.int64)
         self._added = 0  # patches
+
+    def __copy__(self) -> Merger:
+        """Another one with what was added so far; neither sees what is added to the other."""
+        other = object.__new__(type(self))
+        with self._lock:  # not between the sums and the counts of an add()
+            state = {k: v for k, v in self.__dict__.items() if k != "_lock"}
+            other.__dict__.update(copy.deepcopy(state), _lock=threading.Lock())
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Merger:
+        return self.__copy__()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Merger cannot be pickled: send it patches, or send its result()")
 
     def add(
         self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None = None
@@ -154,7 +168,7 @@ class Merger:
         return self._counts[slices(whole(self.grid.shape), self._count_area.reach)]
 
     def result(self) -> NDArray[Any]:
-        """The image merged so far; more patches can be added afterwards.
+        """The image merged so far (a tuple of three with ``merge="moments"``); more can be added afterwards.
 
         Raises `ValueError` when an element has no patch yet (or weights of 0) and there is no
         ``fill``.
@@ -238,9 +252,9 @@ class _Target:
 
 
 def _bands(shape: tuple[int, ...]) -> Iterator[Rect]:
-    """Parts of about ``strip_elements``, side by side along the longest axis."""
+    """Parts of about ``band_elements``, side by side along the longest axis."""
     axis = max(range(len(shape)), key=shape.__getitem__)
-    band = 4 * current_limits().strip_elements
+    band = current_limits().band_elements
     many = max(1, shape[axis] * band // max(1, math.prod(shape)))
     for begin in range(0, shape[axis], many):
         rows = begin, min(begin + many, shape[axis])
@@ -260,6 +274,5 @@ def _checked(patch_weights: ArrayLike, n: int) -> NDArray[np.float64]:
             f"patch_weights must be {n} real numbers, got shape {votes.shape}, dtype {votes.dtype}"
         )
     votes = votes.astype(np.float64)
-    if not (np.isfinite(votes).all() and (votes >= 0).all()):
-        raise ValueError("patch_weights must be finite and not negative")
+    check_patch_weights(votes)
     return votes

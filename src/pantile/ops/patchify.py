@@ -71,6 +71,7 @@ def patchify(
     if isinstance(patch, PatchGrid):
         refuse_both(step, {"dilation": dilation})
         places, rows = _grid_rows(array, patch, axes)
+        array = _from_first(array, patch, places)
     else:
         ndim = patch_ndim(patch, array.ndim, axes, None)
         places = patched_axes(array.ndim, ndim, axes, None)
@@ -137,6 +138,17 @@ def _dropped_rows(
         # where nothing is stepped over, a huge step must not overflow a stride
         rows.append((room // s + 1, s if room >= s else 1, p, d if p > 1 else 1))
     return rows
+
+
+def _from_first(array: NDArray[Any], grid: PatchGrid, places: tuple[int, ...]) -> NDArray[Any]:
+    """The array from where the first patch starts."""
+    begins = [axis.start(0) for axis in grid.axis_grids]
+    if not any(begins):
+        return array
+    cut = [slice(None)] * array.ndim
+    for place, begin in zip(places, begins, strict=True):
+        cut[place] = slice(begin, None)
+    return array[tuple(cut)]
 
 
 def _grid_rows(

@@ -13,7 +13,7 @@ from ..geometry import PatchGrid
 from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 from ..geometry.limits import current_limits
-from ..geometry.rect import Index, slices, whole
+from ..geometry.rect import Rect, slices, whole
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, choose_lengths, span_size
 from ..kernels.flat import strided_by_items
@@ -27,7 +27,8 @@ from ..merge.custom import Merge
 from ..merge.pieces import Piece
 from ..merge.reduction import Reduction
 from ..merge.spec import MergeName, resolve_rule
-from .arrays import as_array
+from ..merge.weights import check_patch_weights
+from .arrays import as_array, check_apart
 from .forms import PatchStack, recognise
 from .side_by_side import lie_side_by_side, put
 
@@ -63,7 +64,7 @@ def unpatchify(
         Where the patched axes and the channel axis stand in the image.
     merge : str or Merge
         ``mean``, ``sum``, ``max``, ``min``, ``median``, ``var``, ``vote``, ``first``, ``last``,
-        ``center``, or a `Merge`.
+        ``center``, ``moments`` (mean, variance and number of patches at once), or a `Merge`.
     weights : optional
         One weight per sample: a window's name (``"hann"``, ``"gaussian"``, ``("kaiser", 14.0)``),
         one 1-D array per axis, an array of the patch's shape, or ``"trim"``. None weighs all alike.
@@ -80,7 +81,9 @@ def unpatchify(
     -------
     ndarray
         The image. Floats keep their dtype and are summed in float64; integers are summed exactly,
-        their mean is float64.
+        their mean is float64. Of ``merge="moments"`` a tuple of three: mean, population variance, and
+        the number of patches (int64, 0 where there is none); ``out`` is such a tuple then. Patches
+        overlap, so this variance is no standard error of the mean.
 
     Raises
     ------
@@ -107,20 +110,33 @@ def unpatchify(
     array = as_array(patches, "patches")
     stack = recognise(array, shape, step, axes, channel_axis)
     frame = stack.frame
-    each = None if patch_weights is None else check_patch_weights(patch_weights, frame)
+    each = None if patch_weights is None else as_patch_weights(patch_weights, frame)
     rule = resolve_rule(merge, weights, each is not None, fill, dtype)
     merged = rule.compile(frame, array.dtype, whole=True)
     check_holes(frame, fill)
     merged.reduction.check(array)
-    target, view = new_output(out, frame, merged.dtype, array)
-    if lie_side_by_side(stack, rule, view):
-        put(stack, view, fill)
-        return target
-    _merge(stack, merged, view, each)
-    return target
+    several = len(merged.dtypes) > 1
+    outs: Sequence[Any] = (out,) * len(merged.dtypes)
+    if several and isinstance(out, tuple):
+        outs = out
+    if len(outs) != len(merged.dtypes) or (several and out is not None and outs[0] is outs[1]):
+        raise ValueError(
+            f"merge={merge!r} makes {len(merged.dtypes)} images, so out must be a tuple of as many arrays"
+        )
+    made = [
+        new_output(place, frame, dtype, array)
+        for place, dtype in zip(outs, merged.dtypes, strict=True)
+    ]
+    targets, views = zip(*made, strict=True)
+    if lie_side_by_side(stack, rule, views[0]):
+        put(stack, views[0], fill)
+    else:
+        _merge(stack, merged, views, each)
+    found: NDArray[Any] = targets if several else targets[0]
+    return found
 
 
-def check_patch_weights(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.float64]:
+def as_patch_weights(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.float64]:
     """One weight per patch of every image of the batch, flat."""
     numbers = to_array(
         patch_weights, "patch_weights", "give .filled(0) for patches that do not count"
@@ -133,8 +149,7 @@ def check_patch_weights(patch_weights: ArrayLike, frame: Frame) -> NDArray[np.fl
         raise ValueError(
             f"patch_weights must hold one number for each of {n} patches, got shape {numbers.shape}"
         )
-    if not (np.isfinite(numbers).all() and (numbers >= 0).all()):
-        raise ValueError("patch_weights must be finite and not negative")
+    check_patch_weights(numbers)
     per_image = np.broadcast_to(numbers.reshape(-1, n), (math.prod(frame.batch_shape), n))
     return np.ascontiguousarray(per_image).ravel()
 
@@ -156,6 +171,8 @@ def new_output(
         raise ValueError("out is read-only")
     elif np.may_share_memory(out, source):
         raise ValueError("out shares memory with the patches: give another array")
+    else:
+        check_apart(out)
     return out, frame.canonical(out)
 
 
@@ -177,28 +194,35 @@ def tile_lengths(frame: Frame, reduction: Reduction) -> tuple[int, ...]:
 def _merge(
     stack: PatchStack,
     merged: CompiledMerge,
-    view: NDArray[Any],
+    views: Sequence[NDArray[Any]],
     patch_weights: NDArray[np.float64] | None,
 ) -> None:
     """Tiles add up their patches on all cores; blocks are written as soon as their tiles are done."""
     frame, reduction = stack.frame, merged.reduction
     tiling = Tiling(frame.axes, tile_lengths(frame, reduction))
-    schedule = Schedule.of(tiling, frame.axes)
 
-    def make(_: int, block: Index, pieces: Sequence[Piece]) -> None:
-        bounds = schedule.bounds(block)
-        (view[slices(bounds)],) = merged.block(bounds, pieces)
-
-    assembly = Assembly([schedule], make)
-
-    def merge_tile(tile: Tile) -> None:
+    def merge_tile(tile: Tile) -> Piece:
         area = Area.of(frame, tile.ranges)
         state = reduction.init(area.shape)
         reduction.add(state, _batch(stack, reduction, tile, area, patch_weights))
+        return area.reach, state
+
+    def write(bounds: Rect, pieces: Sequence[Piece]) -> None:
+        for view, values in zip(views, merged.block(bounds, pieces), strict=True):
+            view[slices(bounds)] = values
+
+    if len(tiling) == 1:  # one piece, one block: nobody waits for anybody
+        write(whole(frame.shape), [merge_tile(next(iter(tiling)))])
+        return
+    schedule = Schedule.of(tiling, frame.axes)
+    assembly = Assembly([schedule], lambda _, block, pieces: write(schedule.bounds(block), pieces))
+
+    def deliver(tile: Tile) -> None:
+        _, state = merge_tile(tile)
         for ready in assembly.deliver(tile.index, [state]):
             assembly.flush(*ready)
 
-    each_in_parallel(merge_tile, list(tiling))
+    each_in_parallel(deliver, list(tiling))
 
 
 def _batch(

@@ -156,8 +156,9 @@ def map_patches(
         The patched axes (by default the last ones), and one that travels inside each patch. All
         others are batch axes. By number, or by name where the image's axes have names.
     merge : str, Merge or None
-        As in `unpatchify`. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``,
-        ``(n, k)`` gives ``(*counts, k)``.
+        As in `unpatchify`; ``"moments"`` gives three images for each result of ``func``, one after
+        the other. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``, ``(n, k)``
+        gives ``(*counts, k)``.
     weights : optional
         As in `unpatchify`, for the shape of the patches that ``func`` returns.
     where : array of bool, optional
@@ -453,5 +454,10 @@ def _resumed(drawn: Plan) -> Plan | None:
     if record is None:
         return None
     check_same(record, drawn, path)
-    found = drawn.with_tiles(tuple(record.header["tiles"]), record.header["batch"])
+    tiles = tuple(record.header["tiles"])
+    if len(tiles) != len(drawn.job.frame.axes):
+        raise ValueError(
+            f"{path} is damaged, its tiles have {len(tiles)} axes: begin again with resume=False"
+        )
+    found = drawn.with_tiles(tiles, record.header["batch"])
     return with_allowed_workers(replace(found, blocks_done=sum(map(len, record.done))))

@@ -16,7 +16,7 @@ from ..geometry.frame import Frame
 from ..kernels.parallel import cores
 from ..merge.casts import check_fill, check_holes
 from ..merge.spec import MergeRule, resolve_rule
-from ..ops.arrays import unlabelled
+from ..ops.arrays import check_apart, unlabelled
 from ..ops.chunked import is_dask
 from ..ops.selection import touched
 
@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _EXECUTORS = ("threads", "processes")
+
+_DIGITS = 30  # of a number of bytes
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,12 @@ def check_dtypes(
     finalize: Any,
     wanted: np.dtype[Any] | None,
 ) -> None:
-    """Refuse a dtype that a place cannot hold: the one asked for, or the one that every merge of this kind has."""
+    """Refuse too few places, and a dtype that one cannot hold: what was asked for, or what such a merge always has."""
+    if outs and rule is not None and len(outs) % rule.images:
+        raise ValueError(
+            f"merge={rule.merge!r} makes {rule.images} images, so out must be a tuple of {rule.images} places"
+            f" for each result of func, got {len(outs)}"
+        )
     known = wanted
     if known is not None and known.kind not in "biufc" and rule is not None:
         raise TypeError(f"dtype must be a number's, got {known}")
@@ -138,6 +145,7 @@ def _check_arrays(arrays: list[np.ndarray[Any, Any]], source: Any) -> None:
     for k, array in enumerate(arrays):
         if not array.flags.writeable:
             raise ValueError("out is read-only: give an array that can be written to")
+        check_apart(array)
         if isinstance(source, np.ndarray) and np.may_share_memory(array, source):
             raise ValueError("out shares memory with the image: give another array")
         if any(np.may_share_memory(array, other) for other in arrays[:k]):
@@ -211,7 +219,12 @@ def as_rule(
                 "weights= goes with a merge; with merge=None results stand on the grid as they are"
             )
         return None
-    return resolve_rule(merge, weights, False, fill, None if finalize is not None else dtype)
+    rule = resolve_rule(merge, weights, False, fill, None if finalize is not None else dtype)
+    if finalize is not None and rule.images > 1:
+        raise ValueError(
+            f"finalize= reduces one image, and merge={merge!r} makes {rule.images}: leave finalize= out"
+        )
+    return rule
 
 
 def check_filling(
@@ -261,7 +274,7 @@ def as_bytes(size: int | str, name: str = "memory") -> int:
     if not isinstance(size, str):
         return as_count(size, name)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kKMGT]?)(i?)[bB]?\s*", size)
-    if not found:
+    if not found or len(found[1]) > _DIGITS:
         raise ValueError(
             f"{name} must be a number of bytes, like 2_000_000_000 or '2GB', got {size!r}"
         )

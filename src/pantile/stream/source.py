@@ -39,7 +39,10 @@ class _Turned:
 
     def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
         place = [key[self.order.index(a)] for a in range(len(self.order))]
-        return unmasked(self.source[tuple(place)]).transpose(self.order)
+        block = unmasked(self.source[tuple(place)])
+        if block.shape != (wanted := tuple([k.stop - k.start for k in place])):
+            raise ValueError(f"image gave a block of shape {block.shape} where {wanted} was asked")
+        return block.transpose(self.order)
 
 
 def as_source(image: Any) -> Any:

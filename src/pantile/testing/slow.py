@@ -22,6 +22,7 @@ __all__ = [
     "extract",
     "locate",
     "map_patches",
+    "moments",
     "patchify",
     "select",
     "starts",
@@ -49,6 +50,8 @@ def starts(
 
     >>> starts(10, 4, 4), starts(10, 4, 4, tail="respace"), starts(10, 4, 4, tail="pad")
     ([0, 4, 6], [0, 3, 6], [0, 4, 8])
+    >>> starts(10, 4, 4, tail="center")
+    [1, 5]
     >>> starts(5, 3, 2, pad="same")
     [-1, 1, 3]
     """
@@ -61,7 +64,9 @@ def starts(
     found = list(range(0, last + 1, step)) or [0]
     if found[-1] < last and tail == "error":
         raise ValueError(f"step={step} leaves {last - found[-1]} elements over")
-    if found[-1] < last and tail != "drop":
+    if tail == "center":
+        found = [start + (last - found[-1]) // 2 for start in found]
+    elif found[-1] < last and tail != "drop":
         found.append({"pad": found[-1] + step}.get(tail, last))
     if tail == "respace":
         gaps = max(len(found) - 1, 1)
@@ -151,6 +156,19 @@ def unpatchify(
     ]
     image = np.stack(results).reshape(*values.shape[: len(roles.batch)], *results[0].shape)
     return image.transpose(np.argsort(roles.order))
+
+
+def moments(patches: npt.ArrayLike, grid: PatchGrid, **options: Any) -> tuple[Array, Array, Array]:
+    """Mean, variance and number of the patches that meet: three merges, where the library makes one pass.
+
+    >>> import pantile as pt
+    >>> moments([[1, 2], [4, 5]], pt.PatchGrid(3, 2))
+    (array([1., 3., 5.]), array([0., 1., 0.]), array([1, 2, 1]))
+    """
+    mean, variance = (unpatchify(patches, grid, merge=m, **options) for m in ("mean", "var"))
+    ones = np.ones(np.shape(patches), dtype=np.int64)
+    roles = {k: v for k, v in options.items() if k in ("axes", "channel_axis")}
+    return mean, variance, unpatchify(ones, grid, merge="sum", fill=0, **roles)
 
 
 def coverage(grid: PatchGrid) -> npt.NDArray[np.int64]:

@@ -51,7 +51,7 @@ __all__ = [
     "wheres",
 ]
 
-TAILS = ("shift", "respace", "pad", "drop", "error")
+TAILS = ("shift", "respace", "pad", "drop", "center", "error")
 MAPPED_MODES = ("edge", "reflect", "symmetric", "wrap")
 PAD_MODES = ("constant", *MAPPED_MODES, "linear_ramp", "maximum", "mean", "median", "minimum")
 TAPERS = ("hann", "hamming", "triang", "blackman", "cosine", "gaussian", "boxcar")

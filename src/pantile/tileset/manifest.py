@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_axis, as_shape
 from ..geometry.frame import Frame, frame_of
@@ -57,7 +59,7 @@ class Manifest:
         """The manifest that `to_json` wrote. Raises `ValueError` with what is wrong with it."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"no JSON: {error}") from None
         if not isinstance(data, dict) or data.pop("pantile-tiles", None) != _FORMAT:
             raise ValueError(f'no manifest of tiles: "pantile-tiles": {_FORMAT} is missing')
@@ -76,6 +78,10 @@ def _parse_entries(data: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"digits must be between 1 and 18, got {data['digits']!r}")
     if not isinstance(data["dtype"], str) or not isinstance(data["grid"], dict):
         raise ValueError("dtype must be a name and grid an object, as PatchGrid.to_dict gives it")
+    try:
+        np.dtype(data["dtype"])
+    except TypeError:
+        raise ValueError(f"dtype={data['dtype']!r} is no dtype") from None
     shape = as_shape(data["shape"])
     axes = tuple(as_axis(a, len(shape), "axes") for a in data["axes"])
     channel = data["channel_axis"]

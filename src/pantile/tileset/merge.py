@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,8 @@ class _FolderTiles:
             raise ValueError(
                 f"{path} is a link that leads out of the folder: put the tile itself there"
             )
+        if not path.is_file():  # a pipe would be waited for, forever
+            raise ValueError(f"{path} is no file: put the tile itself there")
         return path
 
     def fingerprint(self) -> dict[str, Any]:
@@ -131,20 +135,33 @@ def _find_tiles(manifest: Manifest, folder: Path) -> list[str]:
         path = Path(entry.name)
         if format_of(path) in FORMATS and entry.name != MANIFEST:
             stems.setdefault(path.stem, []).append(entry.name)
+    _check_complete(manifest, folder, stems)
     wanted = [manifest.stem(k) for k in range(manifest.n_tiles)]
-    missing = [stem for stem in wanted if stem not in stems]
-    if missing:
-        raise ValueError(
-            f"{folder} lacks {len(missing)} of {len(wanted)} tiles: {_list_some(missing)}"
-        )
     twice = [" and ".join(sorted(stems[s])) for s in wanted if len(stems[s]) > 1]
     if twice:
         raise ValueError(f"{folder} has tiles twice: {_list_some(twice)}: keep one file of each")
     return [stems[stem][0] for stem in wanted]
 
 
-def _list_some(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+def _check_complete(manifest: Manifest, folder: Path, stems: Collection[str]) -> None:
+    """Raise where tiles are missing; work and memory grow with the files, whatever number a manifest claims."""
+    n = manifest.n_tiles
+    there = sum(k < n and manifest.stem(k) in stems for k in _numbers_in(manifest, stems))
+    if there < n:
+        missing = (stem for k in count() if (stem := manifest.stem(k)) not in stems)
+        some = _list_some(list(islice(missing, min(n - there, _LISTED))), n - there)
+        raise ValueError(f"{folder} lacks {n - there} of {n} tiles: {some}")
+
+
+def _numbers_in(manifest: Manifest, stems: Collection[str]) -> set[int]:
+    """The numbers at the end of names of files."""
+    ends = (stem[len(manifest.prefix) :] for stem in stems if stem.startswith(manifest.prefix))
+    return {int(end) for end in ends if end.isascii() and end.isdigit() and len(end) < 40}
+
+
+def _list_some(names: list[str], total: int | None = None) -> str:
+    total = len(names) if total is None else total
+    more = f" and {total - _LISTED} more" if total > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
 
 

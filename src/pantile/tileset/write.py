@@ -19,6 +19,7 @@ from ..geometry import PatchGrid
 from ..geometry.frame import Frame, frame_of
 from ..stream import map_patches
 from ..stream.job import Indexed
+from ..stream.resume.journal import Journal, journal_path
 from ..stream.tile_task import Cancelled
 from .formats import check_format, write_tile
 from .manifest import MANIFEST, Manifest, is_array, manifest_path
@@ -164,17 +165,31 @@ def _write_folder(
     manifest: Manifest, image: Any, folder: Path, suffix: str, options: dict[str, Any]
 ) -> None:
     staging = _staging_path(folder)
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    writer = _Writer(manifest, staging, suffix)
-    try:
-        _write_text(staging / MANIFEST, manifest.to_json())  # first: it marks the folder as ours
-        _map_tiles(manifest, Indexed(writer), image, options)
-        staging.rename(folder)
-    except BaseException:
-        writer.stop()
+    with _lock_out_others(folder):
+        _check_folder(folder)  # another run may have ended in between
         shutil.rmtree(staging, ignore_errors=True)
-        raise
+        staging.mkdir()
+        writer = _Writer(manifest, staging, suffix)
+        try:
+            # first: it marks the folder as ours
+            _write_text(staging / MANIFEST, manifest.to_json())
+            _map_tiles(manifest, Indexed(writer), image, options)
+            staging.rename(folder)
+        except BaseException:
+            writer.stop()
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _lock_out_others(folder: Path) -> Iterator[None]:
+    """A context that only one run at a time may be in for this folder: two would mix their tiles."""
+    # an empty journal, which goes when it is closed
+    lock = Journal(journal_path(os.path.realpath(folder)))
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 class _Writer:

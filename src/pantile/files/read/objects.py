@@ -89,7 +89,21 @@ class ObjectReader:
         except Exception as error:  # the caller's own object, so the caller's own error
             error.add_note(f"pantile: reading {self.name}")
             raise
-        return unmasked(found).astype(self.dtype, copy=False)
+        return self._checked(found, key)
+
+    def _checked(self, block: Any, key: tuple[slice, ...]) -> NDArray[Any]:
+        """What the object gave for ``key``, if that is what its shape and dtype promise."""
+        array = unmasked(block)
+        shape = tuple(len(range(*k.indices(n))) for k, n in zip(key, self.shape, strict=True))
+        kinds = {"f": "f", "c": "fc"}.get(self.dtype.kind, "")  # floats may be rounded
+        if array.shape != shape or not (
+            array.dtype.kind in kinds or np.can_cast(array.dtype, self.dtype)
+        ):
+            raise ValueError(
+                f"{self.name} says shape {self.shape} and dtype {self.dtype}, but gave {array.dtype} of shape"
+                f" {array.shape} for a slice of shape {shape}"
+            )
+        return array.astype(self.dtype, copy=False)
 
     def fingerprint(self) -> dict[str, Any]:
         """Name, shape and dtype; changed elements are not noticed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -68,7 +69,8 @@ def open_image(
     An object is read as it is: NumPy arrays, memmaps, ``zarr.Array``, ``h5py.Dataset``,
     ``xarray.DataArray`` (Dask-backed ones compute what a slice needs), or anything with ``shape``,
     ``dtype`` and slices. What lies in a local file pickles as its place, a few hundred bytes.
-    Blocks have the machine's byte order, and may be read from several threads at once.
+    Blocks have the machine's byte order, and may be read from several threads at once. Readers of files
+    know what those say of their axes: names (``dims``), which one holds channels (``channel_axis``).
 
     Raises
     ------
@@ -115,6 +117,10 @@ def _find_format(path: str) -> Format:
             os.scandir(path).close()  # one that may not be looked into says so
             raise ValueError(f"{path} is a directory, and no Zarr array or group")
         return _ZARR
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+        raise ValueError(
+            f"{path} is no file, and images are read in blocks: save it to a file first"
+        )
     with open(path, "rb") as file:
         begin = file.read(8)
     if not begin:

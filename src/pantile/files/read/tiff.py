@@ -62,9 +62,8 @@ class TiffPlace:
         """The letters of the axes in the file's metadata, small; samples of a pixel are channels."""
         with open_tiff(self.path) as file:
             axes = str(self._pages(file).axes)
-        return [
-            "" if a in "QI" else "c" if a == "S" and "C" not in axes else a.lower() for a in axes
-        ]
+        known = {"S": "s" if "C" in axes else "c"}
+        return [f"dim_{k}" if a in "QI" else known.get(a, a.lower()) for k, a in enumerate(axes)]
 
     def georeference(self) -> Georeference | None:
         """Where the pixels lie, by the tags of the first page; of a smaller level, by those of the full one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -219,6 +220,10 @@ class ZarrWriter:
             for name in names:
                 if name.endswith(".partial"):  # a chunk that a killed writer had begun
                     os.remove(os.path.join(folder, name))
+        if not is_array(self._partial):
+            raise FileNotFoundError(
+                errno.ENOENT, f"someone took {self._partial} away while it was written", self.path
+            )
         with explain_write_errors(self.path, self._partial):
             fsync_tree(self._partial)
         finish_swap(self.path)

@@ -102,6 +102,10 @@ class DaskPatchMatrix(PatchMatrix):
         graph, shown = self._graph, self.selection
         return _rebuild, (graph.image, graph.frame, graph.mask, shown.center, shown.scale)
 
+    def _replace_limits(self, limits: Limits) -> DaskPatchMatrix:
+        rebuild, state = self.__reduce__()
+        return rebuild(*state, limits)  # type: ignore[no-any-return]
+
     def __repr__(self) -> str:
         n = self._graph.n_regions
         return f"{super().__repr__()[:-1]}; dask, {n} region{'s' * (n != 1)}>"

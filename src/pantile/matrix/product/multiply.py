@@ -100,6 +100,8 @@ def multiply_transposed(selection: Selection, right: Array) -> Array:
     """``X.T @ right`` for ``(n_rows, k)``, in float64 or complex128."""
     dtype = result_dtype(selection, right)
     right = right.astype(dtype, copy=False)
+    if not right.shape[1]:
+        return np.zeros((selection.features, 0), dtype)
     estimate = estimate_product(selection, right.shape[1], adjoint=True)
     try:
         if estimate.way == "boxes" and np.isfinite(right).all():

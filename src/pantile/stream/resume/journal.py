@@ -6,10 +6,13 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import threading
 import zlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
 
 from ...geometry.rect import Index
 
@@ -119,11 +122,32 @@ def _is_journal(begin: bytes) -> bool:
     return set(begin) <= set(b"0123456789abcdef\0")
 
 
+def _opened(path: str, flags: int) -> int:
+    """The file at ``path``, itself: what a link leads to is not written to, a pipe not waited for."""
+    for name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"):  # where the system has them
+        flags |= getattr(os, name, 0)
+    try:
+        file = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise _in_the_way(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise _in_the_way(path)
+    return file
+
+
+def _in_the_way(path: str) -> FileExistsError:
+    return FileExistsError(
+        errno.EEXIST, "in the way of the journal of this run: move it, or name another out", path
+    )
+
+
 def _locked(path: str) -> int:
     """The file at ``path``, open, kept from other processes."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
     while True:
-        file = os.open(path, flags, 0o666)
+        file = _opened(path, os.O_RDWR | os.O_CREAT)
         try:
             _lock(file, path)
             if os.path.exists(path) and os.path.samestat(os.fstat(file), os.stat(path)):
@@ -169,7 +193,7 @@ def read_journal(path: str) -> Record | None:
     if Journal.is_open(path):  # to close it here would end the lock that is on it
         raise _busy(path)
     try:
-        with open(path, "rb") as file:
+        with open(_opened(path, os.O_RDONLY), "rb") as file:
             return _record(file.read())
     except FileNotFoundError:
         return None
@@ -179,7 +203,7 @@ def _record(text: bytes) -> Record | None:
     record: Record | None = None
     for line in text.splitlines(keepends=True):
         entry = _entry(line)
-        if entry is None or (record is None and "results" not in entry):
+        if entry is None or not (_is_header(entry) if record is None else _follows(entry, record)):
             break
         if record is None:
             record = Record(entry, [set() for _ in entry["results"]])
@@ -192,9 +216,62 @@ def _record(text: bytes) -> Record | None:
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None where it is torn."""
-    with contextlib.suppress(ValueError):
+    """What a line says; None where it is torn, or none of ours."""
+    with contextlib.suppress(ValueError, RecursionError):
         if line.endswith(b"\n") and int(line[:8], 16) == zlib.crc32(line[9:-1]):
-            found: dict[str, Any] = json.loads(line[9:-1])
-            return found
+            found = json.loads(line[9:-1])
+            return found if isinstance(found, dict) else None
     return None
+
+
+def _is_header(entry: dict[str, Any]) -> bool:
+    """Whether it says all that a first line says: a checksum alone tells nothing of who wrote it."""
+    results = entry.get("results")
+    return (
+        isinstance(entry.get("run"), dict)
+        and _whole_numbers(entry.get("tiles"))
+        and _whole_numbers([entry.get("batch")])
+        and isinstance(results, list)
+        and len(results) > 0
+        and all(isinstance(each, dict) and _is_result(each) for each in results)
+    )
+
+
+def _is_result(each: dict[str, Any]) -> bool:
+    kind, unit = each.get("kind"), each.get("unit", 0)
+    return (
+        isinstance(kind, list)
+        and len(kind) == 2
+        and _whole_numbers(kind[1])
+        and _is_dtype(kind[0])
+        and _whole_numbers(each.get("shape"))
+        and _is_dtype(each.get("dtype"))
+        and (unit is None or _whole_numbers(unit))
+    )
+
+
+def _follows(entry: dict[str, Any], record: Record) -> bool:
+    """Whether it is a later line: blocks of the results there are, or where the whole ones go."""
+    done, whole, n = (
+        entry.get("done", []),
+        entry.get("whole", {"earlier": record.done}),
+        len(record.done),
+    )
+    return (
+        isinstance(done, list)
+        and all(_whole_numbers(block, 0) and block and block[0] < n for block in done)
+        and isinstance(whole, dict)
+        and isinstance(whole.get("earlier"), list)
+        and len(whole["earlier"]) == n
+    )
+
+
+def _whole_numbers(value: Any, least: int = 1) -> bool:
+    return isinstance(value, list) and all(type(n) is int and n >= least for n in value)
+
+
+def _is_dtype(name: Any) -> bool:
+    try:
+        return isinstance(name, str) and np.dtype(name).kind in "biufc"
+    except TypeError:
+        return False

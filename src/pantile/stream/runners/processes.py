@@ -6,6 +6,7 @@ import functools
 import os
 import pickle
 import signal
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -125,7 +126,23 @@ class _Spawn(SpawnContext):
 
 def _work(job: str | bytes, index: Index) -> TileResult:
     """A tile of a job, or of the job that lies at a path, in a worker process."""
-    return do_tile(_unpack(job), index)
+    kit = _unpack(job)
+    try:
+        return do_tile(kit, index)
+    except Exception as error:
+        _check_travels(error)
+        raise
+
+
+def _check_travels(error: Exception) -> None:
+    """Raise another error in the place of one that would break the pool: where it arrives, it is unpickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception as why:
+        error_sent = RuntimeError(f"{type(error).__name__}: {error}")
+        error_sent.add_note(f"pantile: of an exception that cannot be pickled ({why}):\n")
+        error_sent.add_note("".join(traceback.format_exception(error)))
+        raise error_sent from None
 
 
 def do_tile(kit: Kit, index: Index) -> TileResult:

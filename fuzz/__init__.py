@@ -1,4 +1,4 @@
-"""A differential fuzzer over the public API: ``python -m pantile.testing.fuzz --minutes 5``.
+"""A differential fuzzer over the public API: ``python -m fuzz --minutes 5``.
 
 Hypothesis draws grids, arrays and options; every result is held to the slow twins of
 `pantile.testing.slow` or to the explicit matrix, with bounds checks in the compiled kernels. What

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -17,6 +18,7 @@ from .source import script
 
 __all__ = ["Failure", "Hunt", "hunt"]
 
+HERE = Path(__file__).parent
 ROUND = 60  # cases of a check in a round
 
 
@@ -103,7 +105,9 @@ def _given(trial: Trial, tried: Callable[[Arguments], None], number: int) -> Cal
 def signature(trial: Trial, arguments: Arguments, error: Exception) -> str:
     """What two failures of one cause share: check, exception, place, and the words among the options."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if "pantile" in f.filename] or list(frames)
+    ours = [
+        f for f in frames if "pantile" in f.filename or Path(f.filename).parent == HERE
+    ] or list(frames)
     options = {**arguments, **arguments.get("options", {})}
     words = [options.get(name) for name in ("verb", "merge", "function")]
     # the end of a message says where a refusal came from

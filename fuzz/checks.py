@@ -1,7 +1,7 @@
 """Checks of the fuzzer: a call of the public API held to its slow twin.
 
 Each takes plain values and asserts, so a failure is repeated by calling it again; see
-`pantile.testing.fuzz.source.script`.
+`fuzz.source.script`.
 """
 
 from __future__ import annotations

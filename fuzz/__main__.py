@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> Namespace:
-    parser = ArgumentParser(prog="python -m pantile.testing.fuzz", description=__doc__)
+    parser = ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="how long to hunt")
     parser.add_argument("--seed", type=int, help="repeat a hunt; by default another every time")
     parser.add_argument(
@@ -45,7 +45,7 @@ def _checked_process(arguments: list[str]) -> int:
     """Run again with bounds checks, which numba reads when it is imported; a cache of their own."""
     home = os.environ.get("NUMBA_CACHE_DIR") or Path(tempfile.gettempdir(), "pantile-numba")
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": f"{home}-boundscheck"}
-    command = [sys.executable, "-m", "pantile.testing.fuzz", *arguments]
+    command = [sys.executable, "-m", "fuzz", *arguments]
     if os.name == "posix":  # in place of this process, so that signals reach the hunt
         os.execve(command[0], command, environment)
     return subprocess.run(command, env=environment, check=False).returncode

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 import pantile as pt
 from pantile import PatchGrid
+from pantile.geometry.limits import current_limits, using_limits
 from pantile.testing import slow
 
-from ...geometry.limits import current_limits, using_limits
 from .checks import FUNCTIONS, Roles, assert_mapped, filled, refused
 from .tiles import tiles_of
 

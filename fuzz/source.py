@@ -15,8 +15,8 @@ import numpy as np
 from numpy import inf, nan
 
 from pantile import PatchGrid
-from pantile.testing.fuzz.{module} import {function}
-from pantile.testing.fuzz.source import strided
+from fuzz.{module} import {function}
+from fuzz.source import strided
 """
 
 
@@ -74,7 +74,7 @@ def _shape_if_empty(array: npt.NDArray[Any]) -> str:
 
 
 def script(module: str, function: str, arguments: Mapping[str, Any]) -> str:
-    """A script that calls a check of `pantile.testing.fuzz` with these arguments.
+    """A script that calls a check of `fuzz` with these arguments.
 
     >>> from pantile import PatchGrid
     >>> print(script("checks", "check_grid", {"grid": PatchGrid(4, 2)}).splitlines()[-1])

@@ -1,0 +1,48 @@
+"""Mean, variance and number of the patches that meet, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.rect import Rect
+from ..kernels.walk import lines_of
+from .batch import PatchBatch
+from .reduction import State
+from .variance import Variance
+
+__all__ = ["MeanVarianceCount"]
+
+
+@dataclass(frozen=True)
+class MeanVarianceCount(Variance):
+    """Three images: the weighted mean, the population variance around it, and how many patches there were.
+
+    The state is that of the variance, with the patches counted behind it.
+    """
+
+    def init(self, shape: tuple[int, ...]) -> State:
+        return (*super().init(shape), np.zeros(shape, dtype=np.int64))
+
+    def add(self, state: State, batch: PatchBatch) -> None:
+        from ..kernels.loops import count
+
+        *sums, counts = state
+        super().add(tuple(sums), batch)
+        target = batch.area.operand(counts)
+        count(target.memory, *lines_of(target, batch.runs, batch.patch), 1)
+
+    def combine(self, states: Sequence[State]) -> State:
+        sums = super().combine([state[:-1] for state in states])
+        return (*sums, np.sum([state[-1] for state in states], axis=0))
+
+    def images(self, state: State, bounds: Rect, dtypes: Sequence[np.dtype[Any]]) -> State:
+        *sums, counts = state
+        total, total_low, _, _, weight, weight_low = sums
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            mean: NDArray[Any] = (total + total_low) / (weight + weight_low)
+        return mean, self.finalize(tuple(sums), bounds, dtypes[1]), counts
