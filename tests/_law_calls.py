@@ -15,7 +15,7 @@ import pantile as pt
 Array = NDArray[Any]
 Call = Callable[[Array], Any]
 
-PACKAGES = ("compat", "files", "integrations", "learn", "plot", "tileset")
+PACKAGES = ("compat", "denoise", "files", "integrations", "learn", "plot", "tileset")
 BELOW = {
     "compat": ("matlab", "numpy", "patchify", "skimage", "sklearn", "torch"),
     "integrations": ("lightgbm", "torch", "xgboost"),
@@ -166,6 +166,7 @@ CALLS: dict[str, Call] = {
         module("compat.sklearn").PatchExtractor(patch_size=(8, 8), step=4).fit_transform(x[None])
     ),
     "compat.torch.fold & compat.torch.unfold": folded,
+    "denoise.dct & denoise.Pass": lambda x: pt.denoise.dct(x, 0.1, 4),
     "files.NpySink & files.Sink & files.Writer & files.sink_of": to_sink(
         lambda: pt.files.sink_of(pt.files.NpySink("a.npy"))
     ),

@@ -19,8 +19,11 @@ from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 import pantile as pt
-from pantile.cli import demonstration, denoising, files, main, picture
+from pantile.cli import demonstration, main
 from pantile.cli.commands import app
+from pantile.denoise import dct, shrink, sliding_dct
+from pantile.files.whole.formats import read_picture
+from pantile.files.whole.picture import upright
 
 SIGMA = 25.0
 CROPS = {"china": np.s_[160:320, 200:440], "flower": np.s_[180:340, 0:240]}
@@ -93,34 +96,34 @@ class TestDenoising:
     def test_gains_on_photographs(self, name: str) -> None:
         clean = demonstration.photograph(name)[CROPS[name]]
         image = noisy(clean, SIGMA).astype(np.float32)
-        result = denoising.denoise(image, SIGMA)
+        result = dct(image, SIGMA, channel_axis=-1)
         assert result.dtype == np.float32
         gain = demonstration.psnr(result, clean) - demonstration.psnr(image, clean)
         assert gain > LEAST_GAIN[name]
 
     def test_same_bits_for_any_number_of_workers(self) -> None:
         image = noisy(smooth(50, 40, 3), SIGMA).astype(np.float32)
-        one = denoising.denoise(image, SIGMA, workers=1)
-        np.testing.assert_array_equal(denoising.denoise(image, SIGMA, workers=3), one)
+        one = dct(image, SIGMA, workers=1, channel_axis=-1)
+        np.testing.assert_array_equal(dct(image, SIGMA, workers=3, channel_axis=-1), one)
 
     @pytest.mark.parametrize("channels", [1, 2, 3, 4])
     def test_a_constant_image_stays(self, channels: int) -> None:
         image = np.full((20, 24, channels), 77.0)
-        np.testing.assert_allclose(denoising.denoise(image, SIGMA), image, rtol=1e-12)
+        np.testing.assert_allclose(dct(image, SIGMA, channel_axis=-1), image, rtol=1e-12)
 
     def test_patches_as_large_as_the_image(self) -> None:
         image = noisy(smooth(12, 12, 1), 5.0)
-        assert [stage.patch for stage in denoising.passes(12, image.shape)] == [12, 12]
-        assert error(denoising.denoise(image, 5.0, 12), smooth(12, 12, 1)) < 3.0
+        assert [stage.patch for stage in sliding_dct.plan_passes(12, image.shape)] == [12, 12]
+        assert error(dct(image, 5.0, 12, channel_axis=-1), smooth(12, 12, 1)) < 3.0
 
     def test_hard_threshold_is_the_formula(self) -> None:
         batch = noisy(np.zeros((5, 8, 8, 3)), SIGMA)
         spectra = scipy.fft.dctn(batch, axes=(1, 2), norm="ortho")
-        keep = np.abs(spectra) > denoising.THRESHOLD * SIGMA
+        keep = np.abs(spectra) > shrink.THRESHOLD * SIGMA
         keep[:, 0, 0] = True
         weight = 1 / keep.sum(axis=(1, 2, 3), keepdims=True)
         patches = scipy.fft.idctn(spectra * keep, axes=(1, 2), norm="ortho")
-        result = denoising.hard_threshold(batch.copy(), SIGMA)
+        result = shrink.hard_threshold(batch.copy(), SIGMA)
         np.testing.assert_allclose(result[..., :3], patches * weight, atol=1e-10)
         np.testing.assert_allclose(result[..., 3:], np.broadcast_to(weight, (5, 8, 8, 1)))
 
@@ -131,18 +134,18 @@ class TestDenoising:
         gain[:, 0, 0] = 1
         weight = 1 / (gain**2).sum(axis=(1, 2, 3), keepdims=True)
         patches = scipy.fft.idctn(spectra[..., :1] * gain, axes=(1, 2), norm="ortho")
-        result = denoising.empirical_wiener(batch.copy(), SIGMA)
+        result = shrink.empirical_wiener(batch.copy(), SIGMA)
         np.testing.assert_allclose(result[..., :1], patches * weight, atol=1e-10)
         np.testing.assert_allclose(result[..., 1:], np.broadcast_to(weight, (5, 8, 8, 1)))
 
-    @pytest.mark.parametrize("shrink", [denoising.hard_threshold, denoising.empirical_wiener])
-    def test_strides_do_not_matter(self, shrink: Callable[..., np.ndarray]) -> None:
+    @pytest.mark.parametrize("weigh", [shrink.hard_threshold, shrink.empirical_wiener])
+    def test_strides_do_not_matter(self, weigh: Callable[..., np.ndarray]) -> None:
         batch = noisy(np.zeros((7, 6, 6, 4)), SIGMA)
         feature = np.ascontiguousarray(batch.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)
         strided = np.repeat(batch, 2, axis=0)[::2]
-        expected = shrink(batch.copy(), SIGMA)
-        np.testing.assert_allclose(shrink(feature, SIGMA), expected, atol=1e-12)
-        np.testing.assert_allclose(shrink(strided, SIGMA), expected, atol=1e-12)
+        expected = weigh(batch.copy(), SIGMA)
+        np.testing.assert_allclose(weigh(feature, SIGMA), expected, atol=1e-12)
+        np.testing.assert_allclose(weigh(strided, SIGMA), expected, atol=1e-12)
 
 
 class TestDenoiseCommand:
@@ -249,7 +252,7 @@ class TestDenoiseCommand:
         image = Image.fromarray(samples)
         image.getexif()[0x0112] = orientation
         expected = np.asarray(ImageOps.exif_transpose(image))
-        np.testing.assert_array_equal(picture.upright(samples, orientation), expected)
+        np.testing.assert_array_equal(upright(samples, orientation), expected)
 
     def test_tiff_layouts(self, tmp_path: Path) -> None:
         planar = smooth(24, 32, 3).astype(np.uint16).transpose(2, 0, 1)
@@ -257,7 +260,7 @@ class TestDenoiseCommand:
             tmp_path / "planar.tif", planar, photometric="rgb", planarconfig="separate"
         )
         np.testing.assert_array_equal(
-            files.read(tmp_path / "planar.tif").pixels, planar.transpose(1, 2, 0)
+            read_picture(tmp_path / "planar.tif").pixels, planar.transpose(1, 2, 0)
         )
         bands = smooth(24, 32, 7).astype(np.float32)
         tifffile.imwrite(
@@ -272,10 +275,10 @@ class TestDenoiseCommand:
     def test_lzw_and_palette_tiffs(self, photo: Path, tmp_path: Path) -> None:
         image = loaded(photo)
         image.save(tmp_path / "lzw.tif", compression="tiff_lzw")
-        np.testing.assert_array_equal(files.read(tmp_path / "lzw.tif").pixels, np.asarray(image))
+        np.testing.assert_array_equal(read_picture(tmp_path / "lzw.tif").pixels, np.asarray(image))
         image.quantize(16).save(tmp_path / "palette.tif")
         expected = np.asarray(image.quantize(16).convert("RGB"))
-        np.testing.assert_array_equal(files.read(tmp_path / "palette.tif").pixels, expected)
+        np.testing.assert_array_equal(read_picture(tmp_path / "palette.tif").pixels, expected)
 
     def test_the_output_may_exist(self, photo: Path, tmp_path: Path) -> None:
         out = tmp_path / "out.png"
@@ -386,7 +389,7 @@ class TestRefusals:
                 broken[rng.integers(0, 200, 3)] = rng.integers(0, 256, 3)
                 (tmp_path / "broken").write_bytes(broken.tobytes())
                 try:
-                    read = files.read(tmp_path / "broken")
+                    read = read_picture(tmp_path / "broken")
                 except (ValueError, OSError, MemoryError):
                     continue
                 assert read.pixels.shape == (*read.header.shape, read.header.channels)
@@ -528,7 +531,7 @@ class TestProgram:
         def interrupted(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(pt, "map_patches", interrupted)
+        monkeypatch.setattr(sliding_dct, "map_patches", interrupted)
         result = run("denoise", photo, photo.with_name("out.png"), "--sigma", 5)
         assert (result.exit_code, result.stderr) == (130, "pantile: interrupted\n")
         assert_left_nothing(photo.parent, "photo.png")

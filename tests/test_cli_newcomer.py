@@ -611,7 +611,7 @@ def test_a_budget_need_not_hold_the_result_in_a_file():
 
 
 def test_denoise_noticed_a_folder_without_permission_after_its_work(photo, monkeypatch):
-    from pantile.files import staging
+    from pantile.files.write import staging
 
     def forbidden(**_options):
         raise PermissionError(13, "Permission denied", "here")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-PACKAGES = ["compat", "files", "integrations", "learn", "plot", "testing", "tileset"]
+PACKAGES = ["compat", "denoise", "files", "integrations", "learn", "plot", "testing", "tileset"]
 LIBRARIES = ["numpy", "scipy", "numba", "sklearn", "matplotlib", "torch", "dask", "hypothesis"]
 
 

@@ -471,7 +471,7 @@ def test_progress_of_a_run_that_is_done(tmp_path):
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pantile.files.npy_sink.NpyWriter.commit", killed)
+        patch.setattr("pantile.files.write.npy_sink.NpyWriter.commit", killed)
         with pytest.raises(Stopped):
             run(bent, sink)
     run(bent, sink, resume=True, progress=lambda *now: seen.append(now))

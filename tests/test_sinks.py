@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pantile.files import NpySink, TiffSink, ZarrSink, open_image, sink_of
-from pantile.files.zarr_sink import default_chunks
+from pantile.files.write.zarr_sink import default_chunks
 from pantile.testing.stores import Recorded, RecordingStore, assert_one_writer, writers
 from tests._files_made import DTYPES, SHAPES, everything, image, nobody, read_by_library
 from tests._files_written import FLOAT, SHAPE, SINKS, Killed, blocks, limit, names, result, write
@@ -262,7 +262,7 @@ def test_a_kill_while_directories_swap_leaves_a_usable_result(
 
     with monkeypatch.context() as patch:
         patch.setattr(
-            f"pantile.files.staging.{'os' if moment == 'replace' else 'shutil'}.{moment}", die
+            f"pantile.files.write.staging.{'os' if moment == 'replace' else 'shutil'}.{moment}", die
         )
         with pytest.raises(Killed):
             writer.commit()

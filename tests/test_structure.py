@@ -173,6 +173,44 @@ def test_no_package_reaches_into_what_is_private_to_another():
     assert not found, "\n".join(found)
 
 
+PICTURE_LIBRARIES = ("PIL", "tifffile")
+PICTURE_PLACES = tuple(f"{NAME}.files.{folder}" for folder in ("read", "write"))
+
+
+def picture_libraries_in(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
+    """The modules that import Pillow or tifffile, by an import or by the name that a call is given."""
+    found: dict[str, set[str]] = {}
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            names = list(_imported(node, module, False))
+            if isinstance(node, ast.Call) and "import" in ast.unparse(node.func):
+                names += [a.value for a in node.args[:1] if isinstance(a, ast.Constant)]
+            used = {str(name).partition(".")[0] for name in names} & {*PICTURE_LIBRARIES}
+            if used:
+                found.setdefault(module, set()).update(used)
+    return found
+
+
+def test_pictures_are_read_and_written_in_one_place():
+    found = picture_libraries_in(modules())
+    elsewhere = {name: used for name, used in found.items() if not name.startswith(PICTURE_PLACES)}
+    assert elsewhere == {}
+    assert set.union(*found.values()) == {*PICTURE_LIBRARIES}
+
+
+def test_a_picture_library_is_found_however_it_is_imported(tmp_path):
+    trees = write(tmp_path, {
+        "__init__.py": "",
+        "a.py": "from PIL import Image",
+        "b.py": "def f():\n    import tifffile",
+        "c.py": "x = import_optional('PIL.Image', 'reading')",
+        "d.py": "PIL = 'PIL'",
+    })  # fmt: skip
+    assert picture_libraries_in(trees) == {
+        "house.a": {"PIL"}, "house.b": {"tifffile"}, "house.c": {"PIL"},
+    }  # fmt: skip
+
+
 def write(folder: Path, files: Mapping[str, str]) -> dict[str, ast.Module]:
     for name, text in files.items():
         path = folder / name

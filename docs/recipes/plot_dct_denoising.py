@@ -4,7 +4,8 @@ Denoise with a transform of every patch
 
 White noise spreads over all coefficients of a cosine transform; an image does not. So: transform every
 8x8 patch, set small coefficients to zero, transform back, and average the 64 answers that each pixel gets.
-(G. Yu and G. Sapiro, *DCT image denoising*, IPOL 2011.)
+(G. Yu and G. Sapiro, *DCT image denoising*, IPOL 2011.) `pantile.denoise.dct` is this with weights, channels and a
+second pass.
 """
 
 import matplotlib.pyplot as plt

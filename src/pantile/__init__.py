@@ -11,6 +11,9 @@ if TYPE_CHECKING:
         compat as compat,
     )
     from . import (
+        denoise as denoise,
+    )
+    from . import (
         files as files,
     )
     from . import (
@@ -53,7 +56,7 @@ __all__ = [
     "unpatchify",
 ]
 
-_PACKAGES = ["compat", "files", "integrations", "learn", "plot", "testing", "tileset"]
+_PACKAGES = ["compat", "denoise", "files", "integrations", "learn", "plot", "testing", "tileset"]
 _HOMES = {
     "Merge": "merge.custom",
     "Merger": "ops.merger",

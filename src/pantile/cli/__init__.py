@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from pantile.cli.extras import missing
+from pantile.cli.extras import describe_missing
 
 __all__ = ["main"]
 
@@ -20,5 +20,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "pantile":
             raise
-        print(f"pantile: {missing(error)}", file=sys.stderr)
+        print(f"pantile: {describe_missing(error)}", file=sys.stderr)
         return 2

@@ -23,7 +23,7 @@ from pantile.cli.options import (
     Tail,
     TailOption,
     WorkersOption,
-    grid_of,
+    lay_grid,
 )
 from pantile.cli.streaming import add_commands
 
@@ -57,14 +57,14 @@ def run(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _noise_level(sigma: float) -> float:
+def _check_sigma(sigma: float) -> float:
     if not (math.isfinite(sigma) and sigma > 0):
         raise typer.BadParameter(f"{sigma:g} is not a positive number")
     return sigma
 
 
 SIGMA = "Standard deviation of the noise, in the picture's own values (8-bit: 0 to 255)."
-Sigma = Annotated[float, typer.Option(callback=_noise_level, metavar="S", help=SIGMA)]
+Sigma = Annotated[float, typer.Option(callback=_check_sigma, metavar="S", help=SIGMA)]
 Patch = Annotated[int, typer.Option(min=2, metavar="N", help="Side of the first pass's patches.")]
 Images = Annotated[
     list[Path], typer.Argument(metavar="IN...", exists=True, help="Anything that `map` reads.")
@@ -116,11 +116,11 @@ def demo(
     figure.check_figure(out)
     _check_patch(patch, demonstration.SHAPE)
     names = demonstration.PHOTOGRAPHS if image is Photograph.BOTH else (image.value,)
-    shown = [
-        demonstration.demonstrate(name, sigma, patch, workers, report.watched) for name in names
+    demonstrations = [
+        demonstration.demonstrate(name, sigma, patch, workers, report.watch_pass) for name in names
     ]
-    report.print_demonstrations(shown)
-    figure.save(out, shown)
+    report.print_demonstrations(demonstrations)
+    figure.save(out, demonstrations)
     report.print_written(out)
 
 
@@ -137,14 +137,18 @@ def denoise(
     OUT keeps the value type and the alpha channel of IN. Its extension names the format.
     """
     from pantile.cli import files, report
-    from pantile.cli.denoising import denoise_picture
+    from pantile.denoise import dct
+    from pantile.files.whole import formats
 
-    header = files.read_header(source)
+    header = formats.read_header(source)
     files.check_output(out, source, header)
     _check_patch(patch, header.shape)
-    picture = files.read(source)
+    picture = formats.read_picture(source)
     report.print_sigma(picture, sigma)
-    files.write(out, denoise_picture(picture, sigma, patch, workers, report.watched))
+    pixels = dct(
+        picture.pixels, sigma, patch, channel_axis=-1, workers=workers, watch=report.watch_pass
+    )
+    files.write(out, picture.with_pixels(pixels))
     report.print_written(out)
 
 
@@ -173,7 +177,7 @@ def info(
     found = []
     for image in images:
         subject = subject_of(image, dataset=dataset, level=level, series=series)
-        grid, where = grid_of(
+        grid, where = lay_grid(
             subject.image, patch, step, dilation, tail, pad, "constant", axes, channel_axis
         )
         found.append((subject, report.plan_of(subject, grid, where)))

@@ -1,4 +1,4 @@
-"""The demonstration: a photograph, noise, every patch, a clean photograph, and what it took."""
+"""The demonstration: a photograph with noise is denoised, and each pass is timed."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import pantile as pt
-from pantile.cli.denoising import FloatArray, Pass, Progress, Watch, denoise
+from pantile.denoise.shrink import FloatArray
+from pantile.denoise.sliding_dct import Pass, Progress, Watch, dct
 
 __all__ = ["PHOTOGRAPHS", "Demonstration", "PassRecord", "demonstrate", "photograph", "psnr"]
 
@@ -76,15 +77,15 @@ def demonstrate(
     records: list[PassRecord] = []
 
     @contextmanager
-    def timed(stage: Pass) -> Iterator[Progress | None]:
+    def time_pass(stage: Pass) -> Iterator[Progress | None]:
         with watch(stage) as progress:
             start = time.perf_counter()
             yield progress
             records.append(_record(stage, clean.shape, time.perf_counter() - start))
 
     # What the first call compiles, and loads, is no part of the rates.
-    denoise(noisy[: 3 * patch, : 3 * patch], sigma, patch, workers=workers)
-    denoised = denoise(noisy, sigma, patch, workers=workers, watch=timed)
+    dct(noisy[: 3 * patch, : 3 * patch], sigma, patch, channel_axis=-1, workers=workers)
+    denoised = dct(noisy, sigma, patch, channel_axis=-1, workers=workers, watch=time_pass)
     return Demonstration(name, sigma, clean, noisy, denoised, records)
 
 

@@ -9,8 +9,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from pantile.cli.demonstration import Demonstration
-from pantile.cli.denoising import FloatArray
-from pantile.cli.files import check_target, replaced
+from pantile.cli.files import check_target, replace_file
+from pantile.denoise.shrink import FloatArray
 
 __all__ = ["check_figure", "save"]
 
@@ -39,21 +39,21 @@ def save(path: Path, demonstrations: list[Demonstration]) -> None:
     panels = figure.subplots(rows, 3)
     for index, demonstration in enumerate(demonstrations):
         _draw(panels[2 * index : 2 * index + 2], demonstration)
-    with replaced(path) as temporary:
+    with replace_file(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110)
 
 
-def _draw(panels: Any, shown: Demonstration) -> None:
+def _draw(panels: Any, demonstration: Demonstration) -> None:
     columns = {
-        f"clean ({shown.name}.jpg)": shown.clean,
-        f"noisy, σ = {shown.sigma:g}: {shown.before:.2f} dB": shown.noisy,
-        f"denoised: {shown.after:.2f} dB": shown.denoised,
+        f"clean ({demonstration.name}.jpg)": demonstration.clean,
+        f"noisy, σ = {demonstration.sigma:g}: {demonstration.before:.2f} dB": demonstration.noisy,
+        f"denoised: {demonstration.after:.2f} dB": demonstration.denoised,
     }
     for (top, bottom), (title, image) in zip(panels.T, columns.items(), strict=True):
         _draw_image(top, image)
         top.set_title(title, fontsize=13)
-        _draw_image(bottom, _detail(image, shown.name))
-        top.add_patch(_frame(shown.name))
+        _draw_image(bottom, _cut_detail(image, demonstration.name))
+        top.add_patch(_frame_detail(demonstration.name))
 
 
 def _draw_image(panel: Any, image: FloatArray) -> None:
@@ -61,12 +61,12 @@ def _draw_image(panel: Any, image: FloatArray) -> None:
     panel.set_axis_off()
 
 
-def _detail(image: FloatArray, name: str) -> FloatArray:
+def _cut_detail(image: FloatArray, name: str) -> FloatArray:
     row, column = DETAILS[name]
     return image[row : row + DETAIL_SHAPE[0], column : column + DETAIL_SHAPE[1]]
 
 
-def _frame(name: str) -> Rectangle:
+def _frame_detail(name: str) -> Rectangle:
     row, column = DETAILS[name]
     return Rectangle(
         (column, row), *DETAIL_SHAPE[::-1], fill=False, edgecolor="white", linewidth=1.5

@@ -34,13 +34,14 @@ __all__ = [
     "Unnamed",
     "WeightsOption",
     "WorkersOption",
-    "channel_of",
-    "dtype_named",
-    "function_named",
-    "grid_of",
-    "number",
-    "sizes",
-    "weights_named",
+    "choose_channel",
+    "lay_grid",
+    "load_function",
+    "merge_options",
+    "parse_dtype",
+    "parse_number",
+    "parse_sizes",
+    "parse_weights",
 ]
 
 
@@ -104,7 +105,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object,
 
 
 class Unnamed:
-    """The file that `map` writes to, where a plan is not told which."""
+    """Stands for the output file of `map` in a plan that was given none."""
 
     def create(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Never called: a plan writes nothing."""
@@ -113,7 +114,7 @@ class Unnamed:
     reopen = create
 
 
-def sizes(option: str, text: str) -> int | tuple[int, ...]:
+def parse_sizes(option: str, text: str) -> int | tuple[int, ...]:
     """39 for "39", (39, 17) for "39x17"."""
     try:
         found = tuple(int(part) for part in text.replace(",", "x").split("x"))
@@ -124,17 +125,17 @@ def sizes(option: str, text: str) -> int | tuple[int, ...]:
     return found if len(found) > 1 else found[0]
 
 
-def channel_of(image: Any, named: int | tuple[int, ...] | None, text: str | None) -> int | None:
-    """The axis of channels: what was said, else what the file says, unless that axis is to be patched."""
+def choose_channel(image: Any, named: int | tuple[int, ...] | None, text: str | None) -> int | None:
+    """The axis of channels: by the option, else by the file unless that axis is patched."""
     ndim = len(image.shape)
     if text is not None:
-        return None if text.lower() == "none" else _axis("--channel-axis", text, ndim)
-    told: int | None = getattr(image, "channel_axis", None)
+        return None if text.lower() == "none" else _parse_axis("--channel-axis", text, ndim)
+    by_file: int | None = getattr(image, "channel_axis", None)
     patched = (named,) if isinstance(named, int) else named or ()
-    return None if told in {a % ndim for a in patched} else told
+    return None if by_file in {a % ndim for a in patched} else by_file
 
 
-def _axis(option: str, text: str, ndim: int) -> int:
+def _parse_axis(option: str, text: str, ndim: int) -> int:
     try:
         axis = int(text)
     except ValueError:
@@ -146,7 +147,7 @@ def _axis(option: str, text: str, ndim: int) -> int:
     return axis % ndim
 
 
-def grid_of(
+def lay_grid(
     image: Any, patch: str, step: str, dilation: str, tail: Tail, pad: str, pad_mode: str,
     axes: str | None, channel_axis: str | None,
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
@@ -155,9 +156,9 @@ def grid_of(
     from pantile.geometry.frame import patch_ndim, patched_axes
 
     shape = tuple(image.shape)
-    size = sizes("--patch", patch)
-    named = None if axes is None else sizes("--axes", axes)
-    channel = channel_of(image, named, channel_axis)
+    size = parse_sizes("--patch", patch)
+    named = None if axes is None else parse_sizes("--axes", axes)
+    channel = choose_channel(image, named, channel_axis)
     n = patch_ndim(size, len(shape), named, channel)
     if channel is not None and channel_axis is None and n == len(shape):
         raise typer.BadParameter(
@@ -169,17 +170,17 @@ def grid_of(
     grid = pt.PatchGrid(
         [shape[a] for a in places],
         size,
-        sizes("--step", step),
-        dilation=sizes("--dilation", dilation),
+        parse_sizes("--step", step),
+        dilation=parse_sizes("--dilation", dilation),
         tail=tail.value,
-        pad="same" if pad == "same" else sizes("--pad", pad),
+        pad="same" if pad == "same" else parse_sizes("--pad", pad),
         pad_mode=pad_mode,  # type: ignore[arg-type]
     )
     return grid, {"axes": places, "channel_axis": channel}
 
 
-def dtype_named(text: str | None) -> str | None:
-    """The dtype that is meant, as it was said."""
+def parse_dtype(text: str | None) -> str | None:
+    """The name of a dtype; a usage error where NumPy knows no such one."""
     try:
         import numpy as np
 
@@ -191,29 +192,45 @@ def dtype_named(text: str | None) -> str | None:
         ) from None
 
 
-def weights_named(text: str | None) -> Any:
-    """A taper by name, with its parameters behind commas."""
+def parse_weights(text: str | None) -> Any:
+    """The taper that a word means: "hann" for hann, ("gaussian", 4.0) for gaussian,4."""
     if text is None:
         return None
     name, *numbers = text.split(",")
-    return (name, *(number("--weights", n) for n in numbers)) if numbers else name
+    return (name, *(parse_number("--weights", n) for n in numbers)) if numbers else name
 
 
-def number(option: str, text: str) -> float:
+def merge_options(
+    merge: str, weights: str | None, dtype: str | None, fill: float | None, memory: str | None,
+    workers: int | None, resume: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """How results merge and what may be used for it, as keyword arguments of `pantile.map_patches`."""
+    return {
+        "merge": None if merge == "none" else merge,
+        "weights": parse_weights(weights),
+        "dtype": parse_dtype(dtype),
+        "fill": fill,
+        "memory": memory,
+        "workers": workers,
+        "resume": resume,
+    }
+
+
+def parse_number(option: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a number", param_hint=option) from None
 
 
-def function_named(text: str) -> Callable[..., Any]:
+def load_function(text: str) -> Callable[..., Any]:
     """The function that ``module:name`` or ``file.py:name`` means."""
     module, _, name = text.rpartition(":")
     if not module or not name or module.startswith("."):
         raise typer.BadParameter(
             f"{text!r} is not module:name, as in filters:denoise", param_hint="--func"
         )
-    found = _module(module)
+    found = _load_module(module)
     for part in name.split("."):
         if not hasattr(found, part):
             raise typer.BadParameter(f"{module} has no {part!r}", param_hint="--func")
@@ -224,35 +241,35 @@ def function_named(text: str) -> Callable[..., Any]:
     return function
 
 
-def _module(name: str) -> Any:
+def _load_module(name: str) -> Any:
     path = Path(name)
     try:
         if path.suffix == ".py":
-            return _module_in(path)
+            return _load_file(path)
         sys.path.insert(0, "")
         return importlib.import_module(name)
     except typer.BadParameter:
         raise
     except ModuleNotFoundError as error:
         if name == error.name or name.startswith(f"{error.name}."):
-            said = f"there is no module {name!r} here or installed"
+            reason = f"there is no module {name!r} here or installed"
         else:
-            said = f"{name} needs {error.name}, which is not installed"
+            reason = f"{name} needs {error.name}, which is not installed"
     except Exception as error:
-        said = f"{name} cannot be imported, {_place(error)}{type(error).__name__}: {error}"
-    raise typer.BadParameter(said, param_hint="--func")
+        reason = f"{name} cannot be imported, {_say_where(error)}{type(error).__name__}: {error}"
+    raise typer.BadParameter(reason, param_hint="--func")
 
 
-def _place(error: Exception) -> str:
-    """Where in the user's file an error is: one of syntax says so itself."""
+def _say_where(error: Exception) -> str:
+    """Line and file of an error in the user's module; empty for a syntax error, which names them itself."""
     lines = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) or not lines:
         return ""
     return f"line {lines[-1].lineno} of {lines[-1].filename}: "
 
 
-def _module_in(path: Path) -> Any:
-    """The module that a file is, even where another one has its name; its neighbours can be imported."""
+def _load_file(path: Path) -> Any:
+    """The module in a file, which may import its neighbours; an installed module of the same name is not taken."""
     if not path.is_file():
         raise typer.BadParameter(f"there is no file {path}", param_hint="--func")
     sys.path.insert(0, str(path.resolve().parent))

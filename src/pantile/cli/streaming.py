@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,10 +34,9 @@ from pantile.cli.options import (
     Unnamed,
     WeightsOption,
     WorkersOption,
-    dtype_named,
-    function_named,
-    grid_of,
-    weights_named,
+    lay_grid,
+    load_function,
+    merge_options,
 )
 
 __all__ = ["add_commands"]
@@ -57,7 +57,7 @@ Func = Annotated[
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add the four to the command line."""
+    """Add map, plan, extract and merge to the command line."""
     for command in (map_, plan, extract, merge):
         app.command(name=command.__name__.rstrip("_"))(command)
 
@@ -95,29 +95,26 @@ def map_(
     from pantile.files import open_image
 
     image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
-    grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
-    with _warnings_in_a_line():
-        drawn = pt.plan(
-            function_named(func), image, grid, **where, merge=_merge(merge), weights=weights_named(weights),
-            dtype=dtype_named(dtype), fill=fill, memory=memory, workers=workers, out=out, resume=resume,
-        )  # fmt: skip
-    _timed(drawn.n_patches, out, json, lambda report: _run(drawn, report))
+    grid, where = lay_grid(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
+    with _print_warnings():
+        options = merge_options(merge, weights, dtype, fill, memory, workers, resume)
+        planned = pt.plan(load_function(func), image, grid, **where, **options, out=out)
+    _run_and_report(planned.n_patches, out, json, lambda report: _run(planned, report))
 
 
 @contextmanager
-def _warnings_in_a_line() -> Iterator[None]:
-    """Say what pantile warns of in a line each, without the place in its code."""
-    with warnings.catch_warnings(record=True) as said:
+def _print_warnings() -> Iterator[None]:
+    """Print each warning raised inside as one line on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
-    for each in said:
+    for each in caught:
         typer.echo(f"pantile: {each.message}", err=True)
 
 
-def _run(drawn: Any, report: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(drawn, progress=report).run()
+def _run(planned: Any, progress: Any) -> Any:
+    resources = replace(planned.resources, progress=progress)
+    return replace(planned, resources=resources).run()
 
 
 def plan(
@@ -148,20 +145,18 @@ def plan(
     from pantile.files import open_image
 
     image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
-    grid, where = grid_of(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
-    with _warnings_in_a_line():
-        drawn = pt.plan(
-            _same, image, grid, **where, merge=_merge(merge), weights=weights_named(weights), dtype=dtype_named(dtype),
-            fill=0, memory=memory, workers=workers, out=out or Unnamed(),
-        )  # fmt: skip
+    grid, where = lay_grid(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
+    with _print_warnings():
+        options = merge_options(merge, weights, dtype, 0, memory, workers)
+        planned = pt.plan(_return_batch, image, grid, **where, **options, out=out or Unnamed())
     if not json:
-        report.print_plain(f"image     {image.shape} {image.dtype}\n{drawn}")
+        report.print_plain(f"image     {image.shape} {image.dtype}\n{planned}")
         return
-    said = {"shape": list(image.shape), "dtype": str(image.dtype), **where}
-    report.print_json({**said, **report.facts_of(drawn)})
+    facts = {"shape": list(image.shape), "dtype": str(image.dtype), **where}
+    report.print_json({**facts, **report.facts_of(planned)})
 
 
-def _same(batch: Any) -> Any:
+def _return_batch(batch: Any) -> Any:
     return batch
 
 
@@ -199,23 +194,23 @@ def extract(
     """Cut an image into tiles: a folder of files, or one array; with a manifest for `merge`."""
     from pantile.files import open_image
     from pantile.tileset.manifest import is_array
-    from pantile.tileset.write import planned_tiles, write_tiles
+    from pantile.tileset.write import plan_tiles, write_tiles
 
     image = open_image(source, dataset=dataset, level=level, series=series, max_pixels=max_pixels)
-    grid, where = grid_of(
+    grid, where = lay_grid(
         image, patch, step or patch, dilation, tail, pad, pad_mode, axes, channel_axis
     )
     kind = {**where, "suffix": f".{format.lstrip('.').lower()}"}
     if not yes and not is_array(out):
-        _confirm(out, planned_tiles(image, out, grid, **kind).n_tiles)
+        _confirm(out, plan_tiles(image, out, grid, **kind).n_tiles)
     options = {**kind, "memory": memory, "workers": workers, "resume": resume}
-    _timed(
+    _run_and_report(
         None, out, json, lambda report: write_tiles(image, out, grid, **options, progress=report)
     )
 
 
 def _confirm(out: Path, n_files: int) -> None:
-    """Ask whether so many files are meant; where nobody can answer, a `ValueError` that says what to do."""
+    """Ask before many files are written; without a terminal to ask in, raise a `ValueError`."""
     if n_files <= MANY_FILES:
         return
     if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
@@ -246,32 +241,27 @@ def merge(
     """Merge tiles into an image again, by the manifest beside them."""
     from pantile.tileset import merge_tiles
 
-    options = {
-        "merge": _merge(merge), "weights": weights_named(weights), "dtype": dtype_named(dtype), "fill": fill,
-        "memory": memory, "workers": workers, "resume": resume,
-    }  # fmt: skip
-    _timed(None, out, json, lambda report: merge_tiles(source, out, **options, progress=report))
+    options = merge_options(merge, weights, dtype, fill, memory, workers, resume)
+    _run_and_report(
+        None, out, json, lambda report: merge_tiles(source, out, **options, progress=report)
+    )
 
 
-def _merge(name: str) -> Any:
-    return None if name == "none" else name
-
-
-def _timed(
+def _run_and_report(
     n_patches: int | None, out: Path, json: bool, work: Callable[[Callable[[int, int], None]], Any]
 ) -> None:
     """Do the work with a progress bar on a terminal, and say what it took."""
     from pantile.cli import report
 
     begin, count = time.perf_counter(), n_patches or 0
-    with report.watching(quiet=json) as bar:
+    with report.watch_progress(quiet=json) as bar:
 
-        def tell(done: int, total: int) -> None:
+        def count_and_draw(done: int, total: int) -> None:
             nonlocal count
             count = total
             bar(done, total)
 
-        work(tell)
+        work(count_and_draw)
     seconds = time.perf_counter() - begin
     facts = {"out": str(out), "patches": count, "seconds": seconds}
     if json:

@@ -1,4 +1,4 @@
-"""What `info` is asked about: a picture as it is seen, or any other image in a file."""
+"""What `info` describes: a picture seen upright, or any other image in a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pantile.cli import files
-from pantile.cli.picture import Header, PictureError
 from pantile.files import open_image
+from pantile.files.whole.formats import is_picture, is_tiff, read_header
+from pantile.files.whole.picture import Header, PictureError
 
 __all__ = ["Subject", "subject_of"]
 
@@ -30,7 +30,7 @@ class Subject:
         return "picture" if self.header else "image"
 
     def facts(self) -> dict[str, object]:
-        """What is known of it, for machines."""
+        """Shape, dtype, chunks and colours as JSON values."""
         image, header = self.image, self.header
         chunks = None if image.chunks is None else list(image.chunks)
         colours = {"colour": header.colour, "alpha": header.alpha} if header else {}
@@ -56,8 +56,8 @@ class Subject:
         return f"{self.kind}, {sizes}, {image.dtype}{channels}{chunks}"
 
 
-class _Seen:
-    """A picture by its header, upright: one value stands for all of its elements."""
+class _HeaderImage:
+    """A picture of which only the header is read: shape and dtype, upright, with zeros for elements."""
 
     chunks = None
 
@@ -72,14 +72,14 @@ class _Seen:
 
 
 def subject_of(path: Path, **choice: Any) -> Subject:
-    """What is in ``path``: a picture that `denoise` reads, else what `open_image` makes of it."""
+    """The image in ``path``: a picture where `denoise` can read it, else what `open_image` reads."""
     chosen = {name: value for name, value in choice.items() if value is not None}
-    if not chosen and files.is_picture(path):
+    if not chosen and is_picture(path):
         try:
-            header = files.read_header(path)
-            return Subject(path, header.kind, _Seen(header), header)
+            header = read_header(path)
+            return Subject(path, header.kind, _HeaderImage(header), header)
         except PictureError:
-            if not files.is_tiff(path):  # one of several pages, or of axes
+            if not is_tiff(path):  # one of several pages, or of axes
                 raise
     image: Any = open_image(path, **{"max_pixels": _LIMITLESS, **chosen})
     return Subject(path, image.place.kind, image)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["in_options", "spellings"]
+__all__ = ["speak_in_options", "spell_parameters"]
 
 _VALUE = r"'[^']*'|\"[^\"]*\"|\([^()]*\)|[^\s,:;()'\"]+"
 _ARGUMENT = re.compile(rf"(?<![\w./=-])([a-z][a-z_]*)=({_VALUE})?")
@@ -25,8 +25,8 @@ _PHRASES = (
 )
 
 
-def spellings(commands: Iterable[Any], current: Any = None) -> dict[str, str]:
-    """How each parameter of the commands is written: ``step`` as ``--step``, an argument by its metavar.
+def spell_parameters(commands: Iterable[Any], current: Any = None) -> dict[str, str]:
+    """What each parameter of the commands is called in a shell: ``--step`` for ``step``, the metavar of an argument.
 
     Where commands differ, ``current`` decides.
     """
@@ -38,44 +38,49 @@ def spellings(commands: Iterable[Any], current: Any = None) -> dict[str, str]:
     return found
 
 
-def in_options(message: str, names: Mapping[str, str], said: Sequence[str] = ()) -> str:
-    """``message`` with arguments of Python's as options; ``said``, what the user typed, stays as it is.
+def speak_in_options(
+    message: str, names: Mapping[str, str], typed_words: Sequence[str] = ()
+) -> str:
+    """``message`` with Python's arguments written as options; what the user typed is left as it is.
 
-    >>> in_options("merge=None takes no step=, give pad=(1, 2)", {"merge": "--merge", "step": "--step", "pad": "--pad"})
+    >>> names = {"merge": "--merge", "step": "--step", "pad": "--pad"}
+    >>> speak_in_options("merge=None takes no step=, give pad=(1, 2)", names)
     '--merge none takes no --step, give --pad 1x2'
     """
-    typed = {text for each in said if "=" in each for text in (each, os.path.abspath(each))}
+    typed = {text for each in typed_words if "=" in each for text in (each, os.path.abspath(each))}
     kept = sorted({os.path.realpath(text) for text in typed} | typed, key=len, reverse=True)
     if not kept:
-        return _translated(message, names)
+        return _translate(message, names)
     parts = re.split("(" + "|".join(map(re.escape, kept)) + ")", message)
     return "".join(
-        part if place % 2 else _translated(part, names) for place, part in enumerate(parts)
+        part if place % 2 else _translate(part, names) for place, part in enumerate(parts)
     )
 
 
-def _translated(text: str, names: Mapping[str, str]) -> str:
+def _translate(text: str, names: Mapping[str, str]) -> str:
+    """``text``, nothing of which the user typed, with its arguments written as options."""
     if not names.get("out", "").startswith("--"):
         text = text.removesuffix(_ELSEWHERE)  # it goes to a path anyway
     for pattern, words in _PHRASES:
         text = pattern.sub(words, text)
-    text = _ARGUMENT.sub(lambda found: _option(found, names), text)
+    text = _ARGUMENT.sub(lambda found: _as_option(found, names), text)
     for bare in (_NAME, _SUBJECT):
         text = bare.sub(lambda found: names.get(found[1], found[1]), text)
     return text
 
 
-def _option(found: re.Match[str], names: Mapping[str, str]) -> str:
+def _as_option(found: re.Match[str], names: Mapping[str, str]) -> str:
+    """``--name value`` for a match of ``name=value``; the match itself where no option has that name."""
     name, value = names.get(found[1]), found[2]
     if name is None:
         return found[0]
     if value is None or value == "True":
         return name
-    return f"{name} {_value(value, _LISTS.get(found[1], 'x'))}"
+    return f"{name} {_as_typed(value, _LISTS.get(found[1], 'x'))}"
 
 
-def _value(text: str, between: str) -> str:
-    """A value as one types it: quotes and brackets are Python's."""
+def _as_typed(text: str, between: str) -> str:
+    """A value as it is typed in a shell: without the quotes and brackets of Python."""
     if text == "None":
         return "none"
     if text.startswith("("):

@@ -68,7 +68,7 @@ def im2col(
     """
     turned = np.ascontiguousarray(as_array(A, "A").T)  # C order of A.T is Fortran order of A
     value = 1 if indexed and turned.dtype.kind in "fc" else 0
-    grid = _grid(turned.shape[::-1], block_size, block_type, value)
+    grid = _lay_grid(turned.shape[::-1], block_size, block_type, value)
     layout: Literal["patch", "feature"] = "feature" if block_type == "sliding" else "patch"
     return extract(turned, grid, layout=layout).reshape(grid.n_patches, grid.features).T
 
@@ -117,7 +117,7 @@ def col2im(
     array([[4., 5.]])
     """
     columns = as_array(B, "B")
-    grid = _grid(tuple(A_size), block_size, block_type, 0)
+    grid = _lay_grid(tuple(A_size), block_size, block_type, 0)
     n, features = grid.n_patches, grid.features
     if block_type == "sliding" and merge is None:
         if columns.size != n or max(columns.shape) != n:
@@ -134,7 +134,7 @@ def col2im(
     return unpatchify(blocks, grid, merge=merge or "first").T
 
 
-def _grid(shape: Sequence[int], block_size: Any, block_type: Any, value: int) -> PatchGrid:
+def _lay_grid(shape: Sequence[int], block_size: Any, block_type: Any, value: int) -> PatchGrid:
     """The grid of the transposed image."""
     if not isinstance(block_type, str) or block_type not in ("sliding", "distinct"):
         raise ValueError(f"block_type must be 'sliding' or 'distinct', got {block_type!r}")

@@ -59,28 +59,28 @@ def sliding_window_view(
            [1, 2, 3],
            [2, 3, 4]])
     """
-    if _answers_itself(x):
+    if _has_own_answer(x):
         theirs: Any = np.lib.stride_tricks.sliding_window_view
         return theirs(x, window_shape, axis, subok=subok, writeable=writeable)  # type: ignore[no-any-return]
     array = np.asanyarray(x)
-    windows = _whole_numbers(window_shape)
-    axes = _axes(axis, array.ndim, windows)
-    trimmed = _trimmed(array.shape, windows, axes)
+    windows = _as_whole_numbers(window_shape)
+    axes = _as_axes(axis, array.ndim, windows)
+    trimmed = _count_windows(array.shape, windows, axes)
     writeable = bool(writeable) and array.flags.writeable
     if 0 in (*trimmed, *windows):  # nothing to look at, and no strides to get wrong
         view = np.empty((*trimmed, *windows), array.dtype)
         view.flags.writeable = writeable
     else:
-        view = _windowed(array, windows, axes, writeable)
+        view = _view_windows(array, windows, axes, writeable)
     return _as_subclass(view, array) if subok else view
 
 
-def _answers_itself(x: Any) -> bool:
+def _has_own_answer(x: Any) -> bool:
     plain = np.ndarray.__array_function__
     return getattr(type(x), "__array_function__", plain) is not plain
 
 
-def _whole_numbers(window_shape: Any) -> tuple[int, ...]:
+def _as_whole_numbers(window_shape: Any) -> tuple[int, ...]:
     windows = tuple(window_shape) if np.iterable(window_shape) else (window_shape,)
     if any(isinstance(w, bool) for w in windows):
         raise TypeError(f"window_shape must be whole numbers, got {window_shape!r}")
@@ -90,7 +90,7 @@ def _whole_numbers(window_shape: Any) -> tuple[int, ...]:
     return sizes
 
 
-def _axes(axis: Any, ndim: int, windows: tuple[int, ...]) -> tuple[int, ...]:
+def _as_axes(axis: Any, ndim: int, windows: tuple[int, ...]) -> tuple[int, ...]:
     if axis is None:
         if len(windows) != ndim:
             raise ValueError(
@@ -106,7 +106,7 @@ def _axes(axis: Any, ndim: int, windows: tuple[int, ...]) -> tuple[int, ...]:
     return axes
 
 
-def _trimmed(
+def _count_windows(
     shape: tuple[int, ...], windows: tuple[int, ...], axes: tuple[int, ...]
 ) -> tuple[int, ...]:
     """How many windows along each axis."""
@@ -121,7 +121,7 @@ def _trimmed(
     return tuple(counts)
 
 
-def _windowed(
+def _view_windows(
     array: NDArray[Any], windows: tuple[int, ...], axes: tuple[int, ...], writeable: bool
 ) -> NDArray[Any]:
     if axes and len(set(axes)) == len(axes):

@@ -54,14 +54,14 @@ def view_as_windows(
            [1, 2, 3],
            [2, 3, 4]])
     """
-    array = _checked(arr_in)
-    window = _sizes(window_shape, array)
-    steps = _steps(step, array.ndim)
+    array = _check_array(arr_in)
+    window = _as_sizes(window_shape, array)
+    steps = _as_steps(step, array.ndim)
     if not array.ndim:
         return array.view(np.ndarray)
     if writeable is None:
-        apart = all(s >= w for s, w in zip(steps, window, strict=True))
-        writeable = apart and array.flags.writeable
+        disjoint = all(s >= w for s, w in zip(steps, window, strict=True))
+        writeable = disjoint and array.flags.writeable
     return patchify(array, window, steps, writeable=writeable)
 
 
@@ -94,7 +94,7 @@ def view_as_blocks(arr_in: NDArray[Any], block_shape: tuple[int, ...]) -> NDArra
     array([[ 8,  9],
            [12, 13]])
     """
-    array = _checked(arr_in)
+    array = _check_array(arr_in)
     if not isinstance(block_shape, tuple):
         raise TypeError(f"block_shape must be a tuple, got {block_shape!r}")
     block = tuple(operator.index(b) for b in block_shape)
@@ -112,7 +112,7 @@ def view_as_blocks(arr_in: NDArray[Any], block_shape: tuple[int, ...]) -> NDArra
     return patchify(array, block, block, writeable=array.flags.writeable)
 
 
-def _checked(array: Any) -> NDArray[Any]:
+def _check_array(array: Any) -> NDArray[Any]:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"`arr_in` must be a numpy ndarray, got {type(array).__name__}")
     if isinstance(array, np.ma.MaskedArray):
@@ -122,7 +122,7 @@ def _checked(array: Any) -> NDArray[Any]:
     return array
 
 
-def _per_axis(value: Any, ndim: int, name: str) -> tuple[Any, ...]:
+def _as_per_axis(value: Any, ndim: int, name: str) -> tuple[Any, ...]:
     if np.ndim(value) == 0 and not isinstance(value, str):
         return (value,) * ndim
     if len(value) != ndim:
@@ -130,10 +130,10 @@ def _per_axis(value: Any, ndim: int, name: str) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def _sizes(window_shape: Any, array: NDArray[Any]) -> tuple[int, ...]:
+def _as_sizes(window_shape: Any, array: NDArray[Any]) -> tuple[int, ...]:
     sizes = []
     for size, room in zip(
-        _per_axis(window_shape, array.ndim, "window_shape"), array.shape, strict=True
+        _as_per_axis(window_shape, array.ndim, "window_shape"), array.shape, strict=True
     ):
         if int(size) != size or not 1 <= size <= room:
             raise ValueError(
@@ -144,8 +144,8 @@ def _sizes(window_shape: Any, array: NDArray[Any]) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _steps(step: Any, ndim: int) -> tuple[int, ...]:
-    steps = tuple(operator.index(s) for s in _per_axis(step, ndim, "step"))
+def _as_steps(step: Any, ndim: int) -> tuple[int, ...]:
+    steps = tuple(operator.index(s) for s in _as_per_axis(step, ndim, "step"))
     if any(s < 1 for s in steps):
         raise ValueError(f"`step` must be at least 1, got {step!r}")
     return steps

@@ -74,7 +74,7 @@ def extract_patches_2d(
     array([[ 5,  6,  7],
            [ 9, 10, 11]])
     """
-    if len(_sizes(patch_size)) != 2:
+    if len(_as_sizes(patch_size)) != 2:
         raise ValueError(
             f"patch_size must be a tuple of two integers, got {patch_size!r}:"
             " extract_patches_nd takes any number of axes"
@@ -101,9 +101,9 @@ def extract_patches_nd(
     >>> extract_patches_nd(np.zeros((4, 4, 4)), (2, 3, 4), step=(2, 1, 1)).shape
     (4, 2, 3, 4)
     """
-    grid = _grid_of(image, patch_size, step)
-    pixels = _numbers(image, ensure_2d=False).reshape(*grid.shape, -1)
-    rows = _drawn(grid, max_patches, random_state)
+    grid = _lay_grid(image, patch_size, step)
+    pixels = _check_numbers(image, ensure_2d=False).reshape(*grid.shape, -1)
+    rows = _draw_patches(grid, max_patches, random_state)
     patches = extract(pixels, grid, channel_axis=-1, indices=rows)
     return patches[..., 0] if patches.shape[-1] == 1 else patches
 
@@ -149,7 +149,7 @@ def reconstruct_from_patches_2d(
     >>> bool(np.allclose(reconstruct_from_patches_2d(patches, image.shape), image))
     True
     """
-    return _reconstructed(patches, image_size, 2, step, merge, weights)
+    return _reconstruct(patches, image_size, 2, step, merge, weights)
 
 
 def reconstruct_from_patches_nd(
@@ -172,8 +172,8 @@ def reconstruct_from_patches_nd(
     >>> bool(np.allclose(reconstruct_from_patches_nd(patches, volume.shape), volume))
     True
     """
-    n = len(_sizes(image_size, "image_size")) if ndim is None else ndim
-    return _reconstructed(patches, image_size, n, step, merge, weights)
+    n = len(_as_sizes(image_size, "image_size")) if ndim is None else ndim
+    return _reconstruct(patches, image_size, n, step, merge, weights)
 
 
 class PatchExtractor(_Original):  # type: ignore[misc, unused-ignore]
@@ -219,7 +219,7 @@ class PatchExtractor(_Original):  # type: ignore[misc, unused-ignore]
 
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Patches of all images: float64, ``(n_images * n, *patch_size)``, channels last if there are any."""
-        images = _numbers(X, ensure_2d=False, estimator=self)
+        images = _check_numbers(X, ensure_2d=False, estimator=self)
         if images.ndim < self.ndim + 1:
             raise ValueError(
                 f"X must be a stack of images with {self.ndim} axes or more, got shape {images.shape}"
@@ -229,7 +229,7 @@ class PatchExtractor(_Original):  # type: ignore[misc, unused-ignore]
         if len(patch) != self.ndim:
             number = {1: "one integer", 2: "two integers"}.get(self.ndim, f"{self.ndim} integers")
             raise ValueError(f"patch_size must be a tuple of {number}, got {patch!r}")
-        grid = _grid_of(images[0], patch, self.step)
+        grid = _lay_grid(images[0], patch, self.step)
         # scikit-learn's patches are float64, whatever the images are
         stack = images.reshape(len(images), *sizes, -1).astype(np.float64, copy=False)
         patches = self._cut(stack, grid)
@@ -237,7 +237,7 @@ class PatchExtractor(_Original):  # type: ignore[misc, unused-ignore]
 
     def _cut(self, stack: NDArray[np.float64], grid: PatchGrid) -> NDArray[np.float64]:
         state = check_random_state(self.random_state)
-        rows = [_drawn(grid, self.max_patches, state) for _ in stack]
+        rows = [_draw_patches(grid, self.max_patches, state) for _ in stack]
         if rows[0] is None:
             axes = tuple(range(1, grid.ndim + 1))
             patches = extract(stack, grid, axes=axes, channel_axis=-1)
@@ -249,7 +249,7 @@ class PatchExtractor(_Original):  # type: ignore[misc, unused-ignore]
         return found
 
 
-def _numbers(image: Any, **options: Any) -> NDArray[Any]:
+def _check_numbers(image: Any, **options: Any) -> NDArray[Any]:
     """What scikit-learn accepts: real finite numbers; a mask, which it drops, is refused."""
     if isinstance(image, np.ma.MaskedArray):
         raise TypeError(
@@ -259,7 +259,7 @@ def _numbers(image: Any, **options: Any) -> NDArray[Any]:
     return array
 
 
-def _sizes(value: Any, name: str = "patch_size") -> tuple[int, ...]:
+def _as_sizes(value: Any, name: str = "patch_size") -> tuple[int, ...]:
     if not isinstance(value, tuple | list):
         raise InvalidParameterError(
             f"{name} must be a tuple or a list of whole numbers, got {value!r}"
@@ -267,10 +267,10 @@ def _sizes(value: Any, name: str = "patch_size") -> tuple[int, ...]:
     return as_shape(value, name)
 
 
-def _grid_of(image: Any, patch_size: Any, step: Any) -> PatchGrid:
+def _lay_grid(image: Any, patch_size: Any, step: Any) -> PatchGrid:
     if not isinstance(image, np.ndarray):
         raise InvalidParameterError(f"image must be a NumPy array, got {type(image).__name__}")
-    patch = _sizes(patch_size)
+    patch = _as_sizes(patch_size)
     if image.ndim < len(patch):
         raise ValueError(
             f"image has {image.ndim} axes, but patch_size={patch!r} needs {len(patch)}"
@@ -278,19 +278,19 @@ def _grid_of(image: Any, patch_size: Any, step: Any) -> PatchGrid:
     return PatchGrid(image.shape[: len(patch)], patch, step)
 
 
-def _drawn(grid: PatchGrid, max_patches: Any, random_state: Any) -> NDArray[np.int64] | None:
+def _draw_patches(grid: PatchGrid, max_patches: Any, random_state: Any) -> NDArray[np.int64] | None:
     """Flat indices of patches drawn as scikit-learn draws them: one axis after the other."""
     state = check_random_state(random_state)
     if max_patches is None:
         return None
-    n = _how_many(grid.n_patches, max_patches)
+    n = _count_patches(grid.n_patches, max_patches)
     rows = np.zeros(n, np.int64)
     for count in grid.counts:
         rows = rows * count + state.randint(count, size=n)
     return rows
 
 
-def _how_many(n_patches: int, max_patches: Any) -> int:
+def _count_patches(n_patches: int, max_patches: Any) -> int:
     whole = isinstance(max_patches, int | np.integer) and not isinstance(max_patches, bool)
     if whole and max_patches >= 1:
         return min(int(max_patches), n_patches)
@@ -302,12 +302,12 @@ def _how_many(n_patches: int, max_patches: Any) -> int:
     )
 
 
-def _reconstructed(
+def _reconstruct(
     patches: Any, image_size: Any, ndim: int, step: Any, merge: Any, weights: Any
 ) -> NDArray[Any]:
     if not isinstance(patches, np.ndarray):
         raise InvalidParameterError(f"patches must be a NumPy array, got {type(patches).__name__}")
-    sizes = _sizes(image_size, "image_size")
+    sizes = _as_sizes(image_size, "image_size")
     if len(sizes) < ndim or patches.ndim < ndim + 1:
         raise ValueError(
             f"image_size={sizes!r} and patches of shape {patches.shape} must have at least {ndim} and"

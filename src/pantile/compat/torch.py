@@ -60,15 +60,15 @@ def unfold(
     and ``[4, 5, 7, 8]``.
     """
     _check_tensor(input, "input")
-    ndim = _spatial(kernel_size, input.ndim - 2 if input.ndim > 4 else 2)
+    ndim = _count_spatial_axes(kernel_size, input.ndim - 2 if input.ndim > 4 else 2)
     if input.ndim not in (ndim + 1, ndim + 2) or 0 in input.shape[-ndim - 1 :]:
         raise RuntimeError(
             f"input must have shape (N, C, *spatial) or (C, *spatial) with {ndim} spatial axes, none of them empty,"
             f" got {tuple(input.shape)}"
         )
-    grid = _grid(input.shape[-ndim:], kernel_size, dilation, padding, stride)
+    grid = _lay_grid(input.shape[-ndim:], kernel_size, dilation, padding, stride)
     batch = input if input.ndim == ndim + 2 else input[None]
-    columns = _functions()[0].apply(batch, grid)
+    columns = _make_functions()[0].apply(batch, grid)
     return columns if input.ndim == ndim + 2 else columns[0]
 
 
@@ -109,26 +109,28 @@ def fold(
     touch each element.
     """
     _check_tensor(input, "input")
-    ndim = max(_spatial(kernel_size, 2), _spatial(output_size, 2))
+    ndim = max(_count_spatial_axes(kernel_size, 2), _count_spatial_axes(output_size, 2))
     if input.ndim not in (2, 3) or 0 in input.shape[-2:]:
         raise RuntimeError(
             f"input must have shape (N, C * kernel, L) or (C * kernel, L), got {tuple(input.shape)}"
         )
-    grid = _grid(_numbers(output_size, ndim, "output_size"), kernel_size, dilation, padding, stride)
+    grid = _lay_grid(
+        _as_numbers(output_size, ndim, "output_size"), kernel_size, dilation, padding, stride
+    )
     if input.shape[-2] % grid.features or input.shape[-1] != grid.n_patches:
         raise RuntimeError(
             f"input of shape {tuple(input.shape)} does not fit output_size={grid.shape}: expected a multiple of"
             f" {grid.features} features and {grid.n_patches} = {grid.counts} blocks"
         )
-    if not (input.is_floating_point() or input.is_complex() or input.dtype == _torch().bool):
+    if not (input.is_floating_point() or input.is_complex() or input.dtype == _import_torch().bool):
         raise NotImplementedError(
             f"fold sums floats, complex numbers and bool, got {input.dtype}: convert it first"
         )
-    image = _functions()[1].apply(input if input.ndim == 3 else input[None], grid)
+    image = _make_functions()[1].apply(input if input.ndim == 3 else input[None], grid)
     return image if input.ndim == 3 else image[0]
 
 
-def _torch() -> Any:
+def _import_torch() -> Any:
     try:
         return import_module("torch")
     except ImportError as error:
@@ -138,7 +140,7 @@ def _torch() -> Any:
 
 
 def _check_tensor(tensor: Any, name: str) -> None:
-    torch = _torch()
+    torch = _import_torch()
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
     if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
@@ -148,11 +150,11 @@ def _check_tensor(tensor: Any, name: str) -> None:
         )
 
 
-def _spatial(value: Any, otherwise: int) -> int:
+def _count_spatial_axes(value: Any, otherwise: int) -> int:
     return len(value) if isinstance(value, tuple | list) else otherwise
 
 
-def _numbers(value: Any, ndim: int, name: str) -> tuple[int, ...]:
+def _as_numbers(value: Any, ndim: int, name: str) -> tuple[int, ...]:
     items = tuple(value) if isinstance(value, tuple | list) else (value,) * ndim
     if len(items) != ndim:
         raise RuntimeError(f"{name} must be one number or {ndim}, got {value!r}")
@@ -162,16 +164,16 @@ def _numbers(value: Any, ndim: int, name: str) -> tuple[int, ...]:
         raise TypeError(f"{name} must be whole numbers, got {value!r}") from None
 
 
-def _grid(shape: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> PatchGrid:
+def _lay_grid(shape: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> PatchGrid:
     n = len(shape)
     names = ("kernel_size", "dilation", "padding", "stride")
     values = (kernel_size, dilation, padding, stride)
-    kernel, apart, pad, step = (_numbers(v, n, k) for v, k in zip(values, names, strict=True))
+    kernel, spacing, pad, step = (_as_numbers(v, n, k) for v, k in zip(values, names, strict=True))
     try:
-        return PatchGrid(tuple(shape), kernel, step, dilation=apart, pad=pad, tail="drop")
+        return PatchGrid(tuple(shape), kernel, step, dilation=spacing, pad=pad, tail="drop")
     except ValueError as error:
         raise RuntimeError(
-            f"kernel_size={kernel}, dilation={apart}, padding={pad}, stride={step} lay no blocks over"
+            f"kernel_size={kernel}, dilation={spacing}, padding={pad}, stride={step} lay no blocks over"
             f" {tuple(shape)}: {error}"
         ) from error
 
@@ -180,42 +182,42 @@ def _cut(tensor: Tensor, grid: PatchGrid) -> Tensor:
     """Columns ``(N, C * features, L)`` of a batch: `extract`'s feature layout is this memory."""
     if not tensor.numel():
         return tensor.new_empty((len(tensor), tensor.shape[1] * grid.features, grid.n_patches))
-    array = _array(tensor)
+    array = _as_array(tensor)
     patches = extract(array, grid, channel_axis=1, layout="feature")
     columns = np.moveaxis(patches, 1, -1).reshape(len(array), -1, grid.n_patches)
-    return _tensor(columns, tensor.dtype)
+    return _as_tensor(columns, tensor.dtype)
 
 
-def _merged(columns: Tensor, grid: PatchGrid) -> Tensor:
+def _merge(columns: Tensor, grid: PatchGrid) -> Tensor:
     channels = columns.shape[1] // grid.features
     if not columns.numel():
         return columns.new_empty((len(columns), channels, *grid.shape))
-    torch = _torch()
+    torch = _import_torch()
     half = columns.dtype == torch.bfloat16
-    array = _array(columns.float() if half else columns)
+    array = _as_array(columns.float() if half else columns)
     patches = np.moveaxis(array.reshape(len(array), channels, *grid.patch, -1), -1, 1)
     merge: MergeName = "max" if columns.dtype == torch.bool else "sum"
     image = unpatchify(patches, grid, channel_axis=1, merge=merge, fill=0)
     return torch.from_numpy(image).to(columns.dtype)
 
 
-def _array(tensor: Tensor) -> NDArray[Any]:
+def _as_array(tensor: Tensor) -> NDArray[Any]:
     """The tensor's memory as an array; a copy only where a conjugation or a sign is pending."""
     plain = tensor.detach().resolve_conj().resolve_neg()
     held = _MADE_OF.get(str(plain.dtype).removeprefix("torch."))
-    array: NDArray[Any] = (plain.view(getattr(_torch(), held)) if held else plain).numpy()
+    array: NDArray[Any] = (plain.view(getattr(_import_torch(), held)) if held else plain).numpy()
     return array
 
 
-def _tensor(array: NDArray[Any], dtype: Any) -> Tensor:
-    tensor = _torch().from_numpy(array)
+def _as_tensor(array: NDArray[Any], dtype: Any) -> Tensor:
+    tensor = _import_torch().from_numpy(array)
     return tensor if tensor.dtype == dtype else tensor.view(dtype)
 
 
 @cache
-def _functions() -> tuple[Any, Any]:
+def _make_functions() -> tuple[Any, Any]:
     """The two autograd functions; each is linear, and the other's adjoint."""
-    function = _torch().autograd.Function
+    function = _import_torch().autograd.Function
 
     class Linear(function):  # type: ignore[misc, valid-type]
         @staticmethod
@@ -246,7 +248,7 @@ def _functions() -> tuple[Any, Any]:
     class Fold(Linear):
         @staticmethod
         def forward(tensor: Tensor, grid: PatchGrid) -> Tensor:
-            return _merged(tensor, grid)
+            return _merge(tensor, grid)
 
         @staticmethod
         def backward(ctx: Any, grad: Tensor) -> Any:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from ..names import lazy_names
 
 if TYPE_CHECKING:
-    from .npy_sink import NpySink
-    from .opening import open_image
-    from .picture_sink import PictureSink
     from .protocol import Reader, Sink, Writer
-    from .sinks import sink_of
-    from .tiff_sink import TiffSink
-    from .zarr_sink import ZarrSink
+    from .read.opening import open_image
+    from .write.npy_sink import NpySink
+    from .write.picture_sink import PictureSink
+    from .write.sinks import sink_of
+    from .write.tiff_sink import TiffSink
+    from .write.zarr_sink import ZarrSink
 
 __all__ = [
     "NpySink",
@@ -31,14 +31,14 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "NpySink": "npy_sink",
-            "PictureSink": "picture_sink",
+            "NpySink": "write.npy_sink",
+            "PictureSink": "write.picture_sink",
             "Reader": "protocol",
             "Sink": "protocol",
-            "TiffSink": "tiff_sink",
+            "TiffSink": "write.tiff_sink",
             "Writer": "protocol",
-            "ZarrSink": "zarr_sink",
-            "open_image": "opening",
-            "sink_of": "sinks",
+            "ZarrSink": "write.zarr_sink",
+            "open_image": "read.opening",
+            "sink_of": "write.sinks",
         },
     )

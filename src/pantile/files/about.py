@@ -12,7 +12,7 @@ __all__ = ["About"]
 
 @dataclass(frozen=True)
 class About:
-    """What a place for a result may note of it; formats keep what they have room for.
+    """What may be stored with a result; each format keeps what it has a place for.
 
     ``dims`` is one name per axis. ``coords`` is an `xarray.Dataset` of coordinates, None where the
     image had none. ``channel`` is the axis of samples of a pixel, None where there is none.

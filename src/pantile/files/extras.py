@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["needed"]
+__all__ = ["import_optional"]
 
 
-def needed(module: str, purpose: str) -> Any:
+def import_optional(module: str, purpose: str) -> Any:
     """The module, or an ImportError that says what needs it and how to install it."""
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""One clear error, naming the file, for whatever a library says of it."""
+"""Errors of other libraries, turned into one that names the file."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["check_index", "reading", "writing"]
+__all__ = ["check_index", "explain_read_errors", "explain_write_errors"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def reading(
+def explain_read_errors(
     path: str, what: str = "cannot be read, it is damaged or not supported"
 ) -> Iterator[None]:
-    """Turn what goes wrong inside into an error that begins with ``path``.
+    """A context that turns any error of a library into one that begins with ``path``.
 
     What the system refuses stays an `OSError` with its number; what a decoder refuses is a
     ValueError.
@@ -34,8 +34,8 @@ def reading(
 
 
 @contextmanager
-def writing(path: str, partial: str) -> Iterator[None]:
-    """Turn a write that failed into an OSError that names ``path`` and says how to go on."""
+def explain_write_errors(path: str, partial: str) -> Iterator[None]:
+    """A context that turns a failed write into an OSError that names ``path`` and says how to resume."""
     try:
         yield
     except OSError as error:
@@ -51,7 +51,7 @@ def writing(path: str, partial: str) -> Iterator[None]:
 
 
 def check_index(path: str, name: str, index: int, count: int) -> None:
-    """Raise a ValueError where ``path`` holds no ``index``-th of ``count``."""
+    """Raise a ValueError where ``index``, the argument ``name``, is not below ``count``."""
     if not count:
         raise ValueError(f"{path} holds no image")
     if not 0 <= index < count:

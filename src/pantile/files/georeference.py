@@ -23,7 +23,7 @@ Doubles = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Georeference:
-    """The tags of a page of ``rows`` by ``columns`` pixels that say where it lies, and how it is to be read.
+    """The tags of a page of ``rows`` by ``columns`` pixels that say where on Earth it lies, and what its values mean.
 
     ``pixel`` is the size of a pixel, ``tiepoints`` pairs of places in the image and on Earth (6 numbers
     each), ``transformation`` a 4 by 4 matrix; GeoTIFF has the first two, or the last one.
@@ -49,15 +49,15 @@ class Georeference:
             int(page.imagelength),
             int(page.imagewidth),
             int(page.samplesperpixel),
-            _numbers(page, _SCALE, float),
-            _numbers(page, _TIEPOINTS, float),
-            _numbers(page, _TRANSFORMATION, float),
-            _numbers(page, _KEYS, int),
-            _numbers(page, _DOUBLES, float),
-            _words(page, _TEXT),
-            _words(page, _METADATA),
-            _words(page, _NODATA),
-            _resolution(page),
+            _read_numbers(page, _SCALE, float),
+            _read_numbers(page, _TIEPOINTS, float),
+            _read_numbers(page, _TRANSFORMATION, float),
+            _read_numbers(page, _KEYS, int),
+            _read_numbers(page, _DOUBLES, float),
+            _read_text(page, _TEXT),
+            _read_text(page, _METADATA),
+            _read_text(page, _NODATA),
+            _read_resolution(page),
         )
         return None if found == cls(found.rows, found.columns, found.samples) else found
 
@@ -68,13 +68,13 @@ class Georeference:
 
     @property
     def _shift(self) -> float:
-        """Where the place (0, 0) is in the first pixel: its corner, or its middle."""
+        """Where the coordinates (0, 0) lie in the first pixel: 0 in its corner, 0.5 in its middle."""
         entries = [(self.keys or ())[k : k + 4] for k in range(4, len(self.keys or ()), 4)]
         point = any(e[0] == _RASTER_TYPE and e[3] == _POINT for e in entries if len(e) == 4)
         return 0.5 if point else 0.0
 
-    def scaled(self, rows: int, columns: int) -> Georeference:
-        """The same place in as many pixels, which are as much smaller."""
+    def scale_to(self, rows: int, columns: int) -> Georeference:
+        """The tags of the same area in another number of pixels: their size, tie points and resolution follow."""
         x, y = columns / self.columns, rows / self.rows
         if (x, y) == (1, 1):
             return self
@@ -83,11 +83,11 @@ class Georeference:
             pixel = (pixel[0] / x, pixel[1] / y, *pixel[2:])
         if ties:
             ties = tuple(
-                self._moved(n, x if k % 6 == 0 else y) if k % 6 < 2 else n
+                self._move(n, x if k % 6 == 0 else y) if k % 6 < 2 else n
                 for k, n in enumerate(ties)
             )
         if matrix:
-            matrix = self._stretched(matrix, x, y)
+            matrix = self._stretch(matrix, x, y)
         inch = self.resolution
         return replace(
             self,
@@ -99,18 +99,18 @@ class Georeference:
             resolution=None if inch is None else (inch[0] * x, inch[1] * y, inch[2]),
         )
 
-    def _moved(self, place: float, factor: float) -> float:
+    def _move(self, place: float, factor: float) -> float:
         return (place + self._shift) * factor - self._shift
 
-    def _stretched(self, matrix: Doubles, x: float, y: float) -> Doubles:
-        """The matrix for places in the scaled image: each is first taken back to the old one."""
+    def _stretch(self, matrix: Doubles, x: float, y: float) -> Doubles:
+        """The transformation of an image scaled by ``x`` and ``y``: back to the old pixels, then as before."""
         shift = self._shift
         back = np.diag([1 / x, 1 / y, 1.0, 1.0])
         back[0, 3], back[1, 3] = shift / x - shift, shift / y - shift
         return tuple(float(n) for n in (np.reshape(matrix, (4, 4)) @ back).ravel())
 
     def options(self, dtype: np.dtype[Any], samples: int) -> dict[str, Any]:
-        """What `tifffile.TiffWriter.write` is to be told, for pages of as many samples of a dtype."""
+        """Options of `tifffile.TiffWriter.write` that store the tags with pages of ``dtype`` and ``samples``."""
         tags: list[tuple[int, str, int, Any, bool]] = []
         for code, kind, numbers in (
             (_SCALE, "d", self.pixel),
@@ -126,7 +126,7 @@ class Georeference:
         for code, words in (
             (_TEXT, self.text),
             (_METADATA, metadata),
-            (_NODATA, self.nodata if _holds(dtype, self.nodata) else None),
+            (_NODATA, self.nodata if _can_hold(dtype, self.nodata) else None),
         ):
             if words:
                 tags.append((code, "s", 0, words, True))
@@ -136,7 +136,7 @@ class Georeference:
         return options
 
 
-def _numbers(page: Any, code: int, kind: type) -> Any:
+def _read_numbers(page: Any, code: int, kind: type) -> Any:
     tag = page.tags.get(code)
     if tag is None:
         return None
@@ -144,7 +144,7 @@ def _numbers(page: Any, code: int, kind: type) -> Any:
     return tuple(kind(n) for n in value)
 
 
-def _words(page: Any, code: int) -> str | None:
+def _read_text(page: Any, code: int) -> str | None:
     tag = page.tags.get(code)
     if tag is None:
         return None
@@ -152,7 +152,7 @@ def _words(page: Any, code: int) -> str | None:
     return value.rstrip("\0") or None
 
 
-def _resolution(page: Any) -> tuple[float, float, int] | None:
+def _read_resolution(page: Any) -> tuple[float, float, int] | None:
     """Pixels per unit along columns and rows, and the unit (2: inch, 3: centimetre); None where it says nothing."""
     x, y, unit = (page.tags.get(code) for code in _RESOLUTION)
     if x is None or y is None:
@@ -164,8 +164,8 @@ def _resolution(page: Any) -> tuple[float, float, int] | None:
     return pair[0], pair[1], kind
 
 
-def _holds(dtype: np.dtype[Any], number: str | None) -> bool:
-    """Whether a value that stands for none can be one of ``dtype``."""
+def _can_hold(dtype: np.dtype[Any], number: str | None) -> bool:
+    """Whether the value that marks missing pixels can be stored in ``dtype``."""
     if number is None or dtype.kind in "fc":
         return number is not None
     with suppress(ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Elements that lie in a file as they lie in memory, mapped one block at a time."""
+"""Arrays whose elements lie in a file as they do in memory: each block is mapped by itself."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ def strides_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
 
 
 def span_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:
-    """Where the first and the last byte of elements lie from element 0, which axes may run backwards from."""
+    """Offsets of the first and the last element from element 0, in bytes; strides may be negative."""
     ends = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
     return sum(min(end, 0) for end in ends), sum(max(end, 0) for end in ends)
 
 
 def mapping_of(array: NDArray[Any]) -> Mapping | None:
     """Where ``array`` lies in a file, None where it does not."""
-    root = _mapped(array)
+    root = _find_memmap(array)
     if root is None:
         return None
     offset = root.offset + array.ctypes.data - root.ctypes.data
     return Mapping(str(root.filename), offset, array.dtype, array.shape, array.strides)
 
 
-def _mapped(array: Any) -> Any:
+def _find_memmap(array: Any) -> Any:
     """The memmap whose memory ``array`` shows, None where there is none (or a private copy)."""
     while array is not None:
         opened = isinstance(array, np.memmap) and not isinstance(array.base, np.ndarray)

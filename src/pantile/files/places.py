@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .mapping import Mapping, mapping_of, span_of
-from .objects import ObjectReader
+from .read.objects import ObjectReader
 
-__all__ = ["Spot", "beside", "meet", "spot_of"]
+__all__ = ["Spot", "meet", "spot_of", "spots_beside"]
 
 
 class Spot(NamedTuple):
-    """A file or directory without links, what in it is meant ("": all of it), and which bytes."""
+    """A place on disk: the path with links followed, the dataset inside ("": all), the range of bytes."""
 
     path: str
     inside: str = ""
@@ -29,23 +29,23 @@ def spot_of(store: Any) -> Spot | None:
     store = store.source if isinstance(store, ObjectReader) else store
     if isinstance(store, np.ndarray):
         mapping = mapping_of(store)
-        return None if mapping is None else _mapped(mapping)
-    if _is(store, "zarr", "Array"):
+        return None if mapping is None else _spot_of_mapping(mapping)
+    if _is_instance(store, "zarr", "Array"):
         root = getattr(store.store, "root", None)
         return None if root is None else Spot(os.path.realpath(os.path.join(root, store.path)))
-    if _is(store, "h5py", "Dataset"):
+    if _is_instance(store, "h5py", "Dataset"):
         return Spot(os.path.realpath(store.file.filename), store.name)
     place = getattr(store, "place", store)  # of a reader; a sink is one
     if isinstance(getattr(place, "mapping", None), Mapping):
-        return _mapped(place.mapping)
+        return _spot_of_mapping(place.mapping)
     path, dataset = getattr(place, "path", None), getattr(place, "dataset", "")
     if not isinstance(path, str):
         return None
     return Spot(os.path.realpath(path), f"/{dataset.strip('/')}" if dataset else "")
 
 
-def beside(spot: Spot) -> list[Spot]:
-    """Where a run to a path puts what it needs until its result is whole."""
+def spots_beside(spot: Spot) -> list[Spot]:
+    """The places beside a result that a run writes to before the result is whole."""
     partial = f"{spot.path}.partial"
     kinds = partial + os.path.splitext(spot.path)[1]
     names = [partial, kinds, f"{spot.path}.journal", f"{spot.path}.pantile-previous"]
@@ -53,24 +53,24 @@ def beside(spot: Spot) -> list[Spot]:
 
 
 def meet(one: Spot | None, other: Spot | None) -> bool:
-    """Whether two spots share anything, or one lies in a directory that the other is."""
+    """Whether two places overlap, or one is a directory that holds the other."""
     if one is None or other is None:
         return False
     if one.path != other.path:
         return f"{one.path}/".startswith(f"{other.path}/") or f"{other.path}/".startswith(
             f"{one.path}/"
         )
-    apart = one.inside and other.inside and one.inside != other.inside
-    return not apart and one.begin < other.end and other.begin < one.end
+    other_parts = one.inside and other.inside and one.inside != other.inside
+    return not other_parts and one.begin < other.end and other.begin < one.end
 
 
-def _mapped(mapping: Mapping) -> Spot:
+def _spot_of_mapping(mapping: Mapping) -> Spot:
     low, high = span_of(mapping.shape, mapping.strides)
     begin, end = mapping.offset + low, mapping.offset + high + mapping.dtype.itemsize
     return Spot(os.path.realpath(mapping.path), "", begin, end)
 
 
-def _is(store: Any, package: str, name: str) -> bool:
-    """Whether it is an object of a package; one that is not imported has none."""
+def _is_instance(store: Any, package: str, name: str) -> bool:
+    """Whether an object is of a class of a package, which is not imported for that."""
     module = sys.modules.get(package)
     return module is not None and isinstance(store, getattr(module, name))

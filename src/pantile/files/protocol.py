@@ -1,4 +1,4 @@
-"""What a stream asks of an image that is read, and of a result that is written."""
+"""What is asked of images that are read by blocks, and of results that are written by blocks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Writer(Protocol):
 
     @property
     def unit(self) -> tuple[int, ...] | None:
-        """What has only one writer, per axis (a chunk or shard); None where elements are independent."""
+        """What may have only one writer at a time, per axis (a chunk or shard); None where any elements may."""
 
     def __setitem__(self, key: tuple[slice, ...], values: NDArray[Any], /) -> None: ...
 

@@ -13,7 +13,7 @@ from ..names import lazy_names
 if TYPE_CHECKING:
     from .layout import grid
     from .maps import coverage, weight_sum
-    from .mosaic import components, montage
+    from .panels import components, montage
 
 __all__ = ["components", "coverage", "grid", "montage", "weight_sum"]
 
@@ -21,10 +21,10 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "components": "mosaic",
+            "components": "panels",
             "coverage": "maps",
             "grid": "layout",
-            "montage": "mosaic",
+            "montage": "panels",
             "weight_sum": "maps",
         },
     )

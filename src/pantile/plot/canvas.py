@@ -1,4 +1,4 @@
-"""What the pictures share: axes to draw on, notes below them, and refusals."""
+"""What all plots share: axes, notes below them, checks, and values scaled for drawing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "add_notes",
     "as_picture",
     "axes_or_current",
-    "noted",
     "require_planar",
     "show_frame",
     "show_signal",
@@ -45,8 +45,8 @@ def require_planar(ndim: int, what: str, instead: str) -> None:
         raise ValueError(f"{what} of 1 or 2 axes can be drawn, this one has {ndim}: {instead}")
 
 
-def noted(ax: Any, *notes: str) -> None:
-    """Say below the axes what the picture leaves out."""
+def add_notes(ax: Any, *notes: str) -> None:
+    """Write notes below the axes."""
     text = "\n".join(note for note in notes if note)
     if not text:
         return
@@ -94,7 +94,7 @@ def as_picture(image: Array, channel_axis: int | None) -> Array:
 
 
 def unit_range(values: Array) -> Array:
-    """Values moved and scaled to 0..1, NaN and infinity left out of the range."""
+    """Values scaled to 0..1; NaN and infinity do not count for the range."""
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
     span = float(high) - float(low) or 1.0

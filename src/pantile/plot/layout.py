@@ -13,9 +13,9 @@ from ..geometry.frame import frame_of
 from ..ops.arrays import as_array
 from .canvas import (
     Array,
+    add_notes,
     as_picture,
     axes_or_current,
-    noted,
     require_planar,
     show_frame,
     show_signal,
@@ -90,7 +90,7 @@ def grid(
     array = None if image is None else as_array(image)
     made = _grid_of(array, patch, step, channel_axis)
     require_planar(made.ndim, "grids", INSTEAD)
-    chosen, note = _chosen(made, indices)
+    chosen, note = _choose_patches(made, indices)
     if array is not None and array.ndim - (channel_axis is not None) != made.ndim:
         raise ValueError(
             f"image has axes beside the patched ones, shape {array.shape}: draw one of its images, image[k],"
@@ -99,7 +99,7 @@ def grid(
     ax = axes_or_current(ax)
     draw = _draw_image if made.ndim == 2 else _draw_signal
     draw(ax, array, made, chosen, indices is None, channel_axis, cmap)
-    noted(ax, note)
+    add_notes(ax, note)
     return ax
 
 
@@ -115,7 +115,9 @@ def _grid_of(array: Array | None, patch: Any, step: Any, channel_axis: int | Non
     return patch
 
 
-def _chosen(made: PatchGrid, indices: npt.ArrayLike | None) -> tuple[list[tuple[int, ...]], str]:
+def _choose_patches(
+    made: PatchGrid, indices: npt.ArrayLike | None
+) -> tuple[list[tuple[int, ...]], str]:
     """Which patches to draw, as one index per axis, and what to say about the others."""
     if indices is not None:
         rows = made.as_rows(indices)
@@ -124,20 +126,20 @@ def _chosen(made: PatchGrid, indices: npt.ArrayLike | None) -> tuple[list[tuple[
         ), ""
     if made.n_patches <= ALL:
         return list(np.ndindex(*made.counts)), ""
-    some = [_spread(axis) for axis in made.axis_grids]
+    some = [_spread_patches(axis) for axis in made.axis_grids]
     drawn = " x ".join(str(len(s)) for s in some)
     every = " x ".join(f"{n:,}" for n in made.counts)
-    return _product(some), f"{drawn} of {every} patches"
+    return _combine(some), f"{drawn} of {every} patches"
 
 
-def _spread(axis: AxisGrid) -> list[int]:
-    """Patches that do not overlap, evenly over the axis, and the last, which may."""
-    apart = max(1, -(-axis.extent // max(1, axis.gap)))
-    apart *= max(1, -(-axis.count // (apart * SPREAD)))
-    return sorted({*range(0, axis.count, apart), axis.count - 1})
+def _spread_patches(axis: AxisGrid) -> list[int]:
+    """Indices of patches evenly over the axis that do not overlap, and of the last one, which may."""
+    stride = max(1, -(-axis.extent // max(1, axis.gap)))
+    stride *= max(1, -(-axis.count // (stride * SPREAD)))
+    return sorted({*range(0, axis.count, stride), axis.count - 1})
 
 
-def _product(some: list[list[int]]) -> list[tuple[int, ...]]:
+def _combine(some: list[list[int]]) -> list[tuple[int, ...]]:
     return [
         tuple(s[i] for s, i in zip(some, at, strict=True)) for at in np.ndindex(*map(len, some))
     ]
@@ -162,21 +164,21 @@ def _draw_image(
         ax.imshow(picture, cmap=cmap, extent=frame, interpolation="antialiased")
     ax.add_patch(Rectangle((-0.5, -0.5), columns, rows, fill=False, ec="0.3", lw=1))
     for at in chosen:  # filled lightly, so that what overlaps is darker
-        _outline(ax, made, at, fill=True, fc=(*to_rgb(FILL), 0.06))
+        _draw_outline(ax, made, at, fill=True, fc=(*to_rgb(FILL), 0.06))
     if guide and chosen:
-        _guide(ax, made, chosen)
-    down, across = (_span(axis) for axis in made.axis_grids)
+        _draw_guide(ax, made, chosen)
+    down, across = (_find_span(axis) for axis in made.axis_grids)
     margin = 0.02 * max(down[1] - down[0], across[1] - across[0])
     ax.set_xlim(across[0] - 0.5 - margin, across[1] - 0.5 + margin)
     ax.set_ylim(down[1] - 0.5 + margin, down[0] - 0.5 - margin)
     show_frame(ax)
 
 
-def _span(axis: AxisGrid) -> tuple[int, int]:
+def _find_span(axis: AxisGrid) -> tuple[int, int]:
     return min(0, axis.start(0)), max(axis.size, axis.end)
 
 
-def _outline(ax: Any, made: PatchGrid, at: tuple[int, ...], **style: Any) -> None:
+def _draw_outline(ax: Any, made: PatchGrid, at: tuple[int, ...], **style: Any) -> None:
     from matplotlib.patches import Rectangle
 
     top, left = (axis.start(i) for axis, i in zip(made.axis_grids, at, strict=True))
@@ -185,7 +187,7 @@ def _outline(ax: Any, made: PatchGrid, at: tuple[int, ...], **style: Any) -> Non
     ax.add_patch(Rectangle((left - 0.5, top - 0.5), wide, high, **options))
 
 
-def _guide(ax: Any, made: PatchGrid, chosen: list[tuple[int, ...]]) -> None:
+def _draw_guide(ax: Any, made: PatchGrid, chosen: list[tuple[int, ...]]) -> None:
     """The first patch filled, dotted where it is dilated; its neighbours dashed where they are not drawn."""
     from matplotlib.colors import to_rgb
 
@@ -194,7 +196,7 @@ def _guide(ax: Any, made: PatchGrid, chosen: list[tuple[int, ...]]) -> None:
     near = [(0, min(1, made.counts[1] - 1)), (min(1, made.counts[0] - 1), 0)]
     for at in near:
         if at not in chosen:
-            _outline(ax, made, at, linestyle=(0, (3, 2)), lw=1.2)
+            _draw_outline(ax, made, at, linestyle=(0, (3, 2)), lw=1.2)
     if max(made.dilation) > 1 and made.features <= SAMPLES:
         places = [a.start(0) + np.arange(a.patch) * a.dilation for a in made.axis_grids]
         y, x = np.meshgrid(*places, indexing="ij")
@@ -214,7 +216,7 @@ def _draw_signal(
     from matplotlib.colors import to_rgb
 
     (axis,) = made.axis_grids
-    lanes = _lanes(axis, [i for (i,) in chosen])
+    lanes = _assign_lanes(axis, [i for (i,) in chosen])
     low, high = 0.0, 1.0
     if array is not None:
         signal = array if channel_axis is None else np.moveaxis(array, channel_axis, -1)
@@ -231,8 +233,8 @@ def _draw_signal(
     _mark_ends(ax, axis)
 
 
-def _lanes(axis: AxisGrid, chosen: list[int]) -> list[int]:
-    """For each patch the first row of bars that has room for it, of twelve at most."""
+def _assign_lanes(axis: AxisGrid, chosen: list[int]) -> list[int]:
+    """For each patch the first row of bars that is free there; at most 12 rows."""
     ends: list[int] = []
     found = []
     for i in chosen:
@@ -249,7 +251,7 @@ def _lanes(axis: AxisGrid, chosen: list[int]) -> list[int]:
 
 def _mark_ends(ax: Any, axis: AxisGrid) -> None:
     """Dotted lines where the signal begins and ends, if patches reach past them."""
-    begin, end = _span(axis)
+    begin, end = _find_span(axis)
     for edge in (0, axis.size):
         if begin < edge < end:
             ax.axvline(edge - 0.5, color="0.4", lw=1, linestyle=":")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..geometry import AxisGrid, PatchGrid
 from ..merge.weights import as_weights, resolve_weights
 from ..ops.unpatchify import unpatchify
-from .canvas import Array, axes_or_current, noted, require_planar, show_frame, show_signal
+from .canvas import Array, add_notes, axes_or_current, require_planar, show_frame, show_signal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def coverage(
     >>> int(ax.images[0].get_array().max())
     6
     """
-    vectors = [axis.coverage() for axis in _checked(grid).axis_grids]
+    vectors = [axis.coverage() for axis in _check_grid(grid).axis_grids]
     return _draw(grid, vectors, None, "patches that touch an element", ax, cmap, colorbar)
 
 
@@ -61,19 +61,19 @@ def weight_sum(
     """
     if isinstance(weights, str) and weights == "trim":
         raise ValueError("weights='trim' takes one patch for each element: there is no sum to draw")
-    taper = resolve_weights(as_weights(weights), _checked(grid).patch)
+    taper = resolve_weights(as_weights(weights), _check_grid(grid).patch)
     if taper is None or isinstance(taper, tuple):
         given = [None] * grid.ndim if taper is None else list(taper)
         vectors = [a.profile(w) for a, w in zip(grid.axis_grids, given, strict=True)]
         whole = None
     else:
-        vectors, whole = [], _summed(grid, taper)
+        vectors, whole = [], _sum_weights(grid, taper)
     ax = _draw(grid, vectors, whole, "sum of weights", ax, cmap, colorbar)
-    ax.set_title(f"weights: {weights if isinstance(weights, str) else _said(weights)}")
+    ax.set_title(f"weights: {weights if isinstance(weights, str) else _describe_weights(weights)}")
     return ax
 
 
-def _checked(grid: PatchGrid) -> PatchGrid:
+def _check_grid(grid: PatchGrid) -> PatchGrid:
     if not isinstance(grid, PatchGrid):
         raise TypeError(
             f"grid must be a PatchGrid, got {type(grid).__name__}: PatchGrid(image.shape, patch)"
@@ -82,14 +82,14 @@ def _checked(grid: PatchGrid) -> PatchGrid:
     return grid
 
 
-def _said(weights: Any) -> str:
+def _describe_weights(weights: Any) -> str:
     if isinstance(weights, tuple) and weights and isinstance(weights[0], str):
         return ", ".join(map(str, weights))
     return "none" if weights is None else "given"
 
 
-def _summed(grid: PatchGrid, taper: Array) -> Array:
-    """The sum of weights that are no product of vectors: ones merged, which take no memory."""
+def _sum_weights(grid: PatchGrid, taper: Array) -> Array:
+    """The sum of weights in each element, for weights that are no product of vectors: merged from ones."""
     ones = np.broadcast_to(np.float64(1), (grid.n_patches, *grid.patch))
     return unpatchify(ones, grid, merge="sum", weights=taper, fill=0)
 
@@ -107,38 +107,38 @@ def _draw(
     if grid.ndim == 1:
         _draw_line(ax, grid.axis_grids[0], vectors[0] if whole is None else whole, label)
         return ax
-    values, cell = _cells(vectors, whole)
+    values, cell = _reduce_to_cells(vectors, whole)
     mapped = _draw_map(ax, grid.shape, values, cmap)
     if colorbar:
         _add_bar(ax, mapped, values, label)
     least = f"a cell shows the least of {cell[0]} x {cell[1]} elements" if cell != (1, 1) else ""
-    noted(ax, _said_of_holes(_holes(vectors, whole)), least)
+    add_notes(ax, _describe_holes(_count_holes(vectors, whole)), least)
     return ax
 
 
-def _said_of_holes(n: int) -> str:
+def _describe_holes(n: int) -> str:
     return f"red: {n:,} elements uncovered" if n else ""
 
 
-def _holes(vectors: list[Array], whole: Array | None) -> int:
+def _count_holes(vectors: list[Array], whole: Array | None) -> int:
     if whole is not None:
         return int((whole == 0).sum())
     touched = int(np.prod([int((v > 0).sum()) for v in vectors], dtype=object))
     return int(np.prod([len(v) for v in vectors], dtype=object)) - touched
 
 
-def _cells(vectors: list[Array], whole: Array | None) -> tuple[Array, tuple[int, int]]:
-    """The map in at most 1024 x 1024 cells, each the least of its elements, and the size of a cell."""
+def _reduce_to_cells(vectors: list[Array], whole: Array | None) -> tuple[Array, tuple[int, int]]:
+    """The map as at most 1024 x 1024 cells, each with the least value in it, and the size of a cell."""
     if whole is None:
-        reduced = [_least(v, 0) for v in vectors]
+        reduced = [_reduce_axis(v, 0) for v in vectors]
         values = np.multiply.outer(reduced[0][0], reduced[1][0])
         return values, (reduced[0][1], reduced[1][1])
-    rows, high = _least(whole, 0)
-    values, wide = _least(rows, 1)
+    rows, high = _reduce_axis(whole, 0)
+    values, wide = _reduce_axis(rows, 1)
     return values, (high, wide)
 
 
-def _least(values: Array, axis: int) -> tuple[Array, int]:
+def _reduce_axis(values: Array, axis: int) -> tuple[Array, int]:
     size = -(-values.shape[axis] // CELLS)
     return np.minimum.reduceat(values, np.arange(0, values.shape[axis], size), axis), size
 
@@ -147,22 +147,22 @@ def _draw_map(ax: Any, shape: tuple[int, ...], values: Array, cmap: Any) -> Any:
     import matplotlib
 
     colours = matplotlib.colormaps.get_cmap(cmap).with_extremes(bad=HOLE)
-    shown = np.ma.masked_equal(values, 0)
+    masked = np.ma.masked_equal(values, 0)
     frame = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)
     options: dict[str, Any] = {"cmap": colours, "extent": frame, "interpolation": "nearest"}
-    levels = _levels(values)
+    levels = _find_levels(values)
     if levels is not None:
         edges = np.append(levels - 0.5, levels[-1] + 0.5)
         options["norm"] = matplotlib.colors.BoundaryNorm(edges, colours.N)
-    elif shown.count():
-        options |= {"vmin": min(0, float(shown.min())), "vmax": float(shown.max())}
-    mapped = ax.imshow(shown, **options)
+    elif masked.count():
+        options |= {"vmin": min(0, float(masked.min())), "vmax": float(masked.max())}
+    mapped = ax.imshow(masked, **options)
     show_frame(ax)
     return mapped
 
 
-def _levels(values: Array) -> Array | None:
-    """Every count from the least to the most, where they are few."""
+def _find_levels(values: Array) -> Array | None:
+    """All counts from the least to the most, or None where they are many."""
     if values.dtype.kind not in "iu" or not values.any():
         return None
     low, high = int(values[values > 0].min()), int(values.max())
@@ -175,7 +175,7 @@ def _add_bar(ax: Any, mapped: Any, values: Array, label: str) -> None:
     bar.set_label(label, fontsize="small")
     bar.ax.tick_params(labelsize="small")
     bar.outline.set_visible(False)
-    levels = _levels(values)
+    levels = _find_levels(values)
     if levels is not None:
         bar.set_ticks(levels, labels=[str(n) for n in levels])
         bar.ax.tick_params(which="minor", length=0)
@@ -193,4 +193,4 @@ def _draw_line(ax: Any, axis: AxisGrid, values: npt.NDArray[Any], label: str) ->
     ax.set_ylabel(label)
     ax.locator_params(axis="y", integer=values.dtype.kind in "iu")
     show_signal(ax)
-    noted(ax, _said_of_holes(int(holes.sum())))
+    add_notes(ax, _describe_holes(int(holes.sum())))

@@ -174,11 +174,11 @@ def _check_places(outs: tuple[Any, ...], source: Any) -> None:
 
 def _check_beside(spot: Any, out: Any, others: list[tuple[str, Any]]) -> None:
     """Refuse a path beside which an image or result lies under a name that the run needs for itself."""
-    from ..files.places import beside, meet
+    from ..files.places import meet, spots_beside
 
     if not hasattr(out, "reopen"):
         return
-    for name in beside(spot):
+    for name in spots_beside(spot):
         for what, other in others:
             if other is not spot and meet(name, other):
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""Slow twins: every result of pantile said again in plain loops, a few lines each.
+"""Slow twins: every result of pantile computed again in plain loops, a few lines each.
 
 They read a grid's fields and nothing else of pantile; `np.pad` says what lies outside the image.
 Time is `n_patches * features` Python steps, so they are for arrays of a few thousand elements.
@@ -90,10 +90,10 @@ def extract(
            [2, 3]])
     """
     image = np.asarray(image)
-    roles = _roles(image.ndim, len(grid.patch), axes, channel_axis)
-    before, padded = _padded(image, grid, roles.patched)
+    roles = _find_roles(image.ndim, len(grid.patch), axes, channel_axis)
+    before, padded = _pad(image, grid, roles.patched)
     padded = padded.transpose(roles.order)
-    chosen = list(_numbered(grid))
+    chosen = list(_list_corners(grid))
     if indices is not None:
         chosen = [chosen[i] for i in indices]
     batch = tuple(image.shape[a] for a in roles.batch)
@@ -102,7 +102,7 @@ def extract(
     for b in np.ndindex(*batch):
         for row, corner in enumerate(chosen):
             for position in np.ndindex(*grid.patch):
-                element = _element(corner, position, grid.dilation)
+                element = _find_element(corner, position, grid.dilation)
                 place = tuple(e + start for e, start in zip(element, before, strict=True))
                 patches[(*b, row, *position)] = padded[(*b, *place)]
     return roles.channel_in(patches)
@@ -116,7 +116,7 @@ def patchify(image: npt.ArrayLike, grid: PatchGrid, *, axes: Sequence[int] | Non
     (1, 2, 2)
     """
     image = np.asarray(image)
-    roles = _roles(image.ndim, len(grid.patch), axes, None)
+    roles = _find_roles(image.ndim, len(grid.patch), axes, None)
     patches = extract(image, grid, axes=axes)
     batch = tuple(image.shape[a] for a in roles.batch)
     counts = tuple(len(s) for s in grid.starts)
@@ -148,10 +148,10 @@ def unpatchify(
     patches = np.asarray(patches)
     nd = len(grid.patch)
     ndim = patches.ndim - 1
-    roles = _roles(ndim, nd, axes, channel_axis)
+    roles = _find_roles(ndim, nd, axes, channel_axis)
     values = roles.channel_out(patches)
     results = [
-        _merged(values[b], grid, merge, weights, patch_weights, fill, dtype)
+        _merge(values[b], grid, merge, weights, patch_weights, fill, dtype)
         for b in np.ndindex(*values.shape[: len(roles.batch)])
     ]
     image = np.stack(results).reshape(*values.shape[: len(roles.batch)], *results[0].shape)
@@ -193,10 +193,10 @@ def weight_sum(
     total = np.zeros(grid.shape)
     tapers = taper(weights, grid.patch)
     factors = np.ones(grid.n_patches) if patch_weights is None else np.asarray(patch_weights)
-    for factor, corner in zip(factors, _numbered(grid), strict=True):
+    for factor, corner in zip(factors, _list_corners(grid), strict=True):
         for position in np.ndindex(*grid.patch):
-            element = _element(corner, position, grid.dilation)
-            if _inside(element, grid.shape):
+            element = _find_element(corner, position, grid.dilation)
+            if _is_inside(element, grid.shape):
                 total[element] += tapers[position] * factor
     return total
 
@@ -210,9 +210,9 @@ def locate(grid: PatchGrid, element: Sequence[int]) -> list[int]:
     """
     return [
         i
-        for i, corner in enumerate(_numbered(grid))
+        for i, corner in enumerate(_list_corners(grid))
         if any(
-            _element(corner, position, grid.dilation) == tuple(element)
+            _find_element(corner, position, grid.dilation) == tuple(element)
             for position in np.ndindex(*grid.patch)
         )
     ]
@@ -257,17 +257,17 @@ def map_patches(
     array([2., 4., 6.])
     """
     image = np.asarray(image)
-    roles = _roles(image.ndim, len(grid.patch), axes, channel_axis)
+    roles = _find_roles(image.ndim, len(grid.patch), axes, channel_axis)
     chosen = select(grid, where)
     patches = extract(image, grid, axes=axes, channel_axis=channel_axis, indices=chosen)
     lead = patches.shape[: len(roles.batch)]
     results = [np.asarray(func(patches[b].copy())) for b in np.ndindex(*lead)]
     if merge is None:
-        pieces = [_on_grid(r, grid, chosen, fill, dtype) for r in results]
+        pieces = [_put_on_grid(r, grid, chosen, fill, dtype) for r in results]
         return np.stack(pieces).reshape(*lead, *pieces[0].shape)
     values = [r if channel_axis is None else np.moveaxis(r, 1 + roles.inner, -1) for r in results]
     pieces = [
-        _merged(v, grid, merge, weights, None, fill, dtype, chosen=chosen, scale=scale)
+        _merge(v, grid, merge, weights, None, fill, dtype, chosen=chosen, scale=scale)
         for v in values
     ]
     stacked = np.stack(pieces).reshape(*lead, *pieces[0].shape)
@@ -284,10 +284,10 @@ def taper(weights: Any, patch: Ints) -> npt.NDArray[np.float64]:
     if weights is None:
         return np.ones(patch)
     if isinstance(weights, str):
-        return _outer([_sampled(weights, p) for p in patch])
+        return _outer_product([_sample_window(weights, p) for p in patch])
     if isinstance(weights, np.ndarray) and weights.shape == patch:
         return weights.astype(np.float64)
-    return _outer([np.asarray(vector, np.float64) for vector in weights])
+    return _outer_product([np.asarray(vector, np.float64) for vector in weights])
 
 
 class _Roles(NamedTuple):
@@ -317,14 +317,14 @@ class _Roles(NamedTuple):
         return np.moveaxis(patches, len(self.batch) + 1 + self.inner, -1)
 
 
-def _roles(ndim: int, nd: int, axes: Sequence[int] | None, channel_axis: int | None) -> _Roles:
+def _find_roles(ndim: int, nd: int, axes: Sequence[int] | None, channel_axis: int | None) -> _Roles:
     channel = None if channel_axis is None else range(ndim)[channel_axis]
     free = [a for a in range(ndim) if a != channel]
     patched = free[len(free) - nd :] if axes is None else [range(ndim)[a] for a in axes]
     return _Roles([a for a in free if a not in patched], patched, channel)
 
 
-def _padded(image: Array, grid: PatchGrid, patched: list[int]) -> tuple[list[int], Array]:
+def _pad(image: Array, grid: PatchGrid, patched: list[int]) -> tuple[list[int], Array]:
     """The image with all that lies outside it, and how much of that is before each axis."""
     widths = [(0, 0)] * image.ndim
     for k, axis in enumerate(patched):
@@ -342,21 +342,21 @@ def _padded(image: Array, grid: PatchGrid, patched: list[int]) -> tuple[list[int
     return [widths[axis][0] for axis in patched], padded
 
 
-def _numbered(grid: PatchGrid) -> Iterator[Ints]:
+def _list_corners(grid: PatchGrid) -> Iterator[Ints]:
     """First element of each patch, in the order of the flat index."""
     for index in np.ndindex(*(len(s) for s in grid.starts)):
         yield tuple(int(s[i]) for s, i in zip(grid.starts, index, strict=True))
 
 
-def _element(corner: Ints, position: Ints, dilation: Ints) -> Ints:
+def _find_element(corner: Ints, position: Ints, dilation: Ints) -> Ints:
     return tuple(c + p * d for c, p, d in zip(corner, position, dilation, strict=True))
 
 
-def _inside(element: Ints, shape: Ints) -> bool:
+def _is_inside(element: Ints, shape: Ints) -> bool:
     return all(0 <= e < n for e, n in zip(element, shape, strict=True))
 
 
-def _sampled(name: str, size: int) -> npt.NDArray[np.float64]:
+def _sample_window(name: str, size: int) -> npt.NDArray[np.float64]:
     from scipy.signal import get_window
 
     window = (name, size / 8) if name == "gaussian" else name
@@ -364,14 +364,14 @@ def _sampled(name: str, size: int) -> npt.NDArray[np.float64]:
     return sampled
 
 
-def _outer(vectors: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+def _outer_product(vectors: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     product = np.ones(())
     for vector in vectors:
         product = np.multiply.outer(product, vector)
     return product
 
 
-def _on_grid(
+def _put_on_grid(
     results: Array, grid: PatchGrid, chosen: list[int], fill: Any, dtype: npt.DTypeLike | None
 ) -> Array:
     if len(chosen) < grid.n_patches and fill is None:
@@ -387,7 +387,7 @@ def _on_grid(
 
 
 class _Meeting(NamedTuple):
-    """One value that meets others in an element."""
+    """One value that a patch has for an element."""
 
     patch: int
     value: Any
@@ -395,7 +395,7 @@ class _Meeting(NamedTuple):
     distance: int
 
 
-def _merged(
+def _merge(
     values: Array,
     grid: PatchGrid,
     merge: str,
@@ -407,7 +407,7 @@ def _merged(
     chosen: list[int] | None = None,
     scale: int = 1,
 ) -> Array:
-    """One image `(*shape[, channels])` from `(n, *patch[, channels])`: collect, then judge."""
+    """One image `(*shape[, channels])` from `(n, *patch[, channels])`: collect values, then merge them."""
     nd = len(grid.patch)
     chosen = list(range(grid.n_patches)) if chosen is None else chosen
     if len(values) != len(chosen):
@@ -417,7 +417,7 @@ def _merged(
     factors = [1.0] * len(chosen) if patch_weights is None else np.asarray(patch_weights).tolist()
     shape = tuple(n * scale for n in grid.shape)
     lists: dict[Ints, list[_Meeting]] = {}
-    corners = list(_numbered(grid))
+    corners = list(_list_corners(grid))
     for row, i in enumerate(chosen):
         corner = tuple(c * scale for c in corners[i])
         for position in np.ndindex(*patch):
@@ -425,8 +425,8 @@ def _merged(
                 (p * scale - q) // 2 + x
                 for p, q, x in zip(grid.patch, patch, position, strict=True)
             )
-            element = _element(corner, inner, grid.dilation)
-            if not _inside(element, shape):
+            element = _find_element(corner, inner, grid.dilation)
+            if not _is_inside(element, shape):
                 continue
             weight = float(tapers[position]) * factors[row]
             rows = zip(position, patch, grid.dilation, strict=True)

@@ -51,20 +51,20 @@ class RecordingStore(LocalStore):  # type: ignore[misc]  # of a package that nee
         """What `zarr.storage.LocalStore` gives, logged."""
         found = await super().get(key, *args, **kwargs)
         if found is not None:
-            self._log(key, False)
+            self._note(key, False)
         return found
 
     async def set(self, key: str, value: Any) -> None:
         """Store and log."""
-        self._log(key, True)
+        self._note(key, True)
         await super().set(key, value)
 
     async def delete(self, key: str) -> None:
         """Delete and log, as a write: a chunk that becomes all fill value is deleted."""
-        self._log(key, True)
+        self._note(key, True)
         await super().delete(key)
 
-    def _log(self, key: str, write: bool) -> None:
+    def _note(self, key: str, write: bool) -> None:
         if not key.endswith(("zarr.json", ".zarray", ".zattrs", ".zgroup")):
             line = json.dumps(Access(key, write, _WHO.get(), time.time())) + "\n"
             with open(f"{self.root}.log", "ab", buffering=0) as file:
@@ -83,11 +83,11 @@ class Recorded:
         self.chunks, self.shards = array.chunks, array.shards
 
     def __getitem__(self, key: Any) -> Any:
-        with _as(key):
+        with _in_the_name_of(key):
             return self.array[key]
 
     def __setitem__(self, key: Any, values: Any) -> None:
-        with _as(key):
+        with _in_the_name_of(key):
             self.array[key] = values
 
 
@@ -115,7 +115,7 @@ def assert_one_writer(root: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def _as(key: Any) -> Iterator[None]:
+def _in_the_name_of(key: Any) -> Iterator[None]:
     # Zarr copies the context of the caller to the thread in which its store works
     name = f"process {os.getpid()} thread {threading.get_ident()} at {time.monotonic_ns()}: {key}"
     token = _WHO.set(name)

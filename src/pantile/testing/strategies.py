@@ -118,7 +118,7 @@ def grids(
     gaps: bool = True,
     covers: bool | None = None,
 ) -> PatchGrid:
-    """A small grid: every tail, pad and pad mode, dilation, steps past the patch, patch = image.
+    """A small grid of any tail, pad, pad mode and dilation, with steps past the patch or one patch in all.
 
     `gaps=False` keeps steps within the patch. `covers=True` draws only grids that touch every
     element, by the brute-force count.
@@ -140,10 +140,10 @@ def grids(
     )
     if covers is None or bool(slow.coverage(grid).all()) == covers:
         return grid
-    return PatchGrid(shape, draw(st.integers(1, min(*shape, 3)))) if covers else _with_a_hole(grid)
+    return PatchGrid(shape, draw(st.integers(1, min(*shape, 3)))) if covers else _make_hole(grid)
 
 
-def _with_a_hole(grid: PatchGrid) -> PatchGrid:
+def _make_hole(grid: PatchGrid) -> PatchGrid:
     return PatchGrid([n + 2 for n in grid.shape], 1, [n + 1 for n in grid.shape], tail="drop")
 
 
@@ -204,7 +204,7 @@ def arrays(
 
 @st.composite
 def restrided(draw: st.DrawFn, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The same values behind other strides: permuted, reversed, every other one, read-only."""
+    """A view of the same values with other strides: permuted, reversed, every other one, read-only."""
     order = draw(st.permutations(range(array.ndim)))
     signs = [draw(st.sampled_from([1, 1, -1, 2, -2])) for _ in range(array.ndim)]
     permuted = array.transpose(order)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.extras import needed
-from ..files.picture_sink import check_picture, save_picture
+from ..files.read.pillow import FORMS, MAX_PIXELS, decode, open_pillow
+from ..files.read.tiff import open_tiff
+from ..files.write.pillow import check_picture, save_picture
+from ..files.write.tiff import write_tiff
 
 __all__ = [
     "FORMATS",
@@ -23,6 +26,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+_PNG_MODES = ("1", "L", "LA", "RGB", "RGBA", "I;16")
 
 
 class Header(NamedTuple):
@@ -55,13 +59,13 @@ def format_of(path: Path) -> str:
 
 
 def read_header(path: Path) -> Header:
-    header: Header = _said(path, FORMATS[format_of(path)].header)
+    header: Header = _explain_faults(path, FORMATS[format_of(path)].header)
     return header
 
 
 def read_tile(path: Path) -> Array:
     """The tile in a file."""
-    array: Array = _said(path, FORMATS[format_of(path)].read)
+    array: Array = _explain_faults(path, FORMATS[format_of(path)].read)
     return array
 
 
@@ -69,8 +73,8 @@ def write_tile(path: Path, tile: Array) -> None:
     FORMATS[format_of(path)].write(path, np.ascontiguousarray(tile))
 
 
-def _said(path: Path, work: Callable[[Path], Any]) -> Any:
-    """``work(path)``; whatever a damaged file makes a library raise names the file."""
+def _explain_faults(path: Path, work: Callable[[Path], Any]) -> Any:
+    """``work(path)``; an error of a library becomes a ValueError that names the file."""
     try:
         return work(path)
     except (MemoryError, ImportError):
@@ -82,29 +86,29 @@ def _said(path: Path, work: Callable[[Path], Any]) -> Any:
 
 
 def _png_header(path: Path) -> Header:
-    pillow = needed("PIL.Image", f"reading {path}")
-
-    with pillow.open(path, formats=("PNG",)) as image:
-        modes = {
-            "1": ((), "bool"),
-            "L": ((), "uint8"),
-            "LA": ((2,), "uint8"),
-            "RGB": ((3,), "uint8"),
-            "RGBA": ((4,), "uint8"),
-        }
-        modes["I;16"] = modes["I"] = ((), "uint16")
-        if image.mode not in modes:
-            raise ValueError(f"a PNG of mode {image.mode} is no tile")
-        channels, dtype = modes[image.mode]
-        return Header((image.height, image.width, *channels), np.dtype(dtype))
+    with open_pillow(path, ("PNG",)) as image:
+        return _header_of(image)
 
 
 def _png_read(path: Path) -> Array:
-    pillow = needed("PIL.Image", f"reading {path}")
+    with open_pillow(path, ("PNG",)) as image:
+        _header_of(image)
+        return decode(image, _mode(image))
 
-    header = _png_header(path)
-    with pillow.open(path, formats=("PNG",)) as image:
-        return np.asarray(image).astype(header.dtype, copy=False)
+
+def _header_of(image: Any) -> Header:
+    """Shape and dtype of an open PNG; a ValueError where tiles are never written so."""
+    if prod(image.size) > MAX_PIXELS:
+        raise ValueError(f"it unpacks to more than {MAX_PIXELS:,} pixels")
+    if _mode(image) not in _PNG_MODES:
+        raise ValueError(f"a PNG of mode {image.mode} is no tile")
+    form = FORMS[_mode(image)]
+    channels = (form.samples,) if form.samples > 1 else ()
+    return Header((image.height, image.width, *channels), np.dtype(form.dtype))
+
+
+def _mode(image: Any) -> str:
+    return "I;16" if image.mode == "I" else str(image.mode)  # as older releases of Pillow call it
 
 
 def _png_write(path: Path, tile: Array) -> None:
@@ -112,21 +116,19 @@ def _png_write(path: Path, tile: Array) -> None:
 
 
 def _tiff_header(path: Path) -> Header:
-    tifffile = needed("tifffile", f"reading {path}")
-    with tifffile.TiffFile(path) as file:
+    with open_tiff(path) as file:
         series = file.series[0]
         return Header(tuple(series.shape), np.dtype(series.dtype))
 
 
 def _tiff_read(path: Path) -> Array:
-    tifffile = needed("tifffile", f"reading {path}")
-    return np.asarray(tifffile.imread(path, series=0))
+    with open_tiff(path) as file:
+        return np.asarray(file.asarray(series=0))
 
 
 def _tiff_write(path: Path, tile: Array) -> None:
-    tifffile = needed("tifffile", f"writing {path}")
     colour = tile.ndim == 3 and tile.shape[-1] in (3, 4) and tile.dtype.kind == "u"
-    tifffile.imwrite(path, tile, photometric="rgb" if colour else "minisblack")
+    write_tiff(path, tile, photometric="rgb" if colour else "minisblack")
 
 
 def _npy_header(path: Path) -> Header:

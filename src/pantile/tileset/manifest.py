@@ -66,10 +66,10 @@ class Manifest:
         names = list(cls.__dataclass_fields__)
         if sorted(data) != sorted(names):
             raise ValueError(f"a manifest has the keys {names}, got {sorted(data)}")
-        return cls(**_checked(data))
+        return cls(**_parse_entries(data))
 
 
-def _checked(data: dict[str, Any]) -> dict[str, Any]:
+def _parse_entries(data: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(data["prefix"], str) or not _PREFIX.fullmatch(data["prefix"]):
         raise ValueError(
             f"prefix must be a plain file name of letters, digits, '-', '_' and '.', got {data['prefix']!r}"

@@ -21,7 +21,7 @@ from .manifest import MANIFEST, Manifest, read_manifest
 __all__ = ["merge_tiles"]
 
 Array = NDArray[Any]
-_NAMED = 5  # files that an error lists
+_LISTED = 5  # files that an error lists
 
 
 def merge_tiles(place: str | os.PathLike[str], out: Any = None, **options: Any) -> Any:
@@ -48,9 +48,9 @@ def merge_tiles(place: str | os.PathLike[str], out: Any = None, **options: Any) 
     path = Path(place)
     _check_out(path, out)
     tiles = (
-        _Array(manifest, path)
+        _ArrayTiles(manifest, path)
         if path.is_file() or path.suffix == ".zarr"
-        else _Folder(manifest, path)
+        else _FolderTiles(manifest, path)
     )
     blank = _Blank(manifest, tiles.fingerprint())
     axes, channel_axis = manifest.axes, manifest.channel_axis
@@ -71,7 +71,7 @@ def _check_out(place: Path, out: Any) -> None:
 
 
 class _Blank:
-    """An image of which only the shape matters: its elements are never looked at."""
+    """An image of zeros that stands for the one the tiles were cut from: only its shape is used."""
 
     def __init__(self, manifest: Manifest, tiles: dict[str, Any]) -> None:
         self.shape, self.dtype, self.chunks = manifest.shape, np.dtype(manifest.dtype), None
@@ -85,18 +85,18 @@ class _Blank:
         return self.tiles
 
 
-class _Folder:
-    """Tiles by their numbers, from files that have all been looked at."""
+class _FolderTiles:
+    """Tiles in files of a folder, by their numbers; all headers are read when this is made."""
 
     def __init__(self, manifest: Manifest, folder: Path) -> None:
         self.folder = folder.resolve()
-        self.names = _found(manifest, self.folder)
+        self.names = _find_tiles(manifest, self.folder)
         headers = (read_header(self._path(k)) for k in range(manifest.n_tiles))
         self.header = next(headers)
         for number, header in enumerate(headers, 1):
             if header != self.header:
                 raise ValueError(
-                    f"{self._path(number)} holds {_said(header)}, but tile 0 {_said(self.header)}:"
+                    f"{self._path(number)} holds {_describe(header)}, but tile 0 {_describe(self.header)}:"
                     " all tiles must have one shape and dtype"
                 )
 
@@ -111,7 +111,7 @@ class _Folder:
         return path
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these tiles from changed ones: names, sizes and times."""
+        """A digest of names, sizes and times of the files, which changes when a tile does."""
         found = hashlib.blake2b(digest_size=12)
         for name in self.names:
             status = (self.folder / name).stat()
@@ -128,8 +128,8 @@ class _Folder:
         return stack
 
 
-def _found(manifest: Manifest, folder: Path) -> list[str]:
-    """The file of each tile, by number; raises what is missing or there twice."""
+def _find_tiles(manifest: Manifest, folder: Path) -> list[str]:
+    """The file name of each tile, by number; a ValueError where one is missing or there twice."""
     stems: dict[str, list[str]] = {}
     for entry in os.scandir(folder):
         path = Path(entry.name)
@@ -139,38 +139,38 @@ def _found(manifest: Manifest, folder: Path) -> list[str]:
     wanted = [manifest.stem(k) for k in range(manifest.n_tiles)]
     twice = [" and ".join(sorted(stems[s])) for s in wanted if len(stems[s]) > 1]
     if twice:
-        raise ValueError(f"{folder} has tiles twice: {_some(twice)}: keep one file of each")
+        raise ValueError(f"{folder} has tiles twice: {_list_some(twice)}: keep one file of each")
     return [stems[stem][0] for stem in wanted]
 
 
 def _check_complete(manifest: Manifest, folder: Path, stems: Collection[str]) -> None:
     """Raise where tiles are missing; work and memory grow with the files, whatever number a manifest claims."""
     n = manifest.n_tiles
-    there = sum(k < n and manifest.stem(k) in stems for k in _numbers(manifest, stems))
+    there = sum(k < n and manifest.stem(k) in stems for k in _numbers_in(manifest, stems))
     if there < n:
         missing = (stem for k in count() if (stem := manifest.stem(k)) not in stems)
-        some = _some(list(islice(missing, min(n - there, _NAMED))), n - there)
+        some = _list_some(list(islice(missing, min(n - there, _LISTED))), n - there)
         raise ValueError(f"{folder} lacks {n - there} of {n} tiles: {some}")
 
 
-def _numbers(manifest: Manifest, stems: Collection[str]) -> set[int]:
-    """The numbers that names of files end with."""
+def _numbers_in(manifest: Manifest, stems: Collection[str]) -> set[int]:
+    """The numbers at the end of names of files."""
     ends = (stem[len(manifest.prefix) :] for stem in stems if stem.startswith(manifest.prefix))
     return {int(end) for end in ends if end.isascii() and end.isdigit() and len(end) < 40}
 
 
-def _some(names: list[str], total: int | None = None) -> str:
+def _list_some(names: list[str], total: int | None = None) -> str:
     total = len(names) if total is None else total
-    more = f" and {total - _NAMED} more" if total > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    more = f" and {total - _LISTED} more" if total > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
-def _said(header: Header) -> str:
+def _describe(header: Header) -> str:
     return f"{header.dtype} of shape {header.shape}"
 
 
-class _Array:
-    """Tiles by their numbers, from one array ``(*batch, *counts, *patch)``."""
+class _ArrayTiles:
+    """Tiles in one array, by their numbers: ``(*batch, *counts, *patch)``."""
 
     def __init__(self, manifest: Manifest, path: Path) -> None:
         self.reader = open_image(path)

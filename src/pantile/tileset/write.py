@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import open_image
-from ..files.staging import check_directory
+from ..files.write.staging import check_directory
 from ..geometry import PatchGrid
 from ..geometry.frame import Frame, frame_of
 from ..stream import map_patches
@@ -24,7 +24,7 @@ from ..stream.tile_task import Cancelled
 from .formats import check_format, write_tile
 from .manifest import MANIFEST, Manifest, is_array, manifest_path
 
-__all__ = ["planned_tiles", "write_tiles"]
+__all__ = ["plan_tiles", "write_tiles"]
 
 Array = NDArray[Any]
 
@@ -83,9 +83,7 @@ def write_tiles(
     (6, True)
     """
     manifest, path = (
-        planned_tiles(
-            image, place, patch, step, axes=axes, channel_axis=channel_axis, suffix=suffix
-        ),
+        plan_tiles(image, place, patch, step, axes=axes, channel_axis=channel_axis, suffix=suffix),
         Path(place),
     )
     if is_array(path):
@@ -99,7 +97,7 @@ def write_tiles(
     return manifest
 
 
-def planned_tiles(
+def plan_tiles(
     image: Any,
     place: str | os.PathLike[str],
     patch: int | Sequence[int] | PatchGrid,
@@ -109,7 +107,7 @@ def planned_tiles(
     channel_axis: int | None = None,
     suffix: str = ".png",
 ) -> Manifest:
-    """What `write_tiles` would write; raises what it would refuse."""
+    """The manifest that `write_tiles` would write; raises the errors that it would."""
     reader = open_image(image)
     frame = frame_of(tuple(reader.shape), patch, step, axes=axes, channel_axis=channel_axis)
     dtype = np.dtype(reader.dtype)
@@ -130,7 +128,7 @@ def _axes_of(frame: Frame) -> tuple[tuple[int, ...], int | None]:
     return axes, None if frame.channel is None else frame.order[frame.channel]
 
 
-def _map(manifest: Manifest, func: Any, image: Any, options: dict[str, Any]) -> Any:
+def _map_tiles(manifest: Manifest, func: Any, image: Any, options: dict[str, Any]) -> Any:
     axes, channel_axis = manifest.axes, manifest.channel_axis
     return map_patches(
         func, image, manifest.grid, axes=axes, channel_axis=channel_axis, merge=None, **options
@@ -138,22 +136,22 @@ def _map(manifest: Manifest, func: Any, image: Any, options: dict[str, Any]) -> 
 
 
 def _write_array(manifest: Manifest, image: Any, path: Path, options: dict[str, Any]) -> None:
-    _map(manifest, _same, image, {**options, "out": path})
+    _map_tiles(manifest, _return_batch, image, {**options, "out": path})
     _write_text(manifest_path(path), manifest.to_json())
 
 
-def _same(batch: Array) -> Array:
+def _return_batch(batch: Array) -> Array:
     return batch
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise where no new folder can be made, or where that would take away what is not ours."""
+    """Raise where the folder exists, cannot be made, or its staging name is taken by something else."""
     if os.path.lexists(folder):
         raise FileExistsError(f"{folder} exists already: name a new folder for the tiles")
     if not folder.absolute().parent.is_dir():
         raise FileNotFoundError(f"{folder}: there is no folder {folder.absolute().parent}")
     check_directory(os.path.abspath(folder))
-    staging = _staging(folder)
+    staging = _staging_path(folder)
     ours = staging.is_dir() and ((staging / MANIFEST).is_file() or not any(staging.iterdir()))
     if os.path.lexists(staging) and (staging.is_symlink() or not ours):
         raise FileExistsError(
@@ -161,24 +159,23 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _staging(folder: Path) -> Path:
+def _staging_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.partial")
 
 
 def _write_folder(
     manifest: Manifest, image: Any, folder: Path, suffix: str, options: dict[str, Any]
 ) -> None:
-    staging = _staging(folder)
-    with _alone(folder):
+    staging = _staging_path(folder)
+    with _lock_out_others(folder):
         _check_folder(folder)  # another run may have ended in between
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         writer = _Writer(manifest, staging, suffix)
         try:
-            _write_text(
-                staging / MANIFEST, manifest.to_json()
-            )  # first: it marks the folder as ours
-            _map(manifest, Indexed(writer), image, options)
+            # first: it marks the folder as ours
+            _write_text(staging / MANIFEST, manifest.to_json())
+            _map_tiles(manifest, Indexed(writer), image, options)
             staging.rename(folder)
         except BaseException:
             writer.stop()
@@ -187,11 +184,10 @@ def _write_folder(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """While no other run writes this folder: two would mix their tiles in one staging folder."""
-    lock = Journal(
-        journal_path(os.path.realpath(folder))
-    )  # an empty one, which goes when it is closed
+def _lock_out_others(folder: Path) -> Iterator[None]:
+    """A context that only one run at a time may be in for this folder: two would mix their tiles."""
+    # an empty journal, which goes when it is closed
+    lock = Journal(journal_path(os.path.realpath(folder)))
     try:
         yield
     finally:
@@ -199,7 +195,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 class _Writer:
-    """Writes the patches of a batch under their numbers."""
+    """Writes each patch of a batch to the file of its number."""
 
     def __init__(self, manifest: Manifest, folder: Path, suffix: str) -> None:
         self.manifest, self.folder, self.suffix = manifest, folder, suffix
@@ -207,13 +203,13 @@ class _Writer:
 
     def __call__(self, batch: Array, numbers: NDArray[np.int64]) -> Array:
         for tile, number in zip(batch, numbers.tolist(), strict=True):
-            with self._one():
+            with self._while_running():
                 write_tile(self.folder / (self.manifest.stem(number) + self.suffix), tile)
         return np.zeros(len(batch), bool)
 
     @contextmanager
-    def _one(self) -> Iterator[None]:
-        """While one file is written; not at all once this is stopped."""
+    def _while_running(self) -> Iterator[None]:
+        """A context for writing one file; raises `Cancelled` once this is stopped."""
         with self._idle:
             if self._stopped:
                 raise Cancelled
@@ -226,7 +222,7 @@ class _Writer:
                 self._idle.notify_all()
 
     def stop(self) -> None:
-        """Return when no thread writes, or ever will: a run that is given up does not wait for them."""
+        """Let no further file be begun, and return when those under way are written."""
         with self._idle:
             self._stopped = True
             while self._writing:

@@ -244,14 +244,14 @@ class Staging(Places):
 
 
 def _reopened(sink: Any, form: Form) -> Any:
-    from ...files.faults import reading
-    from ...files.staging import partial_path
+    from ...files.faults import explain_read_errors
+    from ...files.write.staging import partial_path
 
     partial = partial_path(sink.path)
     if os.path.islink(partial):  # no run makes one, and what it leads to is not ours
         return None
     try:
-        with reading(partial, "is damaged: begin again, with resume=False"):
+        with explain_read_errors(partial, "is damaged: begin again, with resume=False"):
             return sink.reopen(form.shape, form.dtype)
     except FileNotFoundError:
         return None

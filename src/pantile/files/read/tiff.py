@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .extras import needed
-from .faults import check_index
-from .georeference import Georeference
-from .mapping import Mapping, strides_of
+from ..extras import import_optional
+from ..faults import check_index
+from ..georeference import Georeference
+from ..mapping import Mapping, strides_of
 
-__all__ = ["TIFF_MAGIC", "TiffPlace"]
+__all__ = ["TIFF_MAGIC", "TiffPlace", "open_tiff"]
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -35,11 +35,13 @@ class TiffPlace:
     kind: ClassVar[str] = "TIFF"
 
     def open(self) -> Any:
-        with _complaints() as said, contextlib.ExitStack() as failing:
-            file = failing.enter_context(needed("tifffile", "reading TIFF").TiffFile(self.path))
+        with _collect_complaints() as complaints, contextlib.ExitStack() as failing:
+            file = failing.enter_context(
+                import_optional("tifffile", "reading TIFF").TiffFile(self.path)
+            )
             pages = self._pages(file)
-            if said:
-                raise ValueError(f"{self.path} is truncated, pages are missing: {said[0]}")
+            if complaints:
+                raise ValueError(f"{self.path} is truncated, pages are missing: {complaints[0]}")
             _refuse_truncated(self.path, pages)
             _refuse_misread(self.path, pages.keyframe)
             if pages.dataoffset is None:
@@ -52,26 +54,26 @@ class TiffPlace:
 
     def channel_axis(self) -> int | None:
         """Where the axes in the file's metadata have samples of a pixel, or else channels."""
-        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+        with open_tiff(self.path) as file:
             axes = str(self._pages(file).axes)
         return next((axes.index(name) for name in "SC" if name in axes), None)
 
     def dims(self) -> list[str]:
         """The letters of the axes in the file's metadata, small; samples of a pixel are channels."""
-        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+        with open_tiff(self.path) as file:
             axes = str(self._pages(file).axes)
         known = {"S": "s" if "C" in axes else "c"}
         return [f"dim_{k}" if a in "QI" else known.get(a, a.lower()) for k, a in enumerate(axes)]
 
     def georeference(self) -> Georeference | None:
         """Where the pixels lie, by the tags of the first page; of a smaller level, by those of the full one."""
-        with _complaints(), needed("tifffile", "reading TIFF").TiffFile(self.path) as file:
+        with open_tiff(self.path) as file:
             page, full = self._pages(file).keyframe, file.series[self.series].levels[0].keyframe
             found = Georeference.of(page)
             whole = Georeference.of(full) if found is None or not found.located else found
             if whole is None or (found is not None and not whole.located):
                 return found
-            return whole.scaled(int(page.imagelength), int(page.imagewidth))
+            return whole.scale_to(int(page.imagelength), int(page.imagewidth))
 
     def inside(self) -> dict[str, Any]:
         return {"series": self.series, "level": self.level}
@@ -85,11 +87,21 @@ class TiffPlace:
         return levels[self.level]
 
 
+@contextmanager
+def open_tiff(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A TIFF file as tifffile's, open inside; nothing that tifffile logs of it is printed."""
+    with (
+        _collect_complaints(),
+        import_optional("tifffile", f"reading {path}").TiffFile(path) as file,
+    ):
+        yield file
+
+
 class _Blocks:
     """Pages whose tiles or strips are decoded, as a Zarr array; the file is open while this lives."""
 
     def __init__(self, file: Any, pages: Any) -> None:
-        zarr = needed("zarr", "reading a TIFF file by blocks")
+        zarr = import_optional("zarr", "reading a TIFF file by blocks")
         # of all ways to a store, this one is the same before and after the changes of 2026
         self._array = zarr.open_array(pages.aszarr(level=0), mode="r")
         self.shape, self.dtype = self._array.shape, self._array.dtype
@@ -107,7 +119,7 @@ def _refuse_truncated(path: str, pages: Any) -> None:
         end = pages.dataoffset + prod(pages.shape) * np.dtype(pages.dtype).itemsize
     else:
         here = [p for p in (pages[k] for k in range(len(pages))) if _is_in(path, p)]
-        end = max((_end(page) for page in here), default=0)
+        end = max((_find_end(page) for page in here), default=0)
     if end > size:
         raise ValueError(f"{path} is truncated: it has {size:,} bytes of {end:,}")
 
@@ -123,23 +135,23 @@ def _is_in(path: str, page: Any) -> bool:
     return page is not None and page.keyframe is not None and page.parent.filehandle.path == path
 
 
-def _end(page: Any) -> int:
+def _find_end(page: Any) -> int:
     return max(
         (o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0
     )
 
 
 @contextmanager
-def _complaints() -> Iterator[list[str]]:
+def _collect_complaints() -> Iterator[list[str]]:
     """What tifffile says of pages that it cannot find; it goes on without them."""
-    said: list[str] = []
+    complaints: list[str] = []
     here = threading.get_ident()
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             message = record.getMessage()
             if record.thread == here and "TiffPages @" in message and "circular" not in message:
-                said.append(message)
+                complaints.append(message)
 
     listener = Listener(logging.ERROR)
     logger = logging.getLogger("tifffile")
@@ -148,7 +160,7 @@ def _complaints() -> Iterator[list[str]]:
     logger.setLevel(min(level, logging.ERROR))  # one that is silenced would say nothing here
     logger.addHandler(listener)
     try:
-        yield said
+        yield complaints
     finally:
         logger.removeHandler(listener)
         logger.setLevel(level)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .mapping import Mapping, mapping_of
+from ..mapping import Mapping, mapping_of
 
-__all__ = ["MappedPlace", "NpyPlace", "held_in_zip", "npy_mapping"]
+__all__ = ["MappedPlace", "NpyPlace", "describe_zip", "npy_mapping"]
 
 _NAMED = 20  # arrays that an error lists
 
@@ -32,7 +32,7 @@ class NpyPlace:
 
 @dataclass(frozen=True)
 class MappedPlace:
-    """Elements of any file, where a memmap or a header says they are."""
+    """An array at an offset in a file, as a memmap or a header says."""
 
     mapping: Mapping
 
@@ -47,12 +47,12 @@ class MappedPlace:
         return {"offset": self.mapping.offset, "strides": list(self.mapping.strides)}
 
 
-def held_in_zip(path: str) -> str:
-    """What to say of a zip archive, which cannot be read by blocks: an `.npz` file lists its arrays."""
+def describe_zip(path: str) -> str:
+    """The error for a zip archive, which cannot be read by blocks; it lists the arrays of an `.npz` file."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
-            found = [_described(archive, name) for name in names[:_NAMED]]
+            found = [_describe_array(archive, name) for name in names[:_NAMED]]
     except Exception:  # a damaged archive makes it raise anything
         return "is a damaged zip archive (an .npz file is one)"
     if not names:
@@ -64,7 +64,7 @@ def held_in_zip(path: str) -> str:
     )
 
 
-def _described(archive: zipfile.ZipFile, name: str) -> str:
+def _describe_array(archive: zipfile.ZipFile, name: str) -> str:
     """Name, shape and dtype of an array, by its header."""
     with archive.open(name) as file:
         version = np.lib.format.read_magic(file)

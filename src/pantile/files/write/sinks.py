@@ -6,9 +6,10 @@ import os
 from dataclasses import fields
 from typing import Any
 
+from ..protocol import Sink
 from .npy_sink import NpySink
-from .picture_sink import PICTURES, PictureSink
-from .protocol import Sink
+from .picture_sink import PictureSink
+from .pillow import PICTURES
 from .tiff_sink import TiffSink
 from .zarr_sink import ZarrSink
 
@@ -54,7 +55,7 @@ def sink_of(out: str | os.PathLike[str] | Sink, **options: Any) -> Sink:
     (False, 24.0)
     """
     if isinstance(out, (str, os.PathLike)):
-        sink = _made(os.fspath(out), options)
+        sink = _make_sink(os.fspath(out), options)
     elif options:
         raise TypeError(f"options {sorted(options)} go with a path, out is {type(out).__name__}")
     else:
@@ -66,11 +67,11 @@ def sink_of(out: str | os.PathLike[str] | Sink, **options: Any) -> Sink:
     return sink
 
 
-def _made(path: str, options: dict[str, Any]) -> Sink:
+def _make_sink(path: str, options: dict[str, Any]) -> Sink:
     path = path.rstrip(os.sep)
     suffix, group = os.path.splitext(path)[1], os.path.dirname(path)
     if suffix.lower() not in _SINKS and group.lower().endswith(".zarr"):
-        return _made(group, {"name": os.path.basename(path), **options})
+        return _make_sink(group, {"name": os.path.basename(path), **options})
     kind = _SINKS.get(suffix.lower())
     if kind is None:
         known = ", ".join(_SINKS)

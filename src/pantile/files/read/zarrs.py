@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .extras import needed
-from .faults import check_index
+from ..extras import import_optional
+from ..faults import check_index
 
 __all__ = ["ZarrPlace", "find_array", "holds_only", "is_array", "is_zarr"]
 
@@ -24,11 +24,11 @@ class ZarrPlace:
     kind: ClassVar[str] = "Zarr"
 
     def open(self) -> Any:
-        return needed("zarr", "reading Zarr").open_array(self.path, mode="r")
+        return import_optional("zarr", "reading Zarr").open_array(self.path, mode="r")
 
     def dims(self) -> Any:
         """The names in the metadata of the image, or of the array (``_ARRAY_DIMENSIONS`` in version 2)."""
-        return [name for name, _ in self.axes] or _named(self.open())
+        return [name for name, _ in self.axes] or _dimension_names(self.open())
 
     def channel_axis(self) -> int | None:
         """Where OME-Zarr has an axis of channels."""
@@ -38,7 +38,7 @@ class ZarrPlace:
         return {}
 
 
-def _named(array: Any) -> Any:
+def _dimension_names(array: Any) -> Any:
     names = getattr(array.metadata, "dimension_names", None)
     return names or dict(array.attrs).get("_ARRAY_DIMENSIONS")
 
@@ -63,7 +63,7 @@ def holds_only(path: str, name: str) -> bool:
     """Whether ``path`` is a Zarr group of the array ``name`` and coordinates."""
     if not is_zarr(path) or is_array(path):
         return False
-    group = needed("zarr", "reading Zarr").open_group(path, mode="r")
+    group = import_optional("zarr", "reading Zarr").open_group(path, mode="r")
     arrays = _without_coordinates(group, sorted(group.array_keys()))
     return arrays == [name] and not any(True for _ in group.group_keys())
 
@@ -74,34 +74,34 @@ def find_array(path: str, dataset: str | None, series: int | None, level: int | 
     ``dataset`` names what is inside a group; ``series`` and ``level`` choose in the multiscales
     metadata of OME-Zarr 0.4 and 0.5.
     """
-    zarr = needed("zarr", "reading Zarr")
+    zarr = import_optional("zarr", "reading Zarr")
     place = path if dataset is None else os.path.join(path, *dataset.strip("/").split("/"))
     if not is_zarr(place):
-        held = _children(zarr.open_group(path, mode="r")) if is_zarr(path) else "nothing"
+        held = _list_children(zarr.open_group(path, mode="r")) if is_zarr(path) else "nothing"
         raise ValueError(f"dataset={dataset!r} is not in {path}: it holds {held}")
     node = zarr.open(place, mode="r")
     if isinstance(node, zarr.Group):
-        name, axes = _chosen(place, node, series, level)
+        name, axes = _choose(place, node, series, level)
         return ZarrPlace(os.path.join(place, *name.split("/")), axes)
     if level or series:
         raise ValueError(f"level= and series= choose in an OME-Zarr group, {place} is an array")
     return ZarrPlace(place)
 
 
-def _chosen(
+def _choose(
     place: str, group: Any, series: int | None, level: int | None
 ) -> tuple[str, tuple[tuple[str, str], ...]]:
     """The name of the array in a group, and what the group says of its axes."""
     images = dict(group.attrs).get("ome", group.attrs).get("multiscales")
     if not images:
-        return _only(place, group, series, level), ()
+        return _find_only_array(place, group, series, level), ()
     check_index(place, "series", series or 0, len(images))
     levels = images[series or 0]["datasets"]
     check_index(place, "level", level or 0, len(levels))
-    return str(levels[level or 0]["path"]), _axes(images[series or 0])
+    return str(levels[level or 0]["path"]), _read_axes(images[series or 0])
 
 
-def _axes(image: Any) -> tuple[tuple[str, str], ...]:
+def _read_axes(image: Any) -> tuple[tuple[str, str], ...]:
     """Names and kinds of the axes; version 0.3 has names alone, earlier ones have none."""
     found = []
     for axis in image.get("axes") or ():
@@ -111,34 +111,40 @@ def _axes(image: Any) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _only(place: str, group: Any, series: int | None, level: int | None) -> str:
+def _find_only_array(place: str, group: Any, series: int | None, level: int | None) -> str:
     """The name of the only array in a plain group, coordinates along its axes aside."""
     arrays = sorted(group.array_keys())
     if len(arrays) > 1:
         arrays = _without_coordinates(group, arrays)
     if level or series:
-        raise ValueError(f"{place} is a group without OME-Zarr levels: it holds {_children(group)}")
+        raise ValueError(
+            f"{place} is a group without OME-Zarr levels: it holds {_list_children(group)}"
+        )
     if len(arrays) != 1 or any(True for _ in group.group_keys()):
-        raise ValueError(f"dataset= must name one array in {place}: it holds {_children(group)}")
+        raise ValueError(
+            f"dataset= must name one array in {place}: it holds {_list_children(group)}"
+        )
     return str(arrays[0])
 
 
 def _without_coordinates(group: Any, names: list[str]) -> list[str]:
     """The arrays that are no coordinates of others, as xarray stores them."""
-    dims = {name: tuple(_named(group[name]) or ()) for name in names}
-    told = {
+    dims = {name: tuple(_dimension_names(group[name]) or ()) for name in names}
+    coordinates_named = {
         name
         for each in (group, *(group[n] for n in names))
         for name in str(each.attrs.get("coordinates", "")).split()
     }
     used = {d for name, own in dims.items() if len(own) > 1 for d in own}
     coordinates = {
-        name for name in names if name in told or (dims[name] == (name,) and name in used)
+        name
+        for name in names
+        if name in coordinates_named or (dims[name] == (name,) and name in used)
     }
     scalars = {name for name in names if not group[name].ndim}
     return [name for name in names if name not in coordinates | scalars]
 
 
-def _children(group: Any) -> str:
+def _list_children(group: Any) -> str:
     names = sorted(group.keys())
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") or "no arrays"

@@ -14,24 +14,24 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .about import About
-from .extras import needed
-from .faults import reading, writing
-from .npy_sink import check_shape, same_array
+from ..about import About
+from ..extras import import_optional
+from ..faults import explain_read_errors, explain_write_errors
+from ..read.zarrs import holds_only, is_array, is_zarr
+from .npy_sink import check_same_array, check_shape
 from .staging import (
     check_directory,
     check_dtype,
     check_space,
+    describe_foreign,
     final_path,
-    foreign,
+    finish_swap,
     fsync,
     fsync_tree,
     partial_path,
-    removed,
+    remove,
     swap,
-    tidied,
 )
-from .zarrs import holds_only, is_array, is_zarr
 
 __all__ = ["ZarrSink", "ZarrWriter", "default_chunks"]
 
@@ -71,25 +71,25 @@ class ZarrSink:
         for name in ("chunks", "shards"):
             lengths = getattr(self, name)
             if lengths is not None:
-                object.__setattr__(self, name, _lengths(name, lengths))
-        if self.name is not None and not _plain(self.name):
+                object.__setattr__(self, name, _as_lengths(name, lengths))
+        if self.name is not None and not _is_plain_name(self.name):
             raise ValueError(f"name={self.name!r} must be a name of one part, like 'image'")
         if self.dims is not None:
-            object.__setattr__(self, "dims", _names(self.dims))
+            object.__setattr__(self, "dims", _as_dims(self.dims))
 
     def about(self, about: About) -> ZarrSink:
         """The same sink, which also notes the names of axes and, in a group, their coordinates."""
-        told = replace(self)
-        object.__setattr__(told, "_about", about)
-        return told
+        sink = replace(self)
+        object.__setattr__(sink, "_about", about)
+        return sink
 
     def check(self) -> None:
         """Raise what can be known to be wrong before shape and dtype are."""
-        needed("zarr", f"writing {self.path}")
+        import_optional("zarr", f"writing {self.path}")
         check_directory(self.path)
-        if not _ours(partial_path(self.path)):
-            raise FileExistsError(foreign(self.path))
-        if not os.path.lexists(self.path) or is_array(self.path) or _empty(self.path):
+        if not _is_left_by_run(partial_path(self.path)):
+            raise FileExistsError(describe_foreign(self.path))
+        if not os.path.lexists(self.path) or is_array(self.path) or _is_empty_directory(self.path):
             return
         if self.name is None:
             raise FileExistsError(
@@ -107,14 +107,14 @@ class ZarrSink:
         shape, dtype = check_shape(self.path, shape), np.dtype(dtype).newbyteorder("=")
         check_dtype(self.path, dtype, "biufc", 8, "use numbers of at most 8 bytes (complex: 16)")
         chunks, shards = self._layout(shape, dtype)
-        tidied(self.path)
+        finish_swap(self.path)
         partial = partial_path(self.path)
-        removed(partial)
+        remove(partial)
         if self.compressors is None:
             check_space(self.path, prod(shape) * dtype.itemsize, f"a result of {shape} {dtype}")
-        with writing(self.path, partial):
+        with explain_write_errors(self.path, partial):
             dims, attributes = self._labels(len(shape)), self._begin_group(partial)
-            array = needed("zarr", "writing Zarr").create_array(
+            array = import_optional("zarr", "writing Zarr").create_array(
                 partial,
                 name=self.name,
                 shape=shape,
@@ -134,20 +134,20 @@ class ZarrSink:
         return ZarrWriter(self.path, array, self.name)
 
     def _labels(self, ndim: int) -> tuple[str, ...]:
-        told = None if self._about is None else self._about.dims
-        dims = self.dims or told or tuple(f"dim_{k}" for k in range(ndim))
+        sink = None if self._about is None else self._about.dims
+        dims = self.dims or sink or tuple(f"dim_{k}" for k in range(ndim))
         if len(dims) != ndim:
             raise ValueError(f"dims={dims} must have one name per axis, the result has {ndim}")
         return dims
 
     def _begin_group(self, partial: str) -> dict[str, Any]:
-        """Make the group and its coordinates where there is a name; returns what the array says of them."""
+        """Make the group with its coordinates where the array has a name; returns the array's attributes."""
         if self.name is None:
             return {}
         coords = None if self._about is None or self.dims is not None else self._about.coords
-        coords = None if coords is None else _storable(coords)
+        coords = None if coords is None else _make_storable(coords)
         if coords is None or not coords.variables:
-            needed("zarr", "writing Zarr").create_group(partial, zarr_format=3)
+            import_optional("zarr", "writing Zarr").create_group(partial, zarr_format=3)
             return {}
         if self.name in coords.variables or self.name in coords.dims:
             raise ValueError(f"name={self.name!r} is that of a coordinate: choose another one")
@@ -157,16 +157,16 @@ class ZarrSink:
 
     def reopen(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ZarrWriter:
         """The staging array that is there; a ValueError where it is of another shape or dtype."""
-        tidied(self.path)
+        finish_swap(self.path)
         partial = partial_path(self.path)
         if not os.path.isdir(partial):
             raise FileNotFoundError(f"{partial} is not there: start without resume")
-        array = _opened(_root(partial, self.name))
-        same_array(partial, array, shape, dtype)
+        array = _open_staged(_root(partial, self.name))
+        check_same_array(partial, array, shape, dtype)
         return ZarrWriter(self.path, array, self.name)
 
     def unit(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
-        """What of a result of this shape and dtype will have one writer, before it is made."""
+        """The chunk, or shard, that a result of this shape and dtype will have."""
         chunks, shards = self._layout(shape, dtype)
         return shards or chunks
 
@@ -191,10 +191,10 @@ class ZarrWriter:
         self._root = _root(self._partial, name)
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
         self.unit = tuple(array.shards or array.chunks)
-        self._begin(array)
+        self._start(array)
 
     def __setitem__(self, key: tuple[slice, ...], values: NDArray[Any], /) -> None:
-        with writing(self.path, self._partial):
+        with explain_write_errors(self.path, self._partial):
             self._array[key] = values
         with self._noting:
             self._unsynced.update(self._files(key))
@@ -208,10 +208,10 @@ class ZarrWriter:
             files = set(self._unsynced)
             self._unsynced -= files
         files = {file for file in files if os.path.exists(file)}  # a chunk of zeros has none
-        with writing(self.path, self._partial):
+        with explain_write_errors(self.path, self._partial):
             for file in sorted(files):
                 fsync(file)
-            for folder in sorted(_ancestors(files, self._partial), reverse=True):
+            for folder in sorted(_folders_between(files, self._partial), reverse=True):
                 fsync(folder)
 
     def commit(self) -> None:
@@ -224,16 +224,16 @@ class ZarrWriter:
             raise FileNotFoundError(
                 errno.ENOENT, f"someone took {self._partial} away while it was written", self.path
             )
-        with writing(self.path, self._partial):
+        with explain_write_errors(self.path, self._partial):
             fsync_tree(self._partial)
-        tidied(self.path)
+        finish_swap(self.path)
         swap(self._partial, self.path)
 
     def discard(self) -> None:
         """Remove the staging array."""
-        removed(self._partial)
+        remove(self._partial)
 
-    def _begin(self, array: Any) -> None:
+    def _start(self, array: Any) -> None:
         self._array = array
         self._noting = threading.Lock()
         self._unsynced: set[str] = set()
@@ -253,7 +253,7 @@ class ZarrWriter:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._begin(_opened(self._root))
+        self._start(_open_staged(self._root))
 
 
 def default_chunks(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
@@ -271,7 +271,7 @@ def default_chunks(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, .
     return tuple(chunks)
 
 
-def _lengths(name: str, lengths: Any) -> tuple[int, ...]:
+def _as_lengths(name: str, lengths: Any) -> tuple[int, ...]:
     try:
         found = tuple(int(n) for n in lengths)
     except TypeError:
@@ -282,15 +282,15 @@ def _lengths(name: str, lengths: Any) -> tuple[int, ...]:
 
 
 def _root(partial: str, name: str | None) -> str:
-    """Where the array lies: the whole, or a member of the group."""
+    """The path of the array: ``partial``, or the member ``name`` of that group."""
     return partial if name is None else os.path.join(partial, name)
 
 
-def _plain(name: Any) -> bool:
+def _is_plain_name(name: Any) -> bool:
     return isinstance(name, str) and name.strip(".") != "" and not set("/\\") & set(name)
 
 
-def _names(dims: Any) -> tuple[str, ...]:
+def _as_dims(dims: Any) -> tuple[str, ...]:
     found = (dims,) if isinstance(dims, str) else tuple(dims)
     if not all(isinstance(d, str) and d for d in found) or len(set(found)) != len(found):
         raise ValueError(f"dims must be a name for each axis, each another one, got {dims!r}")
@@ -298,28 +298,28 @@ def _names(dims: Any) -> tuple[str, ...]:
 
 
 def _consolidate(path: str) -> None:
-    """Put the metadata of a group's arrays into its own, or xarray warns that it has to look for them.
+    """Copy the metadata of a group's arrays into that of the group: without it xarray warns.
 
     As `zarr.consolidate_metadata` does, which warns that version 3 does not say how this is done.
     """
     mark = "zarr.json"
     inner = sorted(n for n in os.listdir(path) if os.path.isfile(os.path.join(path, n, mark)))
-    group = _json(os.path.join(path, mark))
-    held = {name: _json(os.path.join(path, name, mark)) for name in inner}
+    group = _load_json(os.path.join(path, mark))
+    held = {name: _load_json(os.path.join(path, name, mark)) for name in inner}
     group["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": held}
     with open(os.path.join(path, mark), "w", encoding="utf-8") as file:
         json.dump(group, file, indent=2)
 
 
-def _json(path: str) -> dict[str, Any]:
+def _load_json(path: str) -> dict[str, Any]:
     with open(path, encoding="utf-8") as file:
         found: dict[str, Any] = json.load(file)
     return found
 
 
-def _storable(coords: Any) -> Any:
-    """Coordinates without what Zarr has no place for: combined indices become their parts, and text of a fixed
-    length one of any, since Zarr warns that others may not read the first."""
+def _make_storable(coords: Any) -> Any:
+    """Coordinates in a form that Zarr stores: combined indices as their parts, text without a fixed length
+    (of which Zarr warns)."""
     for dim in list(coords.indexes):
         if dim in coords.dims and coords.indexes[dim].nlevels > 1:
             coords = coords.reset_index(dim).drop_vars(dim, errors="ignore")
@@ -327,24 +327,24 @@ def _storable(coords: Any) -> Any:
     return coords.assign_coords({name: coords[name].astype(object) for name in fixed})
 
 
-def _opened(partial: str) -> Any:
-    with reading(partial):
-        return needed("zarr", "writing Zarr").open_array(partial, mode="r+")
+def _open_staged(partial: str) -> Any:
+    with explain_read_errors(partial):
+        return import_optional("zarr", "writing Zarr").open_array(partial, mode="r+")
 
 
-def _ours(partial: str) -> bool:
-    """Whether a run may have left this: nothing, the metadata that are written first, or a Zarr directory."""
+def _is_left_by_run(partial: str) -> bool:
+    """Whether a run may have left this: it is missing, holds only the metadata written first, or is Zarr."""
     if not os.path.isdir(partial):
         return not os.path.lexists(partial)
     return is_zarr(partial) or all(name.startswith("zarr.json") for name in os.listdir(partial))
 
 
-def _empty(path: str) -> bool:
+def _is_empty_directory(path: str) -> bool:
     return os.path.isdir(path) and not os.listdir(path)
 
 
-def _ancestors(files: set[str], root: str) -> set[str]:
-    """The directories between ``files`` and ``root``, both ends of each way included."""
+def _folders_between(files: set[str], root: str) -> set[str]:
+    """The directories of ``files`` and those above them up to ``root``."""
     found: set[str] = set()
     for file in files:
         folder = os.path.dirname(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .extras import needed
+from ..extras import import_optional
 
 __all__ = ["Hdf5Place", "find_dataset"]
 
@@ -19,25 +19,25 @@ class Hdf5Place:
     kind: ClassVar[str] = "HDF5"
 
     def open(self) -> Any:
-        file = needed("h5py", "reading HDF5").File(self.path, "r")
+        file = import_optional("h5py", "reading HDF5").File(self.path, "r")
         return file[self.dataset]  # it keeps the file open
 
     def dims(self) -> list[str]:
         """The labels of its dimensions, or the names of the scales that are attached to them."""
-        with needed("h5py", "reading HDF5").File(self.path, "r") as file:
-            return [_label(dim) for dim in file[self.dataset].dims]
+        with import_optional("h5py", "reading HDF5").File(self.path, "r") as file:
+            return [_label_of(dim) for dim in file[self.dataset].dims]
 
     def inside(self) -> dict[str, Any]:
         return {"dataset": self.dataset}
 
 
-def _label(dim: Any) -> str:
+def _label_of(dim: Any) -> str:
     return str(dim.label or (dim[0].name.rpartition("/")[2] if len(dim) else ""))
 
 
 def find_dataset(path: str, dataset: str | None) -> str:
     """The name of the dataset that is meant: ``dataset``, or the only one with numbers and axes."""
-    h5py = needed("h5py", "reading HDF5")
+    h5py = import_optional("h5py", "reading HDF5")
     with h5py.File(path, "r") as file:
         if dataset is not None and isinstance(file.get(dataset), h5py.Dataset):
             return dataset

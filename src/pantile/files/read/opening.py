@@ -1,4 +1,4 @@
-"""The door for images: which reader a path or an object means."""
+"""Open images: find the reader for a path or an object."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import stat
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .faults import reading
+from ..faults import explain_read_errors
+from ..protocol import Reader
 from .hdf5 import Hdf5Place, find_dataset
-from .npy import NpyPlace, held_in_zip
+from .npy import NpyPlace, describe_zip
 from .objects import reader_of
-from .pictures import MAX_PIXELS, PicturePlace, PictureReader
-from .protocol import Reader
+from .pictures import PicturePlace, PictureReader
+from .pillow import MAX_PIXELS
 from .reader import FileReader, Place
 from .tiff import TIFF_MAGIC, TiffPlace
 from .zarrs import find_array, is_zarr
@@ -21,7 +22,7 @@ __all__ = ["open_image"]
 
 
 class Choice(NamedTuple):
-    """What of a file is meant."""
+    """Which image in a file is to be read."""
 
     level: int | None
     dataset: str | None
@@ -30,7 +31,7 @@ class Choice(NamedTuple):
 
 
 class Format(NamedTuple):
-    """One kind of file: how it begins, what can be chosen in it, where its image is."""
+    """One kind of file: its first bytes, which choices it offers, and the place of the chosen image."""
 
     name: str
     magic: tuple[bytes, ...]
@@ -94,23 +95,23 @@ def open_image(
     """
     choice = Choice(level, dataset, series, max_pixels)
     if not isinstance(image, (str, os.PathLike)):
-        _refuse(choice, (), "an image that is not a path")
+        _refuse_choices(choice, (), "an image that is not a path")
         return reader_of(image)
     path = os.path.abspath(os.fspath(image))
-    found = _format_of(path)
-    _refuse(choice, found.chooses, f"{path}, {found.name}")
-    with reading(path):
+    found = _find_format(path)
+    _refuse_choices(choice, found.chooses, f"{path}, {found.name}")
+    with explain_read_errors(path):
         return found.reader(found.place(path, choice))
 
 
-def _refuse(choice: Choice, chooses: tuple[str, ...], what: str) -> None:
+def _refuse_choices(choice: Choice, chooses: tuple[str, ...], what: str) -> None:
     for name in ("level", "dataset", "series"):
         if getattr(choice, name) is not None and name not in chooses:
             raise ValueError(f"{name}={getattr(choice, name)!r} chooses nothing in {what}")
 
 
-def _format_of(path: str) -> Format:
-    """The format by what the file begins with; a suffix may lie."""
+def _find_format(path: str) -> Format:
+    """The format by the first bytes of the file, whatever its suffix."""
     if os.path.isdir(path):
         if not is_zarr(path):
             os.scandir(path).close()  # one that may not be looked into says so
@@ -125,39 +126,39 @@ def _format_of(path: str) -> Format:
     if not begin:
         raise ValueError(f"{path} is empty")
     if begin.startswith(_ZIP):
-        raise ValueError(f"{path} {held_in_zip(path)}")
+        raise ValueError(f"{path} {describe_zip(path)}")
     for each in _FILES:
         if begin.startswith(each.magic):
             return each
     return _PICTURE
 
 
-def _npy(path: str, _: Choice) -> Place:
+def _npy_place(path: str, _: Choice) -> Place:
     return NpyPlace(path)
 
 
-def _zarr(path: str, choice: Choice) -> Place:
+def _zarr_place(path: str, choice: Choice) -> Place:
     return find_array(path, choice.dataset, choice.series, choice.level)
 
 
-def _hdf5(path: str, choice: Choice) -> Place:
+def _hdf5_place(path: str, choice: Choice) -> Place:
     return Hdf5Place(path, find_dataset(path, choice.dataset))
 
 
-def _tiff(path: str, choice: Choice) -> Place:
+def _tiff_place(path: str, choice: Choice) -> Place:
     return TiffPlace(path, choice.series or 0, choice.level or 0)
 
 
-def _picture(path: str, choice: Choice) -> Place:
+def _picture_place(path: str, choice: Choice) -> Place:
     limit = MAX_PIXELS if choice.max_pixels is None else choice.max_pixels
     return PicturePlace(path, choice.series, limit)
 
 
 _ZIP = (b"PK\3\4", b"PK\5\6")  # the second: an empty one
-_ZARR = Format("a Zarr directory", (), ("level", "dataset", "series"), _zarr)
-_PICTURE = Format("a picture", (), ("series",), _picture, PictureReader)
+_ZARR = Format("a Zarr directory", (), ("level", "dataset", "series"), _zarr_place)
+_PICTURE = Format("a picture", (), ("series",), _picture_place, PictureReader)
 _FILES = (
-    Format("an .npy file", (b"\x93NUMPY",), (), _npy),
-    Format("a TIFF file", TIFF_MAGIC, ("level", "series"), _tiff),
-    Format("an HDF5 file", (b"\x89HDF\r\n\x1a\n",), ("dataset",), _hdf5),
+    Format("an .npy file", (b"\x93NUMPY",), (), _npy_place),
+    Format("a TIFF file", TIFF_MAGIC, ("level", "series"), _tiff_place),
+    Format("an HDF5 file", (b"\x89HDF\r\n\x1a\n",), ("dataset",), _hdf5_place),
 )

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .faults import reading
-from .georeference import Georeference
+from ..faults import explain_read_errors
+from ..georeference import Georeference
 
-__all__ = ["FileReader", "Handle", "Place", "checked_dims", "checked_facts", "marks_of"]
+__all__ = ["FileReader", "Handle", "Place", "as_dims", "file_marks", "shape_and_dtype_of"]
 
 
 class Handle(Protocol):
@@ -50,13 +50,13 @@ class FileReader:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._forget()
-        handle = self._opened()
-        self.shape, self.dtype = checked_facts(place.path, handle)
+        handle = self._open_once()
+        self.shape, self.dtype = shape_and_dtype_of(place.path, handle)
         self.chunks = None if handle.chunks is None else tuple(int(n) for n in handle.chunks)
 
     def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
-        handle = self._opened()
-        with reading(self.place.path):
+        handle = self._open_once()
+        with explain_read_errors(self.place.path):
             return np.asarray(handle[key]).astype(self.dtype, copy=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -71,21 +71,21 @@ class FileReader:
     @property
     def channel_axis(self) -> int | None:
         """The axis that holds colours or channels, by what the file says of it; None where it says of none."""
-        told = getattr(self.place, "channel_axis", None)
-        axis: int | None = None if told is None else told()
+        ask = getattr(self.place, "channel_axis", None)
+        axis: int | None = None if ask is None else ask()
         return axis
 
     @property
     def dims(self) -> tuple[str, ...] | None:
         """The names of the axes, by what the file says of them; None where it does not name them all."""
-        told = getattr(self.place, "dims", None)
-        return None if told is None else checked_dims(told(), len(self.shape))
+        ask = getattr(self.place, "dims", None)
+        return None if ask is None else as_dims(ask(), len(self.shape))
 
     @property
     def georeference(self) -> Georeference | None:
         """Where the pixels of a TIFF lie, None where it does not say."""
-        told = getattr(self.place, "georeference", None)
-        found: Georeference | None = None if told is None else told()
+        ask = getattr(self.place, "georeference", None)
+        found: Georeference | None = None if ask is None else ask()
         return found
 
     def fingerprint(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class FileReader:
         return {
             "path": self.place.path,
             **self.place.inside(),
-            **marks_of(self.place.path),
+            **file_marks(self.place.path),
             "shape": list(self.shape),
             "dtype": str(self.dtype),
         }
@@ -113,20 +113,20 @@ class FileReader:
         self._owner = os.getpid()
         self._opening = threading.Lock()
 
-    def _opened(self) -> Handle:
+    def _open_once(self) -> Handle:
         if self._owner != os.getpid():  # a fork shares file positions with its parent
             self._forget()
         handle = self._handle
         if handle is None:
             with self._opening:
-                handle = self._handle = self._handle or self._reopened()
+                handle = self._handle = self._handle or self._open_again()
         return handle
 
-    def _reopened(self) -> Handle:
-        with reading(self.place.path):
+    def _open_again(self) -> Handle:
+        with explain_read_errors(self.place.path):
             handle = self.place.open()
         known = self.__dict__.get("shape")
-        if known is not None and (known, self.dtype) != checked_facts(self.place.path, handle):
+        if known is not None and (known, self.dtype) != shape_and_dtype_of(self.place.path, handle):
             raise ValueError(
                 f"{self.place.path} changed while it was in use: it was {known} {self.dtype}, "
                 f"it is {tuple(handle.shape)} {handle.dtype}"
@@ -134,14 +134,14 @@ class FileReader:
         return handle
 
 
-def checked_dims(names: Any, ndim: int) -> tuple[str, ...] | None:
+def as_dims(names: Any, ndim: int) -> tuple[str, ...] | None:
     """One name per axis, None where some have none or are alike."""
     found = tuple(names or ())
     good = len(found) == ndim and len(set(found)) == ndim and all(isinstance(n, str) for n in found)
     return found if good and all(found) else None
 
 
-def checked_facts(name: str, handle: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def shape_and_dtype_of(name: str, handle: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and native dtype, or a ValueError where these are no numbers to cut."""
     shape, dtype = tuple(int(n) for n in handle.shape), np.dtype(handle.dtype)
     if not shape or 0 in shape:
@@ -151,7 +151,7 @@ def checked_facts(name: str, handle: Any) -> tuple[tuple[int, ...], np.dtype[Any
     return shape, dtype.newbyteorder("=")
 
 
-def marks_of(path: str) -> dict[str, Any]:
+def file_marks(path: str) -> dict[str, Any]:
     """Size and time of a file; of a directory, a digest of the sizes and times inside."""
     found = os.stat(path)
     if not os.path.isdir(path):

@@ -10,12 +10,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .about import About
-from .extras import needed
-from .mapping import Mapping
-from .npy import npy_mapping
-from .npy_sink import EncodedWriter, check_file, check_shape, encoded_path, make_npy, same_array
-from .staging import check_dtype, check_space, final_path, partial_path, removed
+from ..about import About
+from ..extras import import_optional
+from ..mapping import Mapping
+from ..read.npy import npy_mapping
+from .npy_sink import (
+    EncodedWriter,
+    check_file,
+    check_same_array,
+    check_shape,
+    encoded_path,
+    make_npy,
+)
+from .staging import check_dtype, check_space, final_path, partial_path, remove
+from .tiff import write_tiff
 
 __all__ = ["TiffSink", "TiffWriter"]
 
@@ -64,13 +72,13 @@ class TiffSink:
 
     def about(self, about: About) -> TiffSink:
         """The same sink, which knows which axis holds channels and where the pixels lie."""
-        told = replace(self)
-        object.__setattr__(told, "_about", about)
-        return told
+        sink = replace(self)
+        object.__setattr__(sink, "_about", about)
+        return sink
 
     def check(self) -> None:
         """Raise what can be known to be wrong before shape and dtype are."""
-        tifffile = needed("tifffile", f"writing {self.path}")
+        tifffile = import_optional("tifffile", f"writing {self.path}")
         check_file(self.path)
         names = {name.lower() for name in tifffile.COMPRESSION.__members__} | _MORE_NAMES
         if self.compression is not None and self.compression.lower() not in names:
@@ -83,8 +91,8 @@ class TiffSink:
         check_dtype(self.path, dtype, "biufc", 8, "use numbers of at most 8 bytes (complex: 16)")
         if self.page_axes(shape) == 3 and dtype.kind == "b":
             raise TypeError(f"out={self.path!r}: TIFF has no channels of dtype bool: use uint8")
-        removed(encoded_path(self.path))
-        removed(partial_path(self.path))
+        remove(encoded_path(self.path))
+        remove(partial_path(self.path))
         nbytes = prod(shape) * dtype.itemsize
         copies = 2 if self.compression is None else 1
         check_space(self.path, copies * nbytes, f"staging and writing a result of {shape} {dtype}")
@@ -93,7 +101,7 @@ class TiffSink:
     def reopen(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> TiffWriter:
         """The staging file that is there; a ValueError where it is of another shape or dtype."""
         mapping = npy_mapping(partial_path(self.path))
-        same_array(partial_path(self.path), mapping, shape, dtype)
+        check_same_array(partial_path(self.path), mapping, shape, dtype)
         return TiffWriter(self, mapping)
 
     def page_axes(self, shape: tuple[int, ...]) -> int:
@@ -130,7 +138,7 @@ class TiffSink:
         if about.dims[at : at + 2] != ("y", "x"):
             return {}
         samples = shape[-1] if core == 3 else shape[-3] if self.planes(shape) else 1
-        return about.georeference.scaled(*shape[at : at + 2]).options(dtype, samples)
+        return about.georeference.scale_to(*shape[at : at + 2]).options(dtype, samples)
 
 
 class TiffWriter(EncodedWriter):
@@ -146,18 +154,19 @@ class TiffWriter(EncodedWriter):
         colours = core == 3 and self.shape[-1] in (3, 4) and sink.photometric != "minisblack"
         several = core == 3 and self.shape[-1] > 1
         planes = sink.planes(self.shape)
-        with needed("tifffile", "writing TIFF").TiffWriter(path, bigtiff=True) as file:
-            file.write(
-                _tiles(self._mapping, sink.tile, core),
-                shape=self.shape,
-                dtype=self.dtype,
-                tile=sink.tile,
-                photometric="rgb" if colours else "minisblack",
-                planarconfig="separate" if planes else "contig" if several else None,
-                extrasamples=["unassalpha"] if colours and self.shape[-1] == 4 else None,
-                compression=sink.compression,
-                **sink.tags(self.shape, self.dtype),
-            )
+        write_tiff(
+            path,
+            _tiles(self._mapping, sink.tile, core),
+            bigtiff=True,
+            shape=self.shape,
+            dtype=self.dtype,
+            tile=sink.tile,
+            photometric="rgb" if colours else "minisblack",
+            planarconfig="separate" if planes else "contig" if several else None,
+            extrasamples=["unassalpha"] if colours and self.shape[-1] == 4 else None,
+            compression=sink.compression,
+            **sink.tags(self.shape, self.dtype),
+        )
 
 
 def _tiles(mapping: Mapping, tile: tuple[int, int], core: int) -> Iterator[NDArray[Any]]:

@@ -15,14 +15,14 @@ __all__ = [
     "check_directory",
     "check_dtype",
     "check_space",
+    "describe_foreign",
     "final_path",
-    "foreign",
+    "finish_swap",
     "fsync",
     "fsync_tree",
     "partial_path",
-    "removed",
+    "remove",
     "swap",
-    "tidied",
 ]
 
 
@@ -36,13 +36,13 @@ def partial_path(path: str) -> str:
     return path + ".partial"
 
 
-def foreign(path: str) -> str:
+def describe_foreign(path: str) -> str:
     """What is wrong where the staging name is taken by what no run has left there."""
     partial = partial_path(path)
     return f"out={path!r} would be written by way of {partial}, which is there and not of a run: move it away"
 
 
-def _aside(path: str) -> str:
+def _previous_path(path: str) -> str:
     """Where an earlier directory stands for the moment in which it is replaced."""
     return path + ".pantile-previous"  # no name that someone keeps a copy under
 
@@ -97,7 +97,7 @@ def fsync_tree(path: str) -> None:
         fsync(folder)
 
 
-def removed(path: str) -> None:
+def remove(path: str) -> None:
     """Make sure that there is nothing at ``path``."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
@@ -111,21 +111,21 @@ def swap(partial: str, path: str) -> None:
 
     A file replaces an earlier one in one step. No system call does that for directories
     everywhere, so an earlier one stands aside for a moment: whoever comes after a crash in that
-    moment calls `tidied` first.
+    moment calls `finish_swap` first.
     """
     earlier = os.path.isdir(path)
     if earlier:
-        os.rename(path, _aside(path))
+        os.rename(path, _previous_path(path))
     os.replace(partial, path)
     fsync(os.path.dirname(path))
     if earlier:
-        removed(_aside(path))
+        remove(_previous_path(path))
 
 
-def tidied(path: str) -> None:
+def finish_swap(path: str) -> None:
     """Finish what a crash in `swap` left: the earlier result comes back, or goes for good."""
-    if os.path.isdir(_aside(path)):
+    if os.path.isdir(_previous_path(path)):
         if os.path.lexists(path):
-            removed(_aside(path))
+            remove(_previous_path(path))
         else:
-            os.rename(_aside(path), path)
+            os.rename(_previous_path(path), path)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..geometry.arguments import as_count
 from ..geometry.arrays import to_array
-from .canvas import Array, axes_or_current, noted, show_signal, unit_range
+from .canvas import Array, add_notes, axes_or_current, show_signal, unit_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ __all__ = ["components", "montage"]
 MOST = 144
 LINES = 24
 SCALES = ("all", "each")
-READABLE = 4.0  # points
+SMALLEST_FONT = 4.0  # points
 
 
 def montage(
@@ -71,31 +71,29 @@ def montage(
     """
     if scale not in SCALES:
         raise ValueError(f"scale must be 'all' or 'each', got {scale!r}")
-    array, ordered = _stacked(patches, channel_axis)
+    array, ordered = _stack(patches, channel_axis)
     most = as_count(most, "most")
     if titles is not None and len(titles) != len(array):
         raise ValueError(f"titles has {len(titles)} entries for {len(array)} patches")
     if array.ndim == 2:
         return _draw_lines(axes_or_current(ax), array, min(most, LINES), scale, titles)
-    kept, note = _kept(len(array), most)
+    kept, note = _choose_some(len(array), most)
     if ordered and not note:
         columns = columns or ordered
     ax = axes_or_current(ax)
-    columns = _columns(ax, len(kept), columns, array.shape[1:3])
+    columns = _choose_columns(ax, len(kept), columns, array.shape[1:3])
     shown = [None if titles is None else titles[i] for i in kept]
     return _draw_tiles(ax, array[kept], columns, scale, shown, cmap, note)
 
 
-def _stacked(
-    patches: npt.ArrayLike, channel_axis: int | Literal["auto"] | None
-) -> tuple[Array, int]:
+def _stack(patches: npt.ArrayLike, channel_axis: int | Literal["auto"] | None) -> tuple[Array, int]:
     """Patches as ``(n, ...)`` with channels last, and how many stood in a row of the grid (0: no grid)."""
     array = to_array(patches, "patches")
     if array.dtype.kind not in "biuf":
         raise TypeError(f"patches must hold real numbers to be drawn, got dtype {array.dtype}")
     channels: tuple[int, ...] = ()
     if channel_axis == "auto":
-        channel_axis = -1 if _coloured(array) else None
+        channel_axis = -1 if _looks_coloured(array) else None
     if channel_axis is not None:
         array = np.moveaxis(array, channel_axis, -1)
         channels = array.shape[-1:]
@@ -114,7 +112,7 @@ def _stacked(
     return array, 0
 
 
-def _coloured(array: Array) -> bool:
+def _looks_coloured(array: Array) -> bool:
     """Whether the last axis looks like red, green and blue (and opacity)."""
     if array.ndim not in (4, 5) or array.shape[-1] not in (3, 4) or not array.size:
         return False
@@ -126,7 +124,7 @@ def _coloured(array: Array) -> bool:
     return bool(least >= 0 and most <= 1)  # NaN is skipped
 
 
-def _kept(n: int, most: int) -> tuple[Array, str]:
+def _choose_some(n: int, most: int) -> tuple[Array, str]:
     if n <= most:
         return np.arange(n), ""
     return np.linspace(0, n - 1, most).round().astype(
@@ -134,7 +132,7 @@ def _kept(n: int, most: int) -> tuple[Array, str]:
     ), f"{most:,} of {n:,} patches, evenly spaced"
 
 
-def _columns(ax: Any, n: int, columns: int | None, patch: tuple[int, ...]) -> int:
+def _choose_columns(ax: Any, n: int, columns: int | None, patch: tuple[int, ...]) -> int:
     if columns is not None:
         return min(as_count(columns, "columns"), n)
     across = ax.bbox.width / ax.bbox.height * (patch[0] + 1) / (patch[1] + 1)
@@ -154,24 +152,26 @@ def _draw_tiles(
     tiles = tiles if coloured else tiles.reshape(tiles.shape[:3])
     n, (high, wide) = len(tiles), tiles.shape[1:3]
     gap, rows = max(1, round(0.06 * max(high, wide))), -(-n // columns)
-    font, unit = _font(ax, (rows * (1.35 * high + gap), columns * (wide + gap)), columns, titles)
+    font, unit = _choose_font(
+        ax, (rows * (1.35 * high + gap), columns * (wide + gap)), columns, titles
+    )
     head = gap + round(1.3 * font / unit)
     shape = (rows * (high + head) - (0 if font else gap), columns * (wide + gap) - gap)
     canvas = np.ones((*shape, 4)) if coloured else np.full(shape, np.nan)
-    for k, tile in enumerate(_scaled(tiles, scale)):
+    for k, tile in enumerate(_scale_tiles(tiles, scale)):
         top = k // columns * (high + head) + (head if font else 0)
         left = k % columns * (wide + gap)
-        canvas[top : top + high, left : left + wide] = _opaque(tile) if coloured else tile
+        canvas[top : top + high, left : left + wide] = _add_opacity(tile) if coloured else tile
         if font:
             middle = left + wide / 2 - 0.5
             ax.text(middle, top - 0.7, titles[k] or "", ha="center", va="bottom", fontsize=font)
     ax.imshow(canvas, cmap=cmap, vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
-    noted(ax, note)
+    add_notes(ax, note)
     return ax
 
 
-def _font(
+def _choose_font(
     ax: Any, shape: tuple[float, float], columns: int, titles: Sequence[str | None]
 ) -> tuple[float, float]:
     """Size of titles that fit above tiles, in points (0: none would be readable), and of an element."""
@@ -181,16 +181,16 @@ def _font(
     if not longest:
         return 0.0, unit
     size = min(9.0, unit * shape[1] / columns / (0.62 * longest))
-    return (size if size >= READABLE else 0.0), unit
+    return (size if size >= SMALLEST_FONT else 0.0), unit
 
 
-def _opaque(tile: Array) -> Array:
+def _add_opacity(tile: Array) -> Array:
     if tile.shape[-1] == 4:
         return tile
     return np.concatenate([tile, np.ones((*tile.shape[:2], 1))], axis=-1)
 
 
-def _scaled(tiles: Array, scale: str) -> Array:
+def _scale_tiles(tiles: Array, scale: str) -> Array:
     """Tiles in 0..1; NaN, which is drawn as nothing, stays."""
     if scale == "fixed":  # in 0..1 already
         return tiles
@@ -201,8 +201,8 @@ def _draw_lines(
     ax: Axes, array: Array, most: int, scale: str, titles: Sequence[str] | None
 ) -> Axes:
     """Patches of a signal as lines below each other."""
-    kept, note = _kept(len(array), most)
-    shown = _scaled(array[kept], scale)
+    kept, note = _choose_some(len(array), most)
+    shown = _scale_tiles(array[kept], scale)
     ticks = -np.arange(len(kept))
     for height, line in zip(ticks, shown, strict=True):
         ax.plot(np.arange(array.shape[1]), height + 0.85 * line, lw=1.2, color="#1f4e63")
@@ -212,7 +212,7 @@ def _draw_lines(
     ax.tick_params(axis="y", length=0)
     show_signal(ax)
     ax.spines["left"].set_visible(False)
-    noted(ax, note)
+    add_notes(ax, note)
     return ax
 
 
@@ -254,16 +254,16 @@ def components(
     size = np.abs(first).reshape(len(first), -1).max(axis=1)
     size = np.where(np.isfinite(size) & (size > 0), size, 1)
     centred = 0.5 + 0.5 * first / size.reshape(-1, *[1] * (first.ndim - 1))
-    titles = [_title(k, shares) for k in range(len(first))]
+    titles = [_write_title(k, shares) for k in range(len(first))]
     note = f"the first {most:,} of {len(array):,} components" if len(array) > most else ""
     if array.ndim - channels == 2:
         return _draw_lines(axes_or_current(ax), array, min(most, LINES), "each", titles)
     ax = axes_or_current(ax)
-    columns = _columns(ax, len(first), columns, first.shape[1:3])
+    columns = _choose_columns(ax, len(first), columns, first.shape[1:3])
     return _draw_tiles(ax, centred, columns, "fixed", titles, cmap, note)
 
 
-def _title(k: int, shares: Array | None) -> str:
+def _write_title(k: int, shares: Array | None) -> str:
     if shares is None:
         return str(k)
     return f"{100 * shares[k]:.2g}%" if shares[k] >= 1e-4 else "<0.01%"
@@ -279,17 +279,21 @@ def _components_of(model: Any, channel_axis: int | None) -> tuple[Array, int, Ar
             )
         array = to_array(model, "model")
         array = array if channel_axis is None else np.moveaxis(array, channel_axis, -1)
-        return _drawable(array, channel_axis is not None), int(channel_axis is not None), None
+        return _as_drawable(array, channel_axis is not None), int(channel_axis is not None), None
     flat = np.asarray(flat)
-    shape, place = _patch_shape(model, math.prod(flat.shape[1:]))
+    shape, place = _find_patch_shape(model, math.prod(flat.shape[1:]))
     array = flat.reshape(len(flat), *shape)
     array = array if place is None else np.moveaxis(array, 1 + place, -1)
     shares = getattr(model, "explained_variance_ratio_", None)
     channels = place is not None
-    return _drawable(array, channels), int(channels), None if shares is None else np.asarray(shares)
+    return (
+        _as_drawable(array, channels),
+        int(channels),
+        None if shares is None else np.asarray(shares),
+    )
 
 
-def _patch_shape(model: Any, features: int) -> tuple[tuple[int, ...], int | None]:
+def _find_patch_shape(model: Any, features: int) -> tuple[tuple[int, ...], int | None]:
     """The shape of a component, and which of its axes are the channels (None: there are none)."""
     patch = model.patch
     whole = getattr(model, "patch_shape_", None)
@@ -308,7 +312,7 @@ def _patch_shape(model: Any, features: int) -> tuple[tuple[int, ...], int | None
     )
 
 
-def _drawable(array: Array, channels: bool) -> Array:
+def _as_drawable(array: Array, channels: bool) -> Array:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"components must be real numbers, got dtype {array.dtype}")
     ndim = array.ndim - channels

@@ -11,20 +11,20 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .faults import writing
-from .mapping import Mapping, strides_of
-from .npy import npy_mapping
+from ..faults import explain_write_errors
+from ..mapping import Mapping, strides_of
+from ..read.npy import npy_mapping
 from .staging import (
     check_directory,
     check_dtype,
     check_space,
+    describe_foreign,
     final_path,
-    foreign,
+    finish_swap,
     fsync,
     partial_path,
-    removed,
+    remove,
     swap,
-    tidied,
 )
 
 __all__ = [
@@ -32,10 +32,10 @@ __all__ = [
     "NpySink",
     "NpyWriter",
     "check_file",
+    "check_same_array",
     "check_shape",
     "encoded_path",
     "make_npy",
-    "same_array",
 ]
 
 _ZEROS = 2**24  # bytes written at once where the system cannot preallocate
@@ -75,7 +75,7 @@ class NpySink:
     def reopen(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NpyWriter:
         """The staging file that is there; a ValueError where it is of another shape or dtype."""
         mapping = npy_mapping(partial_path(self.path))
-        same_array(partial_path(self.path), mapping, shape, dtype)
+        check_same_array(partial_path(self.path), mapping, shape, dtype)
         return NpyWriter(self.path, mapping)
 
 
@@ -89,12 +89,12 @@ class NpyWriter:
         self.shape, self.dtype = mapping.shape, mapping.dtype
 
     def __setitem__(self, key: tuple[slice, ...], values: NDArray[Any], /) -> None:
-        with writing(self.path, self._mapping.path):
+        with explain_write_errors(self.path, self._mapping.path):
             self._mapping[key] = values
 
     def sync(self) -> None:
         """Return once everything written so far, by any process here, would survive a power cut."""
-        with writing(self.path, self._mapping.path):
+        with explain_write_errors(self.path, self._mapping.path):
             fsync(self._mapping.path)
 
     def commit(self) -> None:
@@ -104,7 +104,7 @@ class NpyWriter:
 
     def discard(self) -> None:
         """Remove the staging file."""
-        removed(self._mapping.path)
+        remove(self._mapping.path)
 
 
 class EncodedWriter(NpyWriter):
@@ -117,19 +117,19 @@ class EncodedWriter(NpyWriter):
     def commit(self) -> None:
         """Write the file under a second staging name, and give it its final one in one step."""
         encoded = encoded_path(self.path)
-        with writing(self.path, self._mapping.path):
+        with explain_write_errors(self.path, self._mapping.path):
             try:
                 self.encode(encoded)
             except BaseException:
-                removed(encoded)
+                remove(encoded)
                 raise
             fsync(encoded)
         swap(encoded, self.path)
-        removed(self._mapping.path)
+        remove(self._mapping.path)
 
     def discard(self) -> None:
         """Remove the staging files."""
-        removed(encoded_path(self.path))
+        remove(encoded_path(self.path))
         super().discard()
 
 
@@ -144,7 +144,7 @@ def check_file(path: str) -> None:
     if os.path.lexists(path) and not os.path.isfile(path):
         raise FileExistsError(f"out={path!r} is there and no file: choose another name")
     if os.path.isdir(partial_path(path)):  # of somebody else: a run leaves a file there
-        raise FileExistsError(foreign(path))
+        raise FileExistsError(describe_foreign(path))
 
 
 def check_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -154,7 +154,7 @@ def check_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(n) for n in shape)
 
 
-def same_array(path: str, found: Any, shape: tuple[int, ...], dtype: Any) -> None:
+def check_same_array(path: str, found: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Raise where what an earlier run left at ``path`` is another array."""
     dtype = np.dtype(dtype).newbyteorder("=")
     if (tuple(found.shape), np.dtype(found.dtype)) != (tuple(shape), dtype):
@@ -166,8 +166,8 @@ def same_array(path: str, found: Any, shape: tuple[int, ...], dtype: Any) -> Non
 
 def make_npy(path: str, partial: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Mapping:
     """A file of that shape at ``partial``, its space taken; nothing there where that fails."""
-    tidied(path)
-    removed(partial)
+    finish_swap(path)
+    remove(partial)
     nbytes = prod(shape) * dtype.itemsize
     check_space(path, nbytes, f"a result of {shape} {dtype}")
     try:
@@ -180,7 +180,7 @@ def make_npy(path: str, partial: str, shape: tuple[int, ...], dtype: np.dtype[An
         fsync(os.path.dirname(path))
     except OSError as error:
         with contextlib.suppress(OSError):
-            removed(partial)
+            remove(partial)
         raise OSError(
             error.errno,
             f"{error.strerror}: a result of {shape} {dtype} needs {nbytes:,} bytes",

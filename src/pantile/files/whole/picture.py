@@ -4,23 +4,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..read.pillow import Colour
+
 __all__ = [
-    "Colour",
     "Header",
     "Picture",
     "PictureError",
     "Pixels",
     "as_planes",
-    "faults_of",
+    "explain_faults",
     "upright",
 ]
 
 Pixels: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-Colour: TypeAlias = Literal["gray", "rgb", "cmyk", "other"]
 
 # EXIF orientation -> (swap the axes, then flip the rows, then flip the columns).
 ORIENTATIONS = {
@@ -39,14 +39,14 @@ class PictureError(ValueError):
 
 
 @contextmanager
-def faults_of(path: Path) -> Iterator[None]:
+def explain_faults(path: Path) -> Iterator[None]:
     """Whatever a reader trips over becomes a `PictureError`; a broken file makes it raise anything.
 
     What the operating system says (no permission, no memory) stays as it is.
     """
     try:
         yield
-    except (PictureError, MemoryError):
+    except (PictureError, ImportError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
@@ -56,7 +56,7 @@ def faults_of(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a picture before decoding it; `shape` is (rows, columns), seen upright."""
+    """What is known of a picture before decoding it; ``shape`` is (rows, columns), seen upright."""
 
     kind: str
     shape: tuple[int, int]
@@ -75,9 +75,9 @@ class Header:
 
 @dataclass(frozen=True)
 class Picture:
-    """`pixels` (rows, columns, channels) and `alpha` (rows, columns), in the file's own values.
+    """``pixels`` (rows, columns, channels) and ``alpha`` (rows, columns), in the file's own values.
 
-    Both are upright. `profile` is the ICC colour profile; `kept` is what else a writer of the same
+    Both are upright. ``profile`` is the ICC colour profile; ``kept`` is what else a writer of the same
     library takes along.
     """
 
@@ -88,7 +88,7 @@ class Picture:
     kept: dict[str, Any] = field(default_factory=dict)
 
     def with_pixels(self, pixels: Pixels) -> "Picture":
-        """The same picture with other colours: `pixels` rounded and clipped to its dtype."""
+        """The same picture with other colours: ``pixels`` rounded and clipped to its dtype."""
         return replace(self, pixels=_as_dtype(pixels, self.header.dtype))
 
     @property
@@ -100,20 +100,20 @@ class Picture:
 
 
 def as_planes(samples: Pixels, alpha: bool) -> tuple[Pixels, Pixels | None]:
-    """The pixels (rows, columns, channels) and the alpha channel of `samples`."""
+    """The pixels (rows, columns, channels) and the alpha channel of ``samples``."""
     planes = samples if samples.ndim == 3 else samples[..., None]
     return (planes[..., :-1], planes[..., -1]) if alpha else (planes, None)
 
 
 def upright(samples: Pixels, orientation: int) -> Pixels:
-    """`samples` turned the way the EXIF `orientation` says they are to be seen."""
+    """``samples`` turned the way the EXIF ``orientation`` says they are to be seen."""
     swap, rows, columns = ORIENTATIONS.get(orientation, (False, False, False))
     turned = np.swapaxes(samples, 0, 1) if swap else samples
     return turned[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
 def _as_dtype(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
-    """`values` in `dtype`; rounded half to even and clipped to its range unless that is a float."""
+    """``values`` in ``dtype``; rounded half to even and clipped to its range unless that is a float."""
     if dtype.kind == "f":
         return values.astype(dtype)
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

@@ -12,27 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .extras import needed
-from .faults import check_index, reading
+from ..faults import check_index, explain_read_errors
+from .pillow import FORMS, UnknownPictureError, decode, open_pillow, would_lose_depth
 from .reader import FileReader
 
-__all__ = ["MAX_PIXELS", "PicturePlace", "PictureReader"]
+__all__ = ["PicturePlace", "PictureReader"]
 
-MAX_PIXELS = 178_956_970  # where Pillow itself refuses: half a gigabyte of RGB
-_LIMIT = threading.Lock()  # Pillow's limit is one for the whole process
-# Pillow's mode -> channels, dtype
-_FORMS: dict[str, tuple[int, Any]] = {
-    "1": (1, np.bool_),
-    "L": (1, np.uint8),
-    "LA": (2, np.uint8),
-    "RGB": (3, np.uint8),
-    "RGBA": (4, np.uint8),
-    "CMYK": (4, np.uint8),
-    "I;16": (1, np.uint16),
-    "I;16B": (1, np.uint16),
-    "I": (1, np.int32),
-    "F": (1, np.float32),
-}
 _BECOMES = {"PA": "RGBA", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB", "RGBX": "RGB"}
 
 
@@ -45,17 +30,17 @@ class PicturePlace:
     max_pixels: int
 
     def open(self) -> _Picture:
-        with _opened(self) as image:
+        with _open_frame(self) as image:
             mode = _mode(image)
-            channels, dtype = _FORMS[mode]
             columns, rows = image.size
-        shape = (rows, columns) if channels == 1 else (rows, columns, channels)
-        return _Picture(self, mode, shape, np.dtype(dtype))
+        samples = FORMS[mode].samples
+        shape = (rows, columns) if samples == 1 else (rows, columns, samples)
+        return _Picture(self, mode, shape, np.dtype(FORMS[mode].dtype))
 
     def channel_axis(self) -> int | None:
         """The last axis, where there are several channels."""
-        with _opened(self) as image:
-            return 2 if _FORMS[_mode(image)][0] > 1 else None
+        with _open_frame(self) as image:
+            return 2 if FORMS[_mode(image)].samples > 1 else None
 
     def dims(self) -> list[str]:
         """Rows, columns, and channels where there are several."""
@@ -64,7 +49,7 @@ class PicturePlace:
     @property
     def kind(self) -> str:
         """Pillow's name of the format."""
-        with _opened(self) as image:
+        with _open_frame(self) as image:
             return str(image.format)
 
     def inside(self) -> dict[str, Any]:
@@ -85,20 +70,19 @@ class _Picture:
     def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
         with self._decoding:
             if self._pixels is None:
-                self._pixels = self._decoded()
+                self._pixels = self._decode_all()
         return self._pixels[key]
 
-    def _decoded(self) -> NDArray[Any]:
-        with _opened(self.place) as image:
-            plain = image if image.mode == self.mode else image.convert(self.mode)
-            pixels = np.array(plain, dtype=self.dtype)
+    def _decode_all(self) -> NDArray[Any]:
+        with _open_frame(self.place) as image:
+            pixels = decode(image, self.mode)
         assert pixels.shape == self.shape
         pixels.flags.writeable = False
         return pixels
 
 
 class PictureReader(FileReader):
-    """A picture; once read, ``held`` bytes stay in memory, since it cannot be decoded by blocks."""
+    """A picture, which is decoded whole: once read, ``held`` bytes stay in memory."""
 
     @property
     def held(self) -> int:
@@ -107,27 +91,21 @@ class PictureReader(FileReader):
 
 
 @contextmanager
-def _opened(place: PicturePlace) -> Iterator[Any]:
-    with reading(place.path), _unlimited_open(place.path) as image:
+def _open_frame(place: PicturePlace) -> Iterator[Any]:
+    with explain_read_errors(place.path), _open_known(place.path) as image:
         _check_pixels(place, image)
         _choose_frame(place, image)
         _refuse_lossy(place.path, image)
         yield image
 
 
-def _unlimited_open(path: str) -> Any:
-    """The header of the picture; Pillow's own limit would judge before ours is asked."""
-    pillow = needed("PIL.Image", f"reading {path}")
-    with _LIMIT:
-        limit, pillow.MAX_IMAGE_PIXELS = pillow.MAX_IMAGE_PIXELS, None
-        try:
-            return pillow.open(path)
-        except pillow.UnidentifiedImageError:
-            raise ValueError(
-                f"{path} is no image that is known: .npy, Zarr, TIFF, HDF5, or what Pillow opens"
-            ) from None
-        finally:
-            pillow.MAX_IMAGE_PIXELS = limit
+def _open_known(path: str) -> Any:
+    try:
+        return open_pillow(path)
+    except UnknownPictureError:
+        raise ValueError(
+            f"{path} is no image that is known: .npy, Zarr, TIFF, HDF5, or what Pillow opens"
+        ) from None
 
 
 def _check_pixels(place: PicturePlace, image: Any) -> None:
@@ -150,12 +128,7 @@ def _choose_frame(place: PicturePlace, image: Any) -> None:
 
 
 def _refuse_lossy(path: str, image: Any) -> None:
-    """Raise for 16-bit colour PNGs, of which Pillow gives 8 bits."""
-    if image.format != "PNG":
-        return
-    with open(path, "rb") as file:
-        depth, colours = file.read(26)[24:26]  # in IHDR, which always comes first
-    if depth == 16 and colours != 0 and image.mode in ("LA", "RGB", "RGBA"):
+    if would_lose_depth(path, image):
         raise ValueError(f"{path}: Pillow reads 16-bit colour as 8-bit: save it as TIFF")
 
 
@@ -164,6 +137,6 @@ def _mode(image: Any) -> str:
     if image.mode == "P":
         return "RGBA" if "transparency" in image.info else "RGB"
     mode = _BECOMES.get(str(image.mode), str(image.mode))
-    if mode not in _FORMS:
+    if mode not in FORMS:
         raise ValueError(f"Pillow's mode {image.mode} is not supported: save it as RGB or as TIFF")
     return mode

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.arrays import unmasked
+from ...geometry.arrays import unmasked
+from ..mapping import mapping_of
+from ..protocol import Reader
 from .hdf5 import Hdf5Place
-from .mapping import mapping_of
 from .npy import MappedPlace
-from .protocol import Reader
-from .reader import FileReader, checked_facts
+from .reader import FileReader, shape_and_dtype_of
 from .zarrs import ZarrPlace
 
 __all__ = ["ArrayReader", "ObjectReader", "reader_of"]
@@ -34,7 +34,7 @@ class ArrayReader:
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array.view()
         self.array.flags.writeable = False
-        self.shape, self.dtype = checked_facts("image", array)
+        self.shape, self.dtype = shape_and_dtype_of("image", array)
 
     def __repr__(self) -> str:
         return f"ArrayReader(shape={self.shape}, dtype={self.dtype})"
@@ -43,7 +43,7 @@ class ArrayReader:
         return self.array[key].astype(self.dtype, copy=False)
 
     def __reduce__(self) -> Any:
-        raise _no_place(
+        raise _no_place_error(
             "an array in memory", "pickle the array itself, or save it and open its path"
         )
 
@@ -71,11 +71,11 @@ class ObjectReader:
         self, source: Any, chunks: tuple[int, ...] | None, name: str, placed: bool = True
     ) -> None:
         self.source, self.chunks, self.name, self.placed = source, chunks, name, placed
-        self.shape, self.dtype = checked_facts("image", source)
+        self.shape, self.dtype = shape_and_dtype_of("image", source)
 
     def __getstate__(self) -> dict[str, Any]:
         if not self.placed:
-            raise _no_place(
+            raise _no_place_error(
                 self.name, "save it, or close it if it is being written, and open its path"
             )
         return dict(self.__dict__)
@@ -106,16 +106,16 @@ class ObjectReader:
         return array.astype(self.dtype, copy=False)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Name, shape and dtype: elements that change behind them are not noticed."""
+        """Name, shape and dtype; changed elements are not noticed."""
         return {"name": self.name, "shape": list(self.shape), "dtype": str(self.dtype)}
 
 
-def _no_place(name: str, instead: str) -> TypeError:
+def _no_place_error(name: str, instead: str) -> TypeError:
     return TypeError(f"{name} has no place that another process could open: {instead}")
 
 
 def reader_of(image: Any) -> Reader:
-    """A reader of ``image``, by its place on disk where it has one; a reader is its own."""
+    """A reader of ``image``: by its place on disk where it has one; a reader is returned as it is."""
     if hasattr(image, "fingerprint"):
         return image  # type: ignore[no-any-return]
     for package, name, make in _KINDS:
@@ -126,13 +126,13 @@ def reader_of(image: Any) -> Reader:
         raise TypeError(
             f"image must be a path, an array, or have shape, dtype and slices, got {type(image).__name__}"
         )
-    return ObjectReader(image, _largest(getattr(image, "chunks", None)), _name(image))
+    return ObjectReader(image, _largest_chunks(getattr(image, "chunks", None)), _name_of(image))
 
 
 def _of_array(image: NDArray[Any]) -> Reader:
     if isinstance(image, np.ma.MaskedArray):
         raise TypeError("image is a masked array, and blocks would lose its mask: fill it first")
-    checked_facts("image", image)
+    shape_and_dtype_of("image", image)
     mapping = mapping_of(image)
     if mapping is None or not os.path.isfile(mapping.path):  # a temporary file may have no name
         return ArrayReader(image)
@@ -157,11 +157,11 @@ def _of_hdf5(image: Any) -> Reader:
 def _of_xarray(image: Any) -> Reader:
     if getattr(image.variable, "_in_memory", False) and isinstance(image.data, np.ndarray):
         return _of_array(image.data)
-    return ObjectReader(_Variable(image.variable), _largest(image.chunks), _name(image))
+    return ObjectReader(_Variable(image.variable), _largest_chunks(image.chunks), _name_of(image))
 
 
 class _Variable:
-    """What a DataArray holds, without its coordinates; slices are computed, never the whole."""
+    """The variable of a DataArray, of which only the slices that are read are computed."""
 
     def __init__(self, variable: Any) -> None:
         self.variable = variable
@@ -172,14 +172,14 @@ class _Variable:
         return block
 
 
-def _largest(chunks: Any) -> tuple[int, ...] | None:
+def _largest_chunks(chunks: Any) -> tuple[int, ...] | None:
     """One chunk length per axis, the largest where they differ (as Dask's may)."""
     if not chunks:
         return None
     return tuple(int(max(c)) if isinstance(c, tuple) else int(c) for c in chunks)
 
 
-def _name(image: Any) -> str:
+def _name_of(image: Any) -> str:
     kind, name = type(image), getattr(image, "name", None)
     return f"{kind.__module__}.{kind.__qualname__}" + (f" {name}" if name else "")
 
