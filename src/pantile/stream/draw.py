@@ -124,8 +124,10 @@ def _with_runner(drawn: Plan) -> Plan:
             from .runners.distributed import ClusterRun as runner
         else:
             from .runners.processes import ProcessRun as runner
-    elif isinstance(executor, str | None) and min(drawn.workers, drawn.tasks) == 1:
-        runner = CallerRun
+    elif isinstance(executor, str | None):
+        unwatched = not drawn.resources.progress  # else it is told while func works
+        if drawn.workers == 1 or (drawn.tasks == 1 and unwatched):
+            runner = CallerRun
     return replace(drawn, resources=replace(drawn.resources, runner=runner.run))
 
 

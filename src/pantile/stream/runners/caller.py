@@ -13,6 +13,8 @@ __all__ = ["CallerRun"]
 class CallerRun(Run):
     """Tiles and blocks in the caller's thread: where one worker is enough, and to debug ``func``."""
 
+    told = 0  # patches that progress has heard of
+
     @contextmanager
     def workers(self) -> Iterator[None]:
         yield
@@ -24,8 +26,10 @@ class CallerRun(Run):
                 self.pass_over(tile)
             else:
                 self.work(tile, self.count_and_tell)
-        self.tell()
+        if self.told < self.done or not self.done:
+            self.tell()
 
     def count_and_tell(self, n: int) -> None:
         self.count(n)
+        self.told = self.done
         self.tell()
