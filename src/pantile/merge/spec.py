@@ -121,7 +121,9 @@ def _sums(n: int, case: Case) -> float:
 
 def _mean_held(case: Case) -> float:
     """A sum, and the weights where their sums are no product of one vector per axis."""
-    return _sums(1 if case.whole else 2, case)
+    assert case.frame is not None
+    product = case.whole and (not case.weighted or case.frame.covers)
+    return _sums(1 if product else 2, case)
 
 
 def _one_value(case: Case) -> float:
