@@ -15,7 +15,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .compile import compiled, compiled_with
-from .offsets import FeatureTables, LineTables, Operand, Runs, Weights, feature_tables, line_tables
+from .offsets import (
+    FeatureTables,
+    LineTables,
+    Operand,
+    Runs,
+    Weights,
+    tabulate_features,
+    tabulate_lines,
+)
 
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def"
@@ -35,14 +43,14 @@ Memory = NDArray[Any]
 
 def copy_by_feature(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> None:
     """Copy samples, one line over the patches of each run at a time."""
-    tables = feature_tables(dst, src, runs, patch)
+    tables = tabulate_features(dst, src, runs, patch)
     steps = _feature_steps(tables)
     _copy_by_feature(dst.memory, src.memory, *tables[:5], *steps, *_UNWEIGHTED)
 
 
 def copy_by_patch(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> None:
     """Copy patches, one line of neighbouring samples at a time."""
-    tables = line_tables(dst, src, runs, patch)
+    tables = tabulate_lines(dst, src, runs, patch)
     _copy_by_patch(dst.memory, src.memory, *tables[:8], *_line_steps(tables), *_UNWEIGHTED)
 
 

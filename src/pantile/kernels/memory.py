@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 __all__ = [
     "Flat",
     "as_bits",
-    "flat",
-    "is_strided_by_items",
-    "native",
-    "outer_sum",
-    "strided_by_items",
+    "ensure_item_strides",
+    "flatten",
+    "has_item_strides",
+    "sum_outer",
+    "to_native",
 ]
 
 _BITS = {1: "|u1", 2: "<u2", 4: "<u4", 8: "<u8", 16: "<c16"}
@@ -46,7 +46,7 @@ def as_bits(dtype: np.dtype[Any]) -> str | None:
     return None if dtype.hasobject else _BITS.get(dtype.itemsize)
 
 
-def native(array: NDArray[Any]) -> NDArray[Any]:
+def to_native(array: NDArray[Any]) -> NDArray[Any]:
     """``array`` in a dtype the arithmetic kernels know: float16 as float32, extended as double, native order."""
     if array.dtype.isnative and array.dtype.char in "fdFDbBhHiIlLqQ":
         return array
@@ -57,10 +57,10 @@ def native(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(known or dtype, copy=False)
 
 
-def flat(array: NDArray[Any], bits: str | None = None) -> Flat:
+def flatten(array: NDArray[Any], bits: str | None = None) -> Flat:
     """``array`` as flat memory, never a copy; with ``bits``, elements are seen as that type.
 
-    Its strides must pass `strided_by_items`. The memory is typed writeable, so that kernels need no
+    Its strides must pass `ensure_item_strides`. The memory is typed writeable, so that kernels need no
     second version for read-only arrays; they never write to what they read.
     """
     item = array.itemsize
@@ -74,17 +74,17 @@ def flat(array: NDArray[Any], bits: str | None = None) -> Flat:
     return Flat(np.asarray(alias), steps)
 
 
-def is_strided_by_items(array: NDArray[Any]) -> bool:
+def has_item_strides(array: NDArray[Any]) -> bool:
     """Whether kernels can follow an array's strides: neither negative nor between elements."""
     return array.flags.forc or all(s >= 0 and s % array.itemsize == 0 for s in array.strides)
 
 
-def strided_by_items(array: NDArray[Any]) -> NDArray[Any]:
+def ensure_item_strides(array: NDArray[Any]) -> NDArray[Any]:
     """``array`` itself, or a copy where kernels cannot follow its strides."""
-    return array if is_strided_by_items(array) else np.ascontiguousarray(array)
+    return array if has_item_strides(array) else np.ascontiguousarray(array)
 
 
-def outer_sum(vectors: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+def sum_outer(vectors: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """All sums of one element of each vector, flattened in C order."""
     total = np.zeros(1, dtype=np.int64)
     for vector in vectors:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
 from ..geometry.rect import Rect
-from .memory import Flat, outer_sum
+from .memory import Flat, sum_outer
 
 __all__ = [
     "FeatureTables",
@@ -28,16 +28,16 @@ __all__ = [
     "Runs",
     "TargetLines",
     "Weights",
-    "feature_tables",
-    "full_runs",
-    "gridded",
-    "line_tables",
-    "listed",
-    "placed",
-    "runs_of",
-    "sample_table",
-    "stacked",
-    "target_lines",
+    "find_all_runs",
+    "find_runs",
+    "place_in_list",
+    "place_in_stack",
+    "place_on_grid",
+    "place_on_image",
+    "tabulate_features",
+    "tabulate_lines",
+    "tabulate_samples",
+    "tabulate_target",
 ]
 
 Vector = NDArray[np.int64]
@@ -125,7 +125,7 @@ class Runs:
         return Runs(tuple(arrange(self.at)), self.lengths, self.sequence, along)
 
 
-def full_runs(counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
+def find_all_runs(counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
     """Every patch of a grid (or tile) in C order; ``breaks`` are positions along the axis where runs must start."""
     begins = np.asarray([0, *breaks], dtype=np.int64)
     lengths = np.diff(np.append(begins, counts[along]))
@@ -138,7 +138,7 @@ def full_runs(counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
     return _sequenced(tuple(a.ravel() for a in at), np.tile(lengths, rows), along)
 
 
-def runs_of(rows: Vector, counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
+def find_runs(rows: Vector, counts: Sequence[int], breaks: Sequence[int], along: int) -> Runs:
     """Flat indices in the caller's order, grouped where they follow each other evenly."""
     at = np.unravel_index(rows, tuple(counts))
     here = at[along][1:]
@@ -183,14 +183,14 @@ class Operand(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def sample_table(patch: tuple[int, ...], strides: tuple[int, ...], backwards: bool) -> Vector:
+def tabulate_samples(patch: tuple[int, ...], strides: tuple[int, ...], backwards: bool) -> Vector:
     """Offset of every sample of a patch, in C order or backwards; shared, so not to be written to."""
     steps = zip(patch, strides, strict=True)
-    table = outer_sum([np.arange(p, dtype=np.int64) * s for p, s in steps])
+    table = sum_outer([np.arange(p, dtype=np.int64) * s for p, s in steps])
     return np.ascontiguousarray(table[::-1]) if backwards else table
 
 
-def placed(
+def place_on_image(
     array: Flat,
     axes: Sequence[AxisGrid],
     origin: Sequence[int],
@@ -222,7 +222,7 @@ def placed(
     )
 
 
-def stacked(array: Flat, per_image: int, n_batch: int, first: int = 0) -> Operand:
+def place_in_stack(array: Flat, per_image: int, n_batch: int, first: int = 0) -> Operand:
     """An operand in which patches lie one after the other: axes ``(images, n, *patch)``.
 
     ``first`` is the place in the sequence of the array's first patch; ``n_batch`` the batch axes a
@@ -239,7 +239,7 @@ def stacked(array: Flat, per_image: int, n_batch: int, first: int = 0) -> Operan
     return Operand(array.memory, table, (0,) * n_batch + tuple(samples), patch)
 
 
-def listed(array: Flat, n_batch: int) -> Operand:
+def place_in_list(array: Flat, n_batch: int) -> Operand:
     """An operand that holds the patches of just these runs, one after the other: axes ``(n, *patch)``."""
     step, *samples = array.strides
     table = _begins if step == 1 else lambda runs: runs.begins * step
@@ -250,7 +250,7 @@ def _begins(runs: Runs) -> Vector:
     return runs.begins
 
 
-def gridded(array: Flat, ranges: Rect, n_batch: int, along: int) -> Operand:
+def place_on_grid(array: Flat, ranges: Rect, n_batch: int, along: int) -> Operand:
     """An operand whose first axes are the grid's counts, and whose last ones a patch without batch axes."""
     n_grid = len(ranges)
     places = [
@@ -323,11 +323,13 @@ class Weights(NamedTuple):
     first: Vector
 
 
-def feature_tables(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> FeatureTables:
+def tabulate_features(
+    dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]
+) -> FeatureTables:
     """Where a loop in feature order finds ``runs`` of patches in two operands."""
     return FeatureTables(
-        sample_table(patch, dst.strides, True),
-        sample_table(patch, src.strides, True),
+        tabulate_samples(patch, dst.strides, True),
+        tabulate_samples(patch, src.strides, True),
         dst.table(runs),
         src.table(runs),
         runs.lengths,
@@ -336,7 +338,7 @@ def feature_tables(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...
     )
 
 
-def line_tables(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> LineTables:
+def tabulate_lines(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> LineTables:
     """Where a loop in patch order finds ``runs`` of patches in two operands."""
     length, (dst_step, src_step), sizes, (dst_rows, src_rows) = _lines(
         patch, (dst.strides, src.strides)
@@ -347,18 +349,18 @@ def line_tables(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) 
         runs.lengths,
         dst.along,
         src.along,
-        sample_table(sizes, dst_rows, False),
-        sample_table(sizes, src_rows, False),
+        tabulate_samples(sizes, dst_rows, False),
+        tabulate_samples(sizes, src_rows, False),
         length,
         dst_step,
         src_step,
     )
 
 
-def target_lines(operand: Operand, runs: Runs, patch: tuple[int, ...]) -> TargetLines:
+def tabulate_target(operand: Operand, runs: Runs, patch: tuple[int, ...]) -> TargetLines:
     """Where a loop in patch order finds ``runs`` of patches in one operand."""
     length, (step,), sizes, (strides,) = _lines(patch, (operand.strides,))
-    lines = sample_table(sizes, strides, False)
+    lines = tabulate_samples(sizes, strides, False)
     return TargetLines(operand.table(runs), runs.lengths, operand.along, lines, length, step)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .compile import compiled
-from .offsets import Operand, Runs, line_tables
+from .offsets import Operand, Runs, tabulate_lines
 
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def"
@@ -20,14 +20,14 @@ def project(
     vector: Operand, src: Operand, runs: Runs, patch: tuple[int, ...], sums: NDArray[Any]
 ) -> None:
     """Add the product of each patch with the vector to the patch's place among the sums."""
-    _project(vector.memory, src.memory, *line_tables(vector, src, runs, patch), sums)
+    _project(vector.memory, src.memory, *tabulate_lines(vector, src, runs, patch), sums)
 
 
 def backproject(
     vector: Operand, src: Operand, runs: Runs, patch: tuple[int, ...], numbers: NDArray[Any]
 ) -> None:
     """Add each patch times its number to the vector."""
-    _backproject(vector.memory, src.memory, *line_tables(vector, src, runs, patch), numbers)
+    _backproject(vector.memory, src.memory, *tabulate_lines(vector, src, runs, patch), numbers)
 
 
 # the order in which a patch's products are summed is free, so that they are summed several at a time

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry.limits import Costs, Limits
-from ..kernels.memory import native
+from ..kernels.memory import to_native
 from .boxes.boxes import Box, split_into_boxes
 from .boxes.fourier import plan_blocks, plan_lag_blocks
 from .selection.masks import find_rectangles
@@ -169,7 +169,7 @@ def _is_native(selection: Selection) -> bool:
 
 
 def _is_known(dtype: np.dtype[Any]) -> bool:
-    return native(np.empty(0, dtype)).dtype == dtype and dtype.isnative
+    return to_native(np.empty(0, dtype)).dtype == dtype and dtype.isnative
 
 
 def _time_blocks(costs: Costs, rows: int, features: int, columns: float) -> float:

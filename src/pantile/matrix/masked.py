@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import ArrayLike
 
 from ..geometry.arguments import as_per_axis
-from ..kernels.memory import outer_sum
+from ..kernels.memory import sum_outer
 from ..ops.arrays import as_array
 from .guard import check_fits
 
@@ -81,7 +81,7 @@ def masked_patchify(image: ArrayLike, patch: int | Sequence[int]) -> np.ma.Maske
     mask = np.ones(shape, dtype=bool)
     counts = [n - p + 1 for n, p in zip(array.shape, sizes, strict=True)]
     rows, columns = (
-        outer_sum([np.arange(n) * s for n, s in zip(lengths, strides, strict=True)])
+        sum_outer([np.arange(n) * s for n, s in zip(lengths, strides, strict=True)])
         for lengths in (counts, sizes)
     )
     mask[np.ix_(rows, columns)] = False

@@ -13,17 +13,17 @@ from ..geometry import AxisGrid
 from ..geometry.frame import Frame
 from ..geometry.rect import Index, Rect, shape_of, span, whole
 from ..kernels.loops import copy_by_patch
-from ..kernels.memory import flat
+from ..kernels.memory import flatten
 from ..kernels.offsets import (
     FeatureTables,
     LineTables,
     Operand,
     Runs,
     Weights,
-    feature_tables,
-    line_tables,
-    placed,
-    stacked,
+    place_in_stack,
+    place_on_image,
+    tabulate_features,
+    tabulate_lines,
 )
 
 __all__ = ["Area", "PatchBatch", "State", "one_patch"]
@@ -47,8 +47,8 @@ class Area:
         and live as long as the area does."""
         kept = self.known.get(id(array))
         if kept is None or kept[0] is not array:
-            memory = flat(array, bits)
-            made = placed(memory, self.axes, self.origin, self.ranges, self.gap, self.along)
+            memory = flatten(array, bits)
+            made = place_on_image(memory, self.axes, self.origin, self.ranges, self.gap, self.along)
             for other, alike in self.known.values():
                 if (other.strides, other.itemsize) == (array.strides, array.itemsize):
                     made = made._replace(table=alike.table)  # worked out once for all
@@ -96,13 +96,13 @@ class PatchBatch:
     patch_weights: NDArray[np.float64] | None = None
     first: int = 0
 
-    def line_tables(self, target: Operand, source: Operand | None = None) -> LineTables:
+    def tabulate_lines(self, target: Operand, source: Operand | None = None) -> LineTables:
         """Where loops in patch order find the patches, and what they go into."""
-        return line_tables(target, source or self.source, self.runs, self.patch)
+        return tabulate_lines(target, source or self.source, self.runs, self.patch)
 
-    def feature_tables(self, target: Operand, source: Operand | None = None) -> FeatureTables:
+    def tabulate_features(self, target: Operand, source: Operand | None = None) -> FeatureTables:
         """Where loops in feature order find the patches, and what they go into."""
-        return feature_tables(target, source or self.source, self.runs, self.patch)
+        return tabulate_features(target, source or self.source, self.runs, self.patch)
 
     def weights(self, taper: NDArray[np.float64] | None) -> Weights | None:
         """The weights in the order of the loops, None where nothing is weighted."""
@@ -123,7 +123,7 @@ class PatchBatch:
     def gathered(self) -> NDArray[Any]:
         """The patches as a contiguous array ``(n, *patch)`` of the memory's type."""
         whole = np.empty((1, self.runs.n, *self.patch), dtype=self.source.memory.dtype)
-        goal = stacked(flat(whole), self.runs.n, 0, int(self.runs.sequence[0]))
+        goal = place_in_stack(flatten(whole), self.runs.n, 0, int(self.runs.sequence[0]))
         copy_by_patch(goal, self.source, self.runs, self.patch)
         patches: NDArray[Any] = whole[0]
         return patches
@@ -131,5 +131,5 @@ class PatchBatch:
 
 def one_patch(patch: NDArray[Any]) -> Operand:
     """A contiguous patch that every patch of a batch is."""
-    memory, strides = flat(patch)
+    memory, strides = flatten(patch)
     return Operand(memory, lambda runs: np.zeros(len(runs.lengths), dtype=np.int64), strides, 0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
 from ..kernels.loops import keep_largest, keep_smallest
-from ..kernels.memory import native
+from ..kernels.memory import to_native
 from .batch import PatchBatch
 from .reduction import Reduction, State
 
@@ -25,7 +25,7 @@ class Extremum(Reduction):
     largest: bool = True
 
     def init(self, shape: tuple[int, ...]) -> State:
-        dtype = native(np.zeros(1, dtype=self.dtype)).dtype
+        dtype = to_native(np.zeros(1, dtype=self.dtype)).dtype
         if dtype.kind == "f":
             start: Any = -np.inf if self.largest else np.inf
         else:
@@ -35,7 +35,7 @@ class Extremum(Reduction):
     def add(self, state: State, batch: PatchBatch) -> None:
         target = batch.area.operand(state[0])
         keep = keep_largest if self.largest else keep_smallest
-        keep(target.memory, batch.source.memory, batch.line_tables(target))
+        keep(target.memory, batch.source.memory, batch.tabulate_lines(target))
 
     def combine(self, states: Sequence[State]) -> State:
         total = states[0][0].copy()

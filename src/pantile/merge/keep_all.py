@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.memory import native
+from ..kernels.memory import to_native
 from ..kernels.select import keep_all
 from .batch import PatchBatch
 from .reduction import Reduction, State
@@ -42,7 +42,7 @@ class KeepAll(Reduction):
         return replace(self, shallow=True)
 
     def _init(self, shape: tuple[int, ...], depth: int) -> State:
-        dtype = native(np.zeros(1, dtype=self.dtype)).dtype
+        dtype = to_native(np.zeros(1, dtype=self.dtype)).dtype
         values = np.zeros((*shape, depth), dtype=dtype)
         used = np.zeros(shape, dtype=np.int64)
         return (values, used, np.zeros(values.shape)) if self.weighted else (values, used)
@@ -57,7 +57,7 @@ class KeepAll(Reduction):
             weights,
             target.memory,
             batch.source.memory,
-            batch.line_tables(target),
+            batch.tabulate_lines(target),
             batch.all_weights(self.taper),
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.offsets import target_lines
+from ..kernels.offsets import tabulate_target
 from ..kernels.select import count
 from .batch import PatchBatch
 from .reduction import State
@@ -33,7 +33,7 @@ class MeanVarianceCount(Variance):
         *sums, counts = state
         super().add(tuple(sums), batch)
         target = batch.area.operand(counts)
-        count(target.memory, target_lines(target, batch.runs, batch.patch), 1)
+        count(target.memory, tabulate_target(target, batch.runs, batch.patch), 1)
 
     def combine(self, states: Sequence[State]) -> State:
         sums = super().combine([state[:-1] for state in states])

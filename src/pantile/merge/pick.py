@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.memory import Flat, as_bits, flat
+from ..kernels.memory import Flat, as_bits, flatten
 from ..kernels.select import pick
 from .batch import PatchBatch
 from .reduction import Reduction, State
@@ -28,7 +28,7 @@ class PickOne(Reduction):
     by: str = "center"
 
     def memory(self, patches: NDArray[Any]) -> Flat:
-        return flat(patches, as_bits(patches.dtype))
+        return flatten(patches, as_bits(patches.dtype))
 
     def readable(self, patches: NDArray[Any]) -> NDArray[Any]:
         return patches.astype(patches.dtype.newbyteorder("="), copy=False)
@@ -54,7 +54,7 @@ class PickOne(Reduction):
         value, distance, owner = (
             batch.area.operand(a, as_bits(a.dtype) if k == 0 else None) for k, a in enumerate(state)
         )
-        tables, rank = batch.line_tables(value), batch.area.rank(batch.runs)
+        tables, rank = batch.tabulate_lines(value), batch.area.rank(batch.runs)
         sign = -1 if self.by == "last" else 1
         pick(
             value.memory,

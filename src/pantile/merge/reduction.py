@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
 from ..geometry.rect import Rect
-from ..kernels.memory import Flat, flat, native
+from ..kernels.memory import Flat, flatten, to_native
 from .batch import PatchBatch, State
 
 __all__ = ["Reduction", "State"]
@@ -38,11 +38,11 @@ class Reduction(ABC):
 
     def memory(self, patches: NDArray[Any]) -> Flat:
         """Patches as the loops of this merge read them."""
-        return flat(patches)
+        return flatten(patches)
 
     def readable(self, patches: NDArray[Any]) -> NDArray[Any]:
         """Patches in a dtype the loops know."""
-        return native(patches)
+        return to_native(patches)
 
     @abstractmethod
     def init(self, shape: tuple[int, ...]) -> State:

@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..geometry import AxisGrid
 from ..geometry.arrays import as_dtype
 from ..geometry.frame import Frame
-from ..kernels.memory import native
+from ..kernels.memory import to_native
 from .casts import check_fill
 from .compiled import CompiledMerge
 from .custom import Custom, Merge, check_state
@@ -127,7 +127,7 @@ def _mean_held(case: Case) -> float:
 
 
 def _one_value(case: Case) -> float:
-    return 16.0 if case.dtype.kind == "c" else float(native(np.zeros(1, case.dtype)).itemsize)
+    return 16.0 if case.dtype.kind == "c" else float(to_native(np.zeros(1, case.dtype)).itemsize)
 
 
 def _picked(case: Case) -> float:

@@ -51,13 +51,13 @@ class Sum(Reduction):
         values = (source or batch.source).memory
         weights = batch.weights(self.taper)
         if rest:
-            lines = batch.line_tables(target, source)
+            lines = batch.tabulate_lines(target, source)
             add_exactly(target.memory, rest[0].memory, values, lines, weights)
         elif batch.feature:
-            samples = batch.feature_tables(target, source)
+            samples = batch.tabulate_features(target, source)
             add_by_feature(target.memory, values, samples, weights)
         else:
-            lines = batch.line_tables(target, source)
+            lines = batch.tabulate_lines(target, source)
             add_by_patch(target.memory, values, lines, weights)
 
     def combine(self, states: Sequence[State]) -> State:
@@ -129,7 +129,7 @@ class Mean(Sum):
     def _add_exactly(self, state: State, batch: PatchBatch) -> None:
         """Sums and weights by the same tables (small adds: a quarter of the time), the weights as a line of ones."""
         high, low, weight, weight_low = (batch.area.operand(a).memory for a in state)
-        tables = batch.line_tables(batch.area.operand(state[0]))
+        tables = batch.tabulate_lines(batch.area.operand(state[0]))
         weights = batch.weights(self.taper)
         add_exactly(high, low, batch.source.memory, tables, weights)
         add_exactly(weight, weight_low, np.ones(tables.length), _from_one_line(tables), weights)

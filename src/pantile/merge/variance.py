@@ -29,7 +29,7 @@ class Variance(Reduction):
     def add(self, state: State, batch: PatchBatch) -> None:
         targets = [batch.area.operand(a) for a in state]
         sums = tuple([target.memory for target in targets])
-        tables, weights = batch.line_tables(targets[0]), batch.all_weights(self.taper)
+        tables, weights = batch.tabulate_lines(targets[0]), batch.all_weights(self.taper)
         add_moments(sums, batch.source.memory, tables, weights)
 
     def combine(self, states: Sequence[State]) -> State:

@@ -15,14 +15,14 @@ from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, whole
 from ..geometry.tiling import Tiling, choose_lengths, span_size
 from ..kernels.loops import copy_by_feature, copy_by_patch
-from ..kernels.memory import Flat, as_bits, flat, is_strided_by_items, strided_by_items
+from ..kernels.memory import Flat, as_bits, ensure_item_strides, flatten, has_item_strides
 from ..kernels.offsets import (
     Operand,
     Runs,
-    full_runs,
-    placed,
-    runs_of,
-    stacked,
+    find_all_runs,
+    find_runs,
+    place_in_stack,
+    place_on_image,
 )
 from ..kernels.parallel import each_in_parallel
 from ..kernels.read import read_block
@@ -138,7 +138,7 @@ def check_pad_value(frame: Frame, dtype: np.dtype[Any]) -> None:
 
 def whole_runs(frame: Frame) -> Runs:
     """All patches of a frame."""
-    return full_runs(frame.counts, frame.breaks(0, frame.counts[frame.along]), frame.along)
+    return find_all_runs(frame.counts, frame.breaks(0, frame.counts[frame.along]), frame.along)
 
 
 def selected_runs(frame: Frame, rows: NDArray[np.int64]) -> Runs:
@@ -148,7 +148,7 @@ def selected_runs(frame: Frame, rows: NDArray[np.int64]) -> Runs:
     if images != 1:
         firsts = np.arange(images, dtype=np.int64) * frame.grid.n_patches
         every = (firsts[:, None] + rows).ravel()
-    return runs_of(every, frame.counts, frame.all_breaks, frame.along)
+    return find_runs(every, frame.counts, frame.all_breaks, frame.along)
 
 
 def _new_array(
@@ -194,11 +194,11 @@ def fill_stack(
     if as_bits(image.dtype) is None:
         _fill_objects(stack, image, frame, runs)
         return
-    goal = stacked(flat(stack, as_bits(stack.dtype)), per_image, frame.n_batch)
+    goal = place_in_stack(flatten(stack, as_bits(stack.dtype)), per_image, frame.n_batch)
     feature = abs(goal.along) < min(
         (abs(s) for s, p in zip(goal.strides, frame.patch, strict=True) if p > 1), default=1
     )
-    walkable = is_strided_by_items(image) or 2 * runs.n * frame.features >= image.size
+    walkable = has_item_strides(image) or 2 * runs.n * frame.features >= image.size
     for part, bounds in readable(frame, runs, walkable):
         block = image if bounds is None else read_block(
             image, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value
@@ -216,10 +216,10 @@ def copy_patches(
     feature: bool,
 ) -> None:
     """Copy ``runs`` of patches from a block of the image, on several threads where there is much to do."""
-    block = strided_by_items(block)
-    memory: Flat = flat(block, as_bits(block.dtype))
+    block = ensure_item_strides(block)
+    memory: Flat = flatten(block, as_bits(block.dtype))
     ranges = whole(frame.counts)
-    source = placed(memory, frame.axes, origin, ranges, frame.gap, frame.along)
+    source = place_on_image(memory, frame.axes, origin, ranges, frame.gap, frame.along)
     copy = copy_by_feature if feature else copy_by_patch
 
     def move(part: Runs) -> None:

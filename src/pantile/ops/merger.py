@@ -17,8 +17,8 @@ from ..geometry.arrays import to_array
 from ..geometry.frame import Frame, frame_of
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, slices, whole
-from ..kernels.memory import strided_by_items
-from ..kernels.offsets import Runs, stacked, target_lines
+from ..kernels.memory import ensure_item_strides
+from ..kernels.offsets import Runs, place_in_stack, tabulate_target
 from ..kernels.select import count
 from ..merge.batch import Area, PatchBatch
 from ..merge.casts import refuse_holes
@@ -146,7 +146,7 @@ class Merger:
     def _count(self, runs: Runs, change: int) -> int:
         """Count patches in, or out again; returns the largest number of patches in one of their elements."""
         target = self._count_area.operand(self._counts)
-        return count(target.memory, target_lines(target, runs, self._counting.patch), change)
+        return count(target.memory, tabulate_target(target, runs, self._counting.patch), change)
 
     def __repr__(self) -> str:
         with self._lock:
@@ -219,8 +219,8 @@ class _Target:
         reduction, frame = self.reduction, self.frame
         known = reduction.check(stack, most, self.known)
         self.state = reduction.grown(self.state, most)
-        readable = strided_by_items(reduction.readable(stack))
-        source = stacked(reduction.memory(readable), stack.shape[1], frame.n_batch)
+        readable = ensure_item_strides(reduction.readable(stack))
+        source = place_in_stack(reduction.memory(readable), stack.shape[1], frame.n_batch)
         each = patch_weights
         if each is not None and len(stack) > 1:
             each = np.tile(each, len(stack))

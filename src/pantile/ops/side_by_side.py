@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from ..geometry.limits import current_limits
 from ..geometry.rect import whole
 from ..kernels.loops import copy_by_patch
-from ..kernels.memory import as_bits, flat
-from ..kernels.offsets import Runs, gridded, placed
+from ..kernels.memory import as_bits, flatten
+from ..kernels.offsets import Runs, place_on_grid, place_on_image
 from ..kernels.parallel import each_in_parallel
 from ..merge.spec import MergeRule
 from .extract import whole_runs
@@ -38,8 +38,8 @@ def put(stack: PatchStack, view: NDArray[Any], fill: Any) -> None:
         view[...] = fill
     ranges = whole(frame.counts)
     origin = (0,) * view.ndim
-    goal = placed(flat(view, bits), frame.axes, origin, ranges, frame.gap, frame.along)
-    source = gridded(flat(stack.patches, bits), ranges, frame.n_batch, frame.along)
+    goal = place_on_image(flatten(view, bits), frame.axes, origin, ranges, frame.gap, frame.along)
+    source = place_on_grid(flatten(stack.patches, bits), ranges, frame.n_batch, frame.along)
 
     def move(runs: Runs) -> None:
         copy_by_patch(goal, source, runs, frame.patch)

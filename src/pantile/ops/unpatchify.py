@@ -16,8 +16,8 @@ from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, slices, whole
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, choose_lengths, span_size
-from ..kernels.memory import strided_by_items
-from ..kernels.offsets import full_runs, gridded
+from ..kernels.memory import ensure_item_strides
+from ..kernels.offsets import find_all_runs, place_on_grid
 from ..kernels.parallel import each_in_parallel
 from ..merge.assembly import Assembly
 from ..merge.batch import Area, PatchBatch
@@ -235,10 +235,10 @@ def _batch(
 ) -> PatchBatch:
     """The patches of a tile, read where they lie."""
     frame = stack.frame
-    readable = strided_by_items(reduction.readable(stack.tile(tile)))
+    readable = ensure_item_strides(reduction.readable(stack.tile(tile)))
     memory = reduction.memory(readable)
-    source = gridded(memory, whole(tile.counts), frame.n_batch, frame.along)
-    runs = full_runs(tile.counts, frame.breaks(*tile.ranges[frame.along]), frame.along)
+    source = place_on_grid(memory, whole(tile.counts), frame.n_batch, frame.along)
+    runs = find_all_runs(tile.counts, frame.breaks(*tile.ranges[frame.along]), frame.along)
     mine = None
     if patch_weights is not None:
         counted = patch_weights.reshape(frame.counts)[slices(tile.ranges)]

@@ -15,14 +15,14 @@ from ..geometry.frame import Frame
 from ..geometry.schedule import along
 from ..geometry.tiling import Tile
 from ..kernels.loops import copy_by_feature, copy_by_patch
-from ..kernels.memory import as_bits, flat, strided_by_items
+from ..kernels.memory import as_bits, ensure_item_strides, flatten
 from ..kernels.offsets import (
     Operand,
     Runs,
-    full_runs,
-    listed,
-    placed,
-    runs_of,
+    find_all_runs,
+    find_runs,
+    place_in_list,
+    place_on_image,
 )
 from ..merge.batch import Area, PatchBatch
 from ..merge.reduction import State
@@ -97,8 +97,8 @@ def batch_sizes(job: Job, tile: Tile, mask: NDArray[np.bool_] | None = None) -> 
 def _runs(frame: Frame, tile: Tile, mask: NDArray[np.bool_] | None) -> Runs:
     breaks = frame.breaks(*tile.ranges[frame.along])
     if mask is None:
-        return full_runs(tile.counts, breaks, frame.along)
-    return runs_of(np.flatnonzero(mask), tile.counts, breaks, frame.along)
+        return find_all_runs(tile.counts, breaks, frame.along)
+    return find_runs(np.flatnonzero(mask), tile.counts, breaks, frame.along)
 
 
 def _batches(
@@ -107,9 +107,9 @@ def _batches(
     """The tile's patches, some at a time, in a buffer that is used again."""
     frame = job.frame
     origin = [begin for begin, _ in job.reach(tile)]
-    block = strided_by_items(block)
-    memory = flat(block, as_bits(block.dtype))
-    source = placed(memory, frame.axes, origin, tile.ranges, frame.gap, frame.along)
+    block = ensure_item_strides(block)
+    memory = flatten(block, as_bits(block.dtype))
+    source = place_on_image(memory, frame.axes, origin, tile.ranges, frame.gap, frame.along)
     parts = runs.split(job.batch)
     buffer = np.empty(max([p.n for p in parts]) * frame.features, dtype=block.dtype)
     feature = job.layout == "feature"
@@ -118,7 +118,7 @@ def _batches(
     for part in parts:
         if part.n not in made:
             view = _batch_view(buffer, part.n, frame.patch_shape, feature)
-            made[part.n] = view, listed(flat(view, as_bits(view.dtype)), frame.n_batch)
+            made[part.n] = view, place_in_list(flatten(view, as_bits(view.dtype)), frame.n_batch)
         batch, goal = made[part.n]
         copy(goal, source, part, frame.patch)
         yield part, batch
@@ -161,8 +161,8 @@ class _Merged:
         ):
             reduction, frame = merged.reduction, merged.frame
             reduction.check(result)
-            readable = strided_by_items(reduction.readable(result))
-            source = listed(reduction.memory(readable), frame.n_batch)
+            readable = ensure_item_strides(reduction.readable(result))
+            source = place_in_list(reduction.memory(readable), frame.n_batch)
             mine = runs if follows is None else _on_axes(runs, follows, frame)
             feature = _by_feature(source, frame)
             reduction.add(state, PatchBatch(area, source, mine, frame.patch, feature))

@@ -14,7 +14,7 @@ from ...geometry import AxisGrid
 from ...geometry.frame import Frame
 from ...geometry.limits import Limits
 from ...geometry.tiling import Tile
-from ...kernels.memory import strided_by_items
+from ...kernels.memory import ensure_item_strides
 from ...ops.chunked import Bits, Chunked
 from ..matrix import PatchMatrix, matrix_of
 from ..selection.selection import Rows, Selection
@@ -81,7 +81,7 @@ def read_region(
     frame: Frame, tile: Tile, block: Array, center: bool, scale: bool, limits: Limits
 ) -> Region:
     """The patches of a tile, from the block of the image that they reach over."""
-    block = strided_by_items(block)
+    block = ensure_item_strides(block)
     stretches = [
         axis.spacing.stretches(*r) for axis, r in zip(frame.axes, tile.ranges, strict=True)
     ]

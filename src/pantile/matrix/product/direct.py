@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.memory import flat, native, strided_by_items
-from ...kernels.offsets import Operand, Runs, placed, runs_of
+from ...kernels.memory import ensure_item_strides, flatten, to_native
+from ...kernels.offsets import Operand, Runs, find_runs, place_on_image
 from ...kernels.parallel import each_in_parallel
 from ...kernels.products import backproject, project
 from ...kernels.read import read_block
@@ -77,16 +77,16 @@ def _place(image: GriddedImage, rows: Array) -> Iterator[tuple[Operand, Runs]]:
     """Blocks of the image, padded where they must be, and the patches of ``rows`` in each."""
     frame, grid = image.frame, image.frame.grid
     ranges = tuple((0, n) for n in frame.counts)
-    for runs, bounds in readable(frame, runs_of(rows, frame.counts, image.breaks, frame.along)):
+    for runs, bounds in readable(frame, find_runs(rows, frame.counts, image.breaks, frame.along)):
         block, origin = image.values, (0,) * len(frame.axes)
         if bounds is not None:
             block = read_block(block, bounds, frame.margins, grid.pad_mode, grid.pad_value)
             origin = tuple(begin for begin, _ in bounds)
-        memory = flat(native(strided_by_items(block)))
-        yield placed(memory, frame.axes, origin, ranges, frame.gap, frame.along), runs
+        memory = flatten(to_native(ensure_item_strides(block)))
+        yield place_on_image(memory, frame.axes, origin, ranges, frame.gap, frame.along), runs
 
 
 def _place_vector(image: GriddedImage, vector: Array) -> Operand:
     """A vector of one number per sample, as an operand in which every patch lies at its place among the rows."""
-    memory, strides = flat(vector.reshape(image.frame.patch))
+    memory, strides = flatten(vector.reshape(image.frame.patch))
     return Operand(memory, lambda runs: runs.sequence, strides, 1)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ...files.mapping import Mapping, mapping_of
 from ...geometry.frame import Frame, frame_of
 from ...geometry.rect import Rect
-from ...kernels.memory import as_bits, flat, strided_by_items
-from ...kernels.offsets import runs_of, stacked
+from ...kernels.memory import as_bits, ensure_item_strides, flatten
+from ...kernels.offsets import find_runs, place_in_stack
 from ...kernels.read import read_block
 from ...ops.arrays import as_array
 from ...ops.extract import check_pad_value, copy_patches, fill_stack
@@ -51,14 +51,14 @@ class GriddedImage:
         frame = self.frame
         if not len(rows):
             return
-        runs = runs_of(rows, frame.counts, self.breaks, frame.along)
+        runs = find_runs(rows, frame.counts, self.breaks, frame.along)
         columns = out.reshape(*frame.patch_shape, len(rows))
         stack = np.moveaxis(columns, -1, 0)[None]
         bounds = self._span(runs.each().at) if not frame.inside else None
         if bounds is None or as_bits(out.dtype) is None:
             fill_stack(stack, self.values, frame, runs, len(rows))
             return
-        goal = stacked(flat(stack, as_bits(out.dtype)), len(rows), frame.n_batch)
+        goal = place_in_stack(flatten(stack, as_bits(out.dtype)), len(rows), frame.n_batch)
         origin = tuple(begin for begin, _ in bounds)
         copy_patches(goal, self.read(bounds), origin, frame, runs, out.strides[1] <= out.strides[0])
 
@@ -136,7 +136,7 @@ def _grid_image(image: Any, patch: Any, step: Any, axes: Any, channel_axis: Any)
     frame = frame_of(array.shape, patch, step, axes=axes, channel_axis=channel_axis)
     check_pad_value(frame, array.dtype)
     # kernels walk forward only; a reversed image is copied here, once
-    return GriddedImage(strided_by_items(frame.canonical(array)), frame)
+    return GriddedImage(ensure_item_strides(frame.canonical(array)), frame)
 
 
 class Stack:
