@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Flat", "as_bits", "flat", "native", "outer_sum", "strided_by_items"]
+__all__ = [
+    "Flat",
+    "as_bits",
+    "flat",
+    "is_native",
+    "native",
+    "outer_sum",
+    "strided_by_items",
+    "strides_of",
+]
 
 _BITS = {1: "|u1", 2: "<u2", 4: "<u4", 8: "<u8", 16: "<c16"}
 
@@ -38,9 +48,14 @@ def as_bits(dtype: np.dtype[Any]) -> str | None:
     return None if dtype.hasobject else _BITS.get(dtype.itemsize)
 
 
+def is_native(dtype: np.dtype[Any]) -> bool:
+    """Whether the arithmetic kernels know ``dtype`` as it is."""
+    return dtype.isnative and dtype.char in "fdFDbBhHiIlLqQ"
+
+
 def native(array: NDArray[Any]) -> NDArray[Any]:
     """``array`` in a dtype the arithmetic kernels know: float16 as float32, extended as double, native order."""
-    if array.dtype.isnative and array.dtype.char in "fdFDbBhHiIlLqQ":
+    if is_native(array.dtype):
         return array
     dtype = array.dtype.newbyteorder("=")
     known = {"e": "f4", "g": "f8", "G": "c16", "?": "u1"}.get(dtype.char)
@@ -71,6 +86,11 @@ def strided_by_items(array: NDArray[Any]) -> NDArray[Any]:
     if array.flags.forc or all(s >= 0 and s % array.itemsize == 0 for s in array.strides):
         return array
     return np.ascontiguousarray(array)
+
+
+def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in elements, of an array of ``shape`` in C order."""
+    return tuple([math.prod(shape[k + 1 :]) for k in range(len(shape))])
 
 
 def outer_sum(vectors: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

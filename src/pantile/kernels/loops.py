@@ -34,6 +34,7 @@ __all__ = [
     "minimum",
     "moments",
     "project",
+    "scatter_exactly",
 ]
 
 
@@ -351,6 +352,73 @@ def _add_exactly_strided(
                     part = total - a
                     e[j * dst_step] += (a - (total - part)) + (x - part)
                     h[j * dst_step] = total
+
+
+@compiled
+def scatter_exactly(
+    counts, high, low, weight, weight_low, src, rows, axes, lines, length, taper, votes, least, most
+):  # fmt: skip
+    """Add patches given by flat index, and count them, as `add_exactly` and `count` do, in one call.
+
+    A row of ``axes`` is the number of patches along an axis and, in elements of memory, where the
+    first one starts, the distance between two, and where the last one starts. ``weight`` is empty
+    where no weights are summed, ``taper`` where nothing weighs, ``votes`` where all patches weigh
+    the same. Returns False, with nothing added, where an index is none of the grid's, or a vote is
+    neither 0 nor between ``least`` and ``most``.
+    """
+    n = 1
+    for a in range(axes.shape[0]):
+        n *= axes[a, 0]
+    for k in range(rows.size):
+        if not -n <= rows[k] < n:
+            return False
+    for k in range(votes.size):
+        if not (votes[k] == 0 or least <= votes[k] <= most):
+            return False
+    for k in range(rows.size):
+        row = rows[k] if rows[k] >= 0 else rows[k] + n
+        at = 0
+        for q in range(axes.shape[0]):
+            count, first, gap, last = axes[axes.shape[0] - 1 - q]
+            at += min(first + row % count * gap, last)
+            row //= count
+        vote = votes[k] if votes.size else 1.0
+        for m in range(lines.size):
+            s = src[(k * lines.size + m) * length :][:length]
+            h = high[at + lines[m] :][:length]
+            e = low[at + lines[m] :][:length]
+            if taper.size:
+                w = taper[m * length :][:length]
+                for j in range(length):
+                    x = s[j] * (vote * w[j])
+                    a = h[j]
+                    total = a + x
+                    part = total - a
+                    e[j] += (a - (total - part)) + (x - part)
+                    h[j] = total
+            else:
+                for j in range(length):
+                    x = s[j] * 1.0
+                    a = h[j]
+                    total = a + x
+                    part = total - a
+                    e[j] += (a - (total - part)) + (x - part)
+                    h[j] = total
+            if weight.size:
+                w = taper[m * length :][:length]
+                g = weight[at + lines[m] :][:length]
+                f = weight_low[at + lines[m] :][:length]
+                for j in range(length):
+                    y = vote * w[j]
+                    b = g[j]
+                    added = b + y
+                    rest = added - b
+                    f[j] += (b - (added - rest)) + (y - rest)
+                    g[j] = added
+            c = counts[at + lines[m] :][:length]
+            for j in range(length):
+                c[j] += 1
+    return True
 
 
 @compiled

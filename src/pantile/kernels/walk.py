@@ -28,6 +28,7 @@ __all__ = [
     "full_runs",
     "gridded",
     "line_tables",
+    "lines_along",
     "lines_of",
     "listed",
     "placed",
@@ -279,7 +280,7 @@ def feature_tables(
 def line_tables(operands: Sequence[Operand], runs: Runs, patch: tuple[int, ...]) -> tuple[Any, ...]:
     """Arguments for a loop over runs, their patches, the lines of a patch, then the samples of a line."""
     a, b = operands
-    length, steps, sizes, strides = _lines(patch, (a.strides, b.strides))
+    length, steps, sizes, strides = lines_along(patch, (a.strides, b.strides))
     lines = (sample_table(sizes, row, False) for row in strides)
     return (a.table(runs), b.table(runs), runs.lengths, a.along, b.along, *lines, length, *steps)
 
@@ -288,13 +289,13 @@ def lines_of(
     operand: Operand, runs: Runs, patch: tuple[int, ...]
 ) -> tuple[Vector, Vector, int, Vector, int, int]:
     """Of `line_tables` what concerns one operand alone: runs, lengths, along, lines, length, step."""
-    length, (step,), sizes, (strides,) = _lines(patch, (operand.strides,))
+    length, (step,), sizes, (strides,) = lines_along(patch, (operand.strides,))
     lines = sample_table(sizes, strides, False)
     return operand.table(runs), runs.lengths, operand.along, lines, length, step
 
 
 @lru_cache(maxsize=64)
-def _lines(
+def lines_along(
     patch: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
 ) -> tuple[int, tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """The longest line of samples that is evenly strided in every operand, and the axes left over."""
