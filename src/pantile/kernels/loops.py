@@ -10,12 +10,14 @@ are 1 are passed as None, and numba compiles a loop of its own for them (measure
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from .compile import compiled, compiled_with
 from .offsets import (
+    AtTables,
     FeatureTables,
     LineTables,
     Operand,
@@ -32,6 +34,7 @@ __all__ = [
     "add_by_feature",
     "add_by_patch",
     "add_exactly",
+    "add_exactly_at",
     "copy_by_feature",
     "copy_by_patch",
     "keep_largest",
@@ -74,6 +77,20 @@ def add_exactly(
 ) -> None:
     """Add patches, weighted or not, keeping in ``low`` what rounding takes from ``high``."""
     _add_exactly(high, low, src, *tables[:8], *_line_steps(tables), *(weights or _UNWEIGHTED))
+
+
+def add_exactly_at(
+    counts: Memory, sums: Sequence[Memory], src: Memory, rows: Memory, tables: AtTables, limits: tuple[float, float],
+    patch_weights: Memory,
+) -> bool:  # fmt: skip
+    """Add patches given by flat index, and count them, in one call.
+
+    ``sums`` are the sums, what rounding took from them, and the same of the weights: empty where no
+    weights are summed, as ``patch_weights`` where all patches weigh the same. Returns False, with
+    nothing added, where an index is none of the grid's, or a weight is neither 0 nor within
+    ``limits``.
+    """
+    return bool(_add_exactly_at(counts, *sums, src, rows, *tables, *limits, patch_weights))
 
 
 def keep_largest(dst: Memory, src: Memory, tables: LineTables) -> None:
@@ -217,6 +234,53 @@ def _pairs_by_patch(body):
     return loop
 
 
+def _pairs_at(body):
+    def loop(
+        counts, high, low, weight, weight_low, src, rows, axes, lines, length, taper, least, most,
+        patch_weights,
+    ):  # fmt: skip
+        n = 1
+        for a in range(axes.shape[0]):
+            n *= axes[a, 0]
+        for k in range(rows.size):
+            if not -n <= rows[k] < n:
+                return False
+        for k in range(patch_weights.size):
+            if not (patch_weights[k] == 0 or least <= patch_weights[k] <= most):
+                return False
+        for k in range(rows.size):
+            row = rows[k] if rows[k] >= 0 else rows[k] + n
+            at = 0
+            for q in range(axes.shape[0]):
+                many, first, gap, last = axes[axes.shape[0] - 1 - q]
+                at += min(first + row % many * gap, last)
+                row //= many
+            u = patch_weights[k] if patch_weights.size else 1.0
+            for m in range(lines.size):
+                h = high[at + lines[m] :][:length]
+                e = low[at + lines[m] :][:length]
+                s = src[(k * lines.size + m) * length :][:length]
+                if taper.size:
+                    v = taper[m * length :][:length]
+                    for j in range(length):
+                        h[j], e[j] = body(h[j], e[j], s[j] * (u * v[j]))
+                else:
+                    for j in range(length):
+                        h[j], e[j] = body(h[j], e[j], s[j] * 1.0)
+                if weight.size:
+                    v = taper[m * length :][:length]
+                    g = weight[at + lines[m] :][:length]
+                    f = weight_low[at + lines[m] :][:length]
+                    for j in range(length):
+                        g[j], f[j] = body(g[j], f[j], u * v[j])
+                c = counts[at + lines[m] :][:length]
+                for j in range(length):
+                    c[j] += 1
+        return True
+
+    return loop
+
+
 _copy_by_feature = compiled_with(_by_feature, _take)
 _copy_by_patch = compiled_with(_by_patch, _take)
 _add_by_feature = compiled_with(_by_feature, _add)
@@ -224,6 +288,7 @@ _add_by_patch = compiled_with(_by_patch, _add)
 _keep_largest = compiled_with(_by_patch, _larger)
 _keep_smallest = compiled_with(_by_patch, _smaller)
 _add_exactly = compiled_with(_pairs_by_patch, _two_sum)
+_add_exactly_at = compiled_with(_pairs_at, _two_sum)
 
 
 @compiled

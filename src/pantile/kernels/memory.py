@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ __all__ = [
     "ensure_item_strides",
     "flatten",
     "has_item_strides",
+    "is_native",
+    "strides_of",
     "sum_outer",
     "to_native",
 ]
@@ -46,9 +49,14 @@ def as_bits(dtype: np.dtype[Any]) -> str | None:
     return None if dtype.hasobject else _BITS.get(dtype.itemsize)
 
 
+def is_native(dtype: np.dtype[Any]) -> bool:
+    """Whether the arithmetic kernels know ``dtype`` as it is."""
+    return dtype.isnative and dtype.char in "fdFDbBhHiIlLqQ"
+
+
 def to_native(array: NDArray[Any]) -> NDArray[Any]:
     """``array`` in a dtype the arithmetic kernels know: float16 as float32, extended as double, native order."""
-    if array.dtype.isnative and array.dtype.char in "fdFDbBhHiIlLqQ":
+    if is_native(array.dtype):
         return array
     dtype = array.dtype.newbyteorder("=")
     known = {"e": "f4", "g": "f8", "G": "c16", "?": "u1"}.get(dtype.char)
@@ -82,6 +90,11 @@ def has_item_strides(array: NDArray[Any]) -> bool:
 def ensure_item_strides(array: NDArray[Any]) -> NDArray[Any]:
     """``array`` itself, or a copy where kernels cannot follow its strides."""
     return array if has_item_strides(array) else np.ascontiguousarray(array)
+
+
+def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in elements, of an array of ``shape`` in C order."""
+    return tuple([math.prod(shape[k + 1 :]) for k in range(len(shape))])
 
 
 def sum_outer(vectors: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from ..geometry.rect import Rect
 from .memory import Flat, sum_outer
 
 __all__ = [
+    "AtTables",
     "FeatureTables",
     "LineTables",
     "Operand",
@@ -30,6 +31,7 @@ __all__ = [
     "Weights",
     "find_all_runs",
     "find_runs",
+    "lines_along",
     "place_in_list",
     "place_in_stack",
     "place_on_grid",
@@ -300,6 +302,20 @@ class LineTables(NamedTuple):
     src_step: int
 
 
+class AtTables(NamedTuple):
+    """What a loop goes by that finds patches by flat index, in sums that are as dense as the patches.
+
+    A row of ``axes`` is the number of patches along an axis and, in elements of memory, where the
+    first one starts, the distance between two, and where the last one starts. ``taper`` is empty
+    where nothing weighs.
+    """
+
+    axes: Vector
+    lines: Vector
+    length: int
+    taper: NDArray[np.float64]
+
+
 class TargetLines(NamedTuple):
     """Of `LineTables` what concerns one operand alone."""
 
@@ -340,7 +356,7 @@ def tabulate_features(
 
 def tabulate_lines(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> LineTables:
     """Where a loop in patch order finds ``runs`` of patches in two operands."""
-    length, (dst_step, src_step), sizes, (dst_rows, src_rows) = _lines(
+    length, (dst_step, src_step), sizes, (dst_rows, src_rows) = lines_along(
         patch, (dst.strides, src.strides)
     )
     return LineTables(
@@ -359,13 +375,13 @@ def tabulate_lines(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...
 
 def tabulate_target(operand: Operand, runs: Runs, patch: tuple[int, ...]) -> TargetLines:
     """Where a loop in patch order finds ``runs`` of patches in one operand."""
-    length, (step,), sizes, (strides,) = _lines(patch, (operand.strides,))
+    length, (step,), sizes, (strides,) = lines_along(patch, (operand.strides,))
     lines = tabulate_samples(sizes, strides, False)
     return TargetLines(operand.table(runs), runs.lengths, operand.along, lines, length, step)
 
 
 @lru_cache(maxsize=64)
-def _lines(
+def lines_along(
     patch: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
 ) -> tuple[int, tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """The longest line of samples that is evenly strided in every operand, and the axes left over."""

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ..geometry.arrays import to_array
 
 __all__ = [
+    "LARGEST_PATCH_WEIGHT",
+    "LEAST_PATCH_WEIGHT",
     "Taper",
     "as_weights",
     "check_patch_weights",
@@ -21,7 +23,7 @@ __all__ = [
 ]
 
 # weights per patch, times a taper and values, stay far from the ends of float64
-_LEAST, _MOST = 1e-100, 1e100
+LEAST_PATCH_WEIGHT, LARGEST_PATCH_WEIGHT = 1e-100, 1e100
 _TAIL = 1e-40  # smaller ones, in proportion to the largest, change no digit
 
 Taper = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
@@ -153,10 +155,10 @@ def check_patch_weights(weights: NDArray[np.float64]) -> None:
         raise ValueError("patch_weights must be finite and not negative")
     if low == 0 and high > 0:
         low = weights[weights > 0].min()
-    if high > 0 and not (low >= _LEAST and high <= _MOST):
+    if high > 0 and not (low >= LEAST_PATCH_WEIGHT and high <= LARGEST_PATCH_WEIGHT):
         raise ValueError(
-            f"patch_weights must be 0, or between {_LEAST:g} and {_MOST:g}, got {low:g} to {high:g}:"
-            " only their ratios matter to a mean, so divide them by a common number"
+            f"patch_weights must be 0, or between {LEAST_PATCH_WEIGHT:g} and {LARGEST_PATCH_WEIGHT:g},"
+            f" got {low:g} to {high:g}: only their ratios matter to a mean, so divide them by a common number"
         )
 
 

@@ -24,6 +24,7 @@ from ..merge.batch import Area, PatchBatch
 from ..merge.casts import refuse_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
+from ..merge.quick import QuickSums, quick_sums
 from ..merge.spec import MergeName, resolve_rule
 from ..merge.weights import check_patch_weights
 from .arrays import as_array
@@ -31,6 +32,8 @@ from .extract import selected_runs
 from .forms import recognise_some
 
 __all__ = ["Merger"]
+
+_COUNTED_IN = np.int32  # until more patches have come than it holds, then int64
 
 
 class Merger:
@@ -84,7 +87,8 @@ class Merger:
         self._target: _Target | None = None
         self._counting = frame_of(grid.shape, grid)
         self._count_area = _whole_area(self._counting)
-        self._counts = np.zeros(self._count_area.shape, dtype=np.int64)
+        self._counts = np.zeros(self._count_area.shape, dtype=_COUNTED_IN)
+        self._countable = np.iinfo(_COUNTED_IN).max  # patches, even if all meet in one element
         self._added = 0  # patches
 
     def __copy__(self) -> Merger:
@@ -109,6 +113,14 @@ class Merger:
         ``patch_weights`` are ``n`` numbers, in every call or in none. What does not fit raises a
         `ValueError`, `TypeError` or `IndexError`, and nothing has been added then.
         """
+        with self._lock:
+            if self._target is not None and self._added_quickly(
+                self._target, patches, indices, patch_weights
+            ):
+                return
+        self._add(patches, indices, patch_weights)
+
+    def _add(self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None) -> None:
         rows = self.grid.as_rows(indices)
         if not len(rows):
             return
@@ -123,16 +135,39 @@ class Merger:
             else:
                 stack = array.reshape(-1, len(rows), *target.frame.patch_shape)
             target.check(array.dtype, each is not None)
-            runs = selected_runs(self._counting, rows)
-            most = self._count(runs, 1)
-            try:
-                alike = target.area is self._count_area
-                mine = runs if alike else selected_runs(target.frame, rows)
-                target.add(stack, mine, each, most)
-            except BaseException:
-                self._count(runs, -1)
-                raise
-            self._target, self._added = target, self._added + len(rows)
+            if not self._added_quickly(target, array, rows, each):
+                self._add_runs(target, stack, rows, each)
+            self._target = target
+
+    def _added_quickly(self, target: _Target, patches: Any, indices: Any, each: Any) -> bool:
+        """Whether patches were in the common form, and have been added."""
+        if target.quick is None:
+            return False
+        given = patches, indices, each
+        n = target.quick.add(target.state, self._counts, *given, self._countable - self._added)
+        self._added += n
+        return n > 0
+
+    def _add_runs(
+        self,
+        target: _Target,
+        stack: NDArray[Any],
+        rows: NDArray[np.int64],
+        each: NDArray[np.float64] | None,
+    ) -> None:
+        """Add patches of any form that was checked, as runs."""
+        if self._added + len(rows) > self._countable:
+            self._counts, self._countable = self._counts.astype(np.int64), np.iinfo(np.int64).max
+        runs = selected_runs(self._counting, rows)
+        most = self._count(runs, 1)
+        try:
+            alike = target.area is self._count_area
+            mine = runs if alike else selected_runs(target.frame, rows)
+            target.add(stack, mine, each, most)
+        except BaseException:
+            self._count(runs, -1)
+            raise
+        self._added += len(rows)
 
     def _first(self, frame: Frame, dtype: np.dtype[Any], weighted: bool) -> _Target:
         rule = self._rule.with_patch_weights() if weighted else self._rule
@@ -141,7 +176,8 @@ class Merger:
         # without axes beside the grid's, patches lie in the sums where they do in the counts
         alike = frame.axes == self._counting.axes
         area = self._count_area if alike else _whole_area(frame)
-        return _Target(merged, area, dtype, weighted)
+        quick = quick_sums(merged.reduction, frame, area, dtype, weighted) if alike else None
+        return _Target(merged, area, dtype, weighted, quick)
 
     def _count(self, runs: Runs, change: int) -> int:
         """Count patches in, or out again; returns the largest number of patches in one of their elements."""
@@ -161,9 +197,9 @@ class Merger:
     def coverage(self) -> NDArray[np.int64]:
         """How many patches have been added to each element: an int64 array of the grid's shape."""
         with self._lock:
-            return self._covered().copy()
+            return self._covered().astype(np.int64)
 
-    def _covered(self) -> NDArray[np.int64]:
+    def _covered(self) -> NDArray[Any]:
         return self._counts[slices(whole(self.grid.shape), self._count_area.reach)]
 
     def result(self) -> NDArray[Any]:
@@ -183,9 +219,15 @@ class _Target:
     """The accumulators of a `Merger`, made when the first patches tell dtype, channels and batch."""
 
     def __init__(
-        self, merged: CompiledMerge, area: Area, dtype: np.dtype[Any], weighted: bool
+        self,
+        merged: CompiledMerge,
+        area: Area,
+        dtype: np.dtype[Any],
+        weighted: bool,
+        quick: QuickSums | None,
     ) -> None:
         self.merged, self.area, self.dtype, self.weighted = merged, area, dtype, weighted
+        self.quick = quick
         self.frame, self.reduction = merged.frame, merged.reduction
         self.known: int = 0  # what the reduction knows of the patches that came before
         self.state = self.reduction.init(area.shape)
@@ -227,7 +269,7 @@ class _Target:
         reduction.add(self.state, PatchBatch(self.area, source, runs, frame.patch, False, each))
         self.known = known
 
-    def result(self, counts: NDArray[np.int64]) -> Any:
+    def result(self, counts: NDArray[Any]) -> Any:
         """The merged image, or images, made a band at a time, so that what lies between sums and images stays small."""
         frame, merged, bounds = self.frame, self.merged, whole(self.frame.shape)
         place = slices(bounds, self.area.reach)
