@@ -101,6 +101,12 @@ def merge_of(**broken: Any) -> pt.Merge:
     return pt.Merge(**(parts | broken))
 
 
+def broken_result(after: int) -> pt.Merge:
+    """A sum whose finalize gives the sums so many times, and raises then."""
+    call = breaking(after)
+    return merge_of(finalize=lambda state: call(state[0]))
+
+
 def labels() -> Array:
     return (IMAGE > 0.5).astype(int)
 
@@ -149,7 +155,7 @@ BROKEN: dict[str, Callable[[], Any]] = {
     "a merge's init": lambda: to_file(merge=merge_of(init=breaking(0))),
     "a merge's accumulate": lambda: to_file(merge=merge_of(accumulate=breaking(30))),
     "a merge's combine": lambda: to_file(merge=merge_of(combine=breaking(0))),
-    "a merge's finalize": lambda: to_file(merge=merge_of(finalize=breaking(1))),
+    "a merge's finalize": lambda: to_file(merge=broken_result(1)),
     "dask, func": lambda: lazily(breaking(3)),
     "dask, finalize": lambda: lazily(same, finalize=breaking(3)),
     "predict_rows": lambda: pt.integrations.predict_rows(breaking(1), X, nbytes=5000),
