@@ -80,7 +80,7 @@ LOSING: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "finalize of a Merge": (
         lambda: pt.unpatchify(PATCHES, GRID, merge=summed()),
-        r"the merge's finalize returned.*filled\(numpy\.nan\)",
+        r"what Merge.finalize returned.*filled\(numpy\.nan\)",
     ),
     "where": (
         lambda: pt.map_patches(same, IMAGE, 4, where=hidden(BRIGHT), fill=0),
