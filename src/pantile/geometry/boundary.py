@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -96,12 +97,12 @@ def _runs(begin: int, end: int, size: int, mode: str) -> list[Segment]:
     """Stretches on which the mapped positions run steadily up, down, or stand still."""
     source = mapped(np.arange(begin, end, dtype=np.int64), size, mode)
     slope = np.diff(source)
+    turns = [*(np.flatnonzero(np.diff(slope)) + 1).tolist(), len(slope)]  # where it is another
     found, at = [], 0
     while at < len(source):
-        direction = int(slope[at]) if at < len(slope) and abs(slope[at]) <= 1 else 1
-        stop = at + 1
-        while stop < len(source) and slope[stop - 1] == direction:
-            stop += 1
+        steady = at < len(slope) and abs(slope[at]) <= 1
+        direction = int(slope[at]) if steady else 1
+        stop = turns[bisect_right(turns, at)] + 1 if steady else at + 1
         low, high = sorted((int(source[at]), int(source[stop - 1])))
         found.append(
             Segment(begin + at, begin + stop, slice(low, high + 1), reverse=direction == -1)

@@ -127,7 +127,7 @@ class Limits:
     batch_bytes: int = 1 << 20
     """A batch: it and what func makes of it stay in cache, and it is worth a call. With 2 MiB, features of
     windows of an ECG (ten arrays of the batch's size) took 1.4 to 2.1 times as long and twice the memory, a small
-    network 1.3 times; functions that make one array or two took as long with 0.5 to 2 MiB."""
+    network 1.3 times; functions that make one array or two took 0.8 to 1.0 times as long."""
     tile_state_bytes: int = 16 << 20
     """Accumulators of a tile."""
     least_tiles: int = 16
