@@ -13,6 +13,8 @@ __all__ = ["as_axis", "as_count", "as_pad", "as_per_axis", "as_shape", "is_many"
 
 def is_many(value: Any) -> bool:
     """Whether ``value`` is a collection of numbers and not one number (or a word)."""
+    if type(value) is int or type(value) is tuple:  # most of them, at once
+        return type(value) is tuple
     if isinstance(value, str | bytes | set | frozenset | dict):  # words, and what has no order
         return False
     return hasattr(value, "__iter__") and getattr(value, "ndim", 1) > 0
@@ -43,7 +45,7 @@ def as_shape(shape: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]
                 else ": give the shape of a patch"
             )
         raise TypeError(f"{name} must be whole numbers, got {found}{known}")
-    items = tuple(shape) if is_many(shape) else (shape,)
+    items = tuple(shape) if type(shape) is tuple or is_many(shape) else (shape,)
     if not items:
         raise ValueError(f"{name} must name at least one axis, got {shape!r}")
     return tuple([as_count(item, name, least) for item in items])
@@ -51,7 +53,7 @@ def as_shape(shape: Any, name: str = "shape", least: int = 1) -> tuple[int, ...]
 
 def as_per_axis(value: Any, ndim: int, name: str, least: int = 1) -> tuple[int, ...]:
     """``value``, one int for all axes or one per axis, as a tuple of ``ndim`` ints."""
-    if not is_many(value):
+    if type(value) is int or not is_many(value):
         return (as_count(value, name, least),) * ndim
     items = as_shape(value, name, least)  # checks each number
     if len(items) != ndim:

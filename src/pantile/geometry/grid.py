@@ -91,18 +91,16 @@ class PatchGrid:
         n = len(sizes)
         _check_choice(tail, TAIL_NAMES, "tail")
         _check_choice(pad_mode, PAD_MODES, "pad_mode")
-        values = (
-            sizes,
-            as_per_axis(patch, n, "patch"),
-            as_per_axis(step, n, "step"),
-            as_per_axis(dilation, n, "dilation"),
-            tail,
-            as_pad(pad, n),
-            pad_mode,
-            _as_scalar(pad_value),
+        self.__dict__.update(  # the attributes of a frozen dataclass cannot be set one by one
+            shape=sizes,
+            patch=as_per_axis(patch, n, "patch"),
+            step=as_per_axis(step, n, "step"),
+            dilation=as_per_axis(dilation, n, "dilation"),
+            tail=tail,
+            pad=as_pad(pad, n),
+            pad_mode=pad_mode,
+            pad_value=_as_scalar(pad_value),
         )
-        for field, value in zip(fields(self), values, strict=True):
-            object.__setattr__(self, field.name, value)
         _ = self.axis_grids  # raises now what cannot be laid out
 
     def __reduce__(self) -> tuple[Any, ...]:

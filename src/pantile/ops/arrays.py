@@ -20,6 +20,15 @@ _NO_IMAGES = (PatchGrid, int, float, type(None))
 
 def as_array(image: Any, name: str = "image") -> NDArray[Any]:
     """``image`` as an array with at least one element, refusing what would lose something."""
+    array = image if type(image) is np.ndarray else _as_plain(image, name)
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(
+            f"{name} must have at least one axis and one element, got shape {array.shape}"
+        )
+    return array
+
+
+def _as_plain(image: Any, name: str) -> NDArray[Any]:
     if isinstance(image, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array, and patches would lose its mask: fill it first ({name}.filled(...)),"
@@ -37,12 +46,7 @@ def as_array(image: Any, name: str = "image") -> NDArray[Any]:
             f"{name} must be an array, got {image!r}: {name} {'come' if name == 'patches' else 'comes'} before"
             f" the {'grid' if name == 'patches' else 'patch'}"
         )
-    array = to_array(image, name)
-    if array.ndim == 0 or array.size == 0:
-        raise ValueError(
-            f"{name} must have at least one axis and one element, got shape {array.shape}"
-        )
-    return array
+    return to_array(image, name)
 
 
 def unlabelled(image: Any) -> Any:
