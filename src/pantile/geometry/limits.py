@@ -124,10 +124,9 @@ class Limits:
     """A part of a Merger's result that is finalized at a time: it stays in cache."""
 
     # pantile.stream: tiles, batches, blocks
-    batch_bytes: int = 1 << 20
-    """A batch: it and what func makes of it stay in cache, and it is worth a call. With 2 MiB, features of
-    windows of an ECG (ten arrays of the batch's size) took 1.4 to 2.1 times as long and twice the memory, a small
-    network 1.3 times; functions that make one array or two took 0.8 to 1.0 times as long."""
+    batch_bytes: int = 2 << 20
+    """A batch: it and what func makes of it stay in cache, and it is worth a call. With 8 MiB a function that makes
+    several arrays took 1.2 to 2.2 times as long, and twice the memory; with 1 MiB an identity took 1.2 times as long."""
     tile_state_bytes: int = 16 << 20
     """Accumulators of a tile."""
     least_tiles: int = 16

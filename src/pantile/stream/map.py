@@ -154,7 +154,7 @@ def map_patches(
     layout : {"patch", "feature"}, optional
         How the batch lies in memory; by default the faster one for the step.
     batch_bytes : int or str, optional
-        Size of a batch, 1 MiB by default.
+        Size of a batch, 2 MiB by default.
     memory : int or str, optional
         A budget beside the image, like ``"2GB"``, for what pantile holds (the interpreter and what
         ``func`` allocates are not in it): tiles, batches and workers are chosen to keep it; a job
