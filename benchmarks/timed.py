@@ -23,7 +23,7 @@ __all__ = ["tasks"]
 
 CASES = (
     "160x160:39:1:float32", "160x160:39:1:uint8", "400x400:7:1:float32", "400x400:7:1:uint8",
-    "1024x1024:64:16:float32", "40x40x40:9:2:float32", "512x512:16:4:float32", "110x110:39:1:float64",
+    "1024x1024:64:16:float32", "41x41x41:9:2:float32", "512x512:16:4:float32", "110x110:39:1:float64",
     "1500x1500:32:32:float32", "64x64x64:32:16:uint16",
 )  # fmt: skip
 QUICK = (CASES[0], CASES[3], CASES[5], CASES[6])
