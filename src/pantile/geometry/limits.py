@@ -126,7 +126,7 @@ class Limits:
     # pantile.stream: tiles, batches, blocks
     batch_bytes: int = 2 << 20
     """A batch: it and what func makes of it stay in cache, and it is worth a call. With 8 MiB a function that makes
-    several arrays took 1.2 to 2.2 times as long, and twice the memory; with 1 MiB an identity took 1.2 times as long."""
+    several arrays took 1.2 to 2.2 times as long and twice the memory; with 1 MiB an identity took 1.2 times as long."""
     tile_state_bytes: int = 16 << 20
     """Accumulators of a tile."""
     least_tiles: int = 16
