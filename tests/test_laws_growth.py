@@ -125,7 +125,7 @@ def test_every_name_of_the_public_packages_is_under_these_laws() -> None:
 
 
 def needed(name: str) -> None:
-    library = below.NEEDS.get(name.rpartition(".")[0])
+    library = below.NEEDS.get(name.partition(" & ")[0].rpartition(".")[0])
     if library is not None:
         pytest.importorskip(library)
 
