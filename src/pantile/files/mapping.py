@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Mapping", "mapping_of", "span_of", "strides_of"]
+from ..geometry.arrays import strides_of
+
+__all__ = ["Mapping", "byte_strides_of", "mapping_of", "span_of"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Mapping:
         return np.ndarray(shape, self.dtype, memory, -low, strides)
 
 
-def strides_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+def byte_strides_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
     """Bytes between neighbours along each axis, in C order."""
-    return tuple(prod(shape[k + 1 :]) * dtype.itemsize for k in range(len(shape)))
+    return tuple([s * dtype.itemsize for s in strides_of(shape)])
 
 
 def span_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_dtype", "to_array", "unmasked"]
+__all__ = ["as_dtype", "strides_of", "to_array", "unmasked"]
 
 
 def to_array(item: Any, name: str, instead: str = "") -> NDArray[Any]:
@@ -59,6 +61,11 @@ def as_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
         raise TypeError(
             f"{name}={dtype!r} is no dtype ({error}): give one such as 'float32', 'uint8' or image.dtype"
         ) from None
+
+
+def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in elements, of an array of ``shape`` in C order."""
+    return tuple([math.prod(shape[k + 1 :]) for k in range(len(shape))])
 
 
 def unmasked(block: Any) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +15,6 @@ __all__ = [
     "flatten",
     "has_item_strides",
     "is_native",
-    "strides_of",
     "sum_outer",
     "to_native",
 ]
@@ -90,11 +88,6 @@ def has_item_strides(array: NDArray[Any]) -> bool:
 def ensure_item_strides(array: NDArray[Any]) -> NDArray[Any]:
     """``array`` itself, or a copy where kernels cannot follow its strides."""
     return array if has_item_strides(array) else np.ascontiguousarray(array)
-
-
-def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
-    """Strides, in elements, of an array of ``shape`` in C order."""
-    return tuple([math.prod(shape[k + 1 :]) for k in range(len(shape))])
 
 
 def sum_outer(vectors: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import ArrayLike
 
 from ..geometry.arguments import as_per_axis
+from ..geometry.arrays import strides_of
 from ..kernels.memory import sum_outer
 from ..ops.arrays import as_array
 from .guard import check_fits
@@ -73,7 +74,7 @@ def masked_patchify(image: ArrayLike, patch: int | Sequence[int]) -> np.ma.Maske
         )
     if any(p > n for p, n in zip(sizes, array.shape, strict=True)):
         raise ValueError(f"patch={patch!r} does not fit in an image of shape {array.shape}")
-    strides = [math.prod(array.shape[k + 1 :]) for k in range(array.ndim)]
+    strides = strides_of(array.shape)
     span = sum((p - 1) * s for p, s in zip(sizes, strides, strict=True)) + 1
     shape = (array.size - span + 1, span)
     check_fits(math.prod(shape), f"the {shape} mask", "use PatchMatrix, which needs no mask")

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import strides_of
 from ..geometry.frame import Frame
 from ..geometry.tails import Steps
 from ..kernels.loops import add_exactly_at
-from ..kernels.memory import is_native, strides_of
+from ..kernels.memory import is_native
 from ..kernels.offsets import AtTables, lines_along, tabulate_samples
 from .batch import Area, State
 from .reduction import Reduction

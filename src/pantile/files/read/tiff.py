@@ -18,7 +18,7 @@ import numpy as np
 from ..extras import import_optional
 from ..faults import check_index
 from ..georeference import Georeference
-from ..mapping import Mapping, strides_of
+from ..mapping import Mapping, byte_strides_of
 
 __all__ = ["TIFF_MAGIC", "TiffPlace", "open_tiff"]
 
@@ -50,7 +50,7 @@ class TiffPlace:
                 return blocks
             dtype = np.dtype(pages.dtype).newbyteorder(file.byteorder)
             shape = tuple(pages.shape)
-            return Mapping(self.path, pages.dataoffset, dtype, shape, strides_of(shape, dtype))
+            return Mapping(self.path, pages.dataoffset, dtype, shape, byte_strides_of(shape, dtype))
 
     def channel_axis(self) -> int | None:
         """Where the axes in the file's metadata have samples of a pixel, or else channels."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..faults import explain_write_errors
-from ..mapping import Mapping, strides_of
+from ..mapping import Mapping, byte_strides_of
 from ..read.npy import npy_mapping
 from .staging import (
     check_directory,
@@ -186,7 +186,7 @@ def make_npy(path: str, partial: str, shape: tuple[int, ...], dtype: np.dtype[An
             f"{error.strerror}: a result of {shape} {dtype} needs {nbytes:,} bytes",
             path,
         ) from error
-    return Mapping(partial, offset, dtype, shape, strides_of(shape, dtype))
+    return Mapping(partial, offset, dtype, shape, byte_strides_of(shape, dtype))
 
 
 def _extend(file: IO[bytes], length: int) -> None:
