@@ -140,37 +140,79 @@ class AxisGrid:
                 low = middle + 1
         return low
 
-    def profile(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Sum of ``weights`` (one per sample of the patch) over the patches touching each element.
+    def profile(
+        self, weights: NDArray[np.float64] | None = None, begin: int = 0, end: int | None = None
+    ) -> NDArray[np.float64]:
+        """Sum of ``weights`` (one per sample of the patch) over the patches touching elements ``begin`` to ``end``.
 
-        Without weights these are counts, exact integers in float64, in O(size); with them O(patch * count).
+        Without weights these are counts, exact integers in float64, in O(end - begin); with them
+        O(patch * count). The same bits whatever the part.
         """
-        total, margin = self._profile(weights)
-        return total[margin : margin + self.size]
-
-    @property
-    def most(self) -> int:
-        """How many patches meet at most in one position, padding included."""
-        return int(self._profile(None)[0].max())
-
-    def _profile(self, weights: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], int]:
-        """The profile with the padding that patches reach into, and how much lies before the image."""
-        margin, d = max(0, -self.start(0)), self.dilation
-        length = margin + max(self.size, self.end)
-        starts = self.starts() + margin
+        size, d = (self.size if end is None else end) - begin, self.dilation
+        starts = self.starts(*self.reaching(begin, begin + size)) - begin
+        if not len(starts):
+            return np.zeros(size)
+        margin = max(0, -int(starts[0]))  # patches reach out of the part
+        length = margin + max(size, int(starts[-1]) + self.extent)
+        starts += margin
         if weights is None:
             # patches begin and end; counting both along every d-th element is O(size), not O(patch * count)
-            ends = -(-(length + d) // d) * d
-            change = np.zeros(ends)
+            change = np.zeros(-(-(length + d) // d) * d)
             change[starts] += 1
             over = starts + self.patch * d
-            change[over[over < ends]] -= 1
-            return change.reshape(-1, d).cumsum(axis=0).ravel()[:length], margin
+            change[over[over < len(change)]] -= 1
+            rows = change.reshape(-1, d)
+            np.cumsum(rows, axis=0, out=rows)
+            return change[margin : margin + size]
         total = np.zeros(length)
         for a in range(self.patch):
             # within one sample offset no start repeats, so plain fancy addition is exact
             total[starts + a * d] += weights[a]
-        return total, margin
+        return total[margin : margin + size]
+
+    def reaching(self, begin: int, end: int) -> tuple[int, int]:
+        """The range of patches that reach into elements ``begin`` to ``end``."""
+        low = self.first_reaching(begin - self.extent + 1)
+        return low, max(low, self.first_reaching(end))
+
+    @property
+    def most(self) -> int:
+        """How many patches meet at most in one position, padding included."""
+        if self.dilation > 1:
+            whole = self.profile(None, min(0, self.start(0)), max(self.size, self.end))
+            return int(whole.max())
+        # as many as meet where one of them starts; of even steps, where the last of them does, or one pulled back
+        begin = max(0, self.count - 2) if isinstance(self.spacing, Steps) else 0
+        starts = self.starts(begin)
+        met = (
+            [self.first_reaching(s - self.patch + 1) for s in starts.tolist()]
+            if begin
+            else (np.searchsorted(starts, starts - self.patch, side="right"))
+        )
+        return int((np.arange(begin, self.count) + 1 - met).max())
+
+    def owners(self, by: str, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
+        """Index of the first or last patch that touches each of elements ``begin`` to ``end``, or of the one nearest
+        by centre (the first of those as near); -1 for none."""
+        end = self.size if end is None else end
+        if self.dilation > 1:
+            return self._owners_by_sample(by)[begin:end]
+        low, high = self.reaching(begin, end)
+        if low == high:
+            return np.full(end - begin, -1, dtype=np.int64)
+        starts, elements = self.starts(low, high), np.arange(begin, end)
+        if by == "first":
+            found = np.searchsorted(starts, elements - self.patch, side="right")
+        elif by == "last":
+            found = np.searchsorted(starts, elements, side="right") - 1
+        else:
+            between = starts[:-1] + starts[1:] + self.patch - 1  # twice the middle of two centres
+            found = np.searchsorted(between, 2 * elements)
+        found = np.minimum(found, high - low - 1)
+        lag = elements - starts[found]
+        found += low
+        found[(lag < 0) | (lag >= self.patch)] = -1
+        return found
 
     def coverage(self) -> NDArray[np.int64]:
         """How many patches touch each element."""
@@ -182,17 +224,22 @@ class AxisGrid:
 
     def nearest(self) -> NDArray[np.int64]:
         """Index of the patch nearest by centre among those touching each element, -1 for none."""
+        return self.owners("center")
+
+    def _owners_by_sample(self, by: str) -> NDArray[np.int64]:
         owner = np.full(self.size, -1, dtype=np.int64)
         best = np.full(self.size, np.iinfo(np.int64).max)
-        starts = self.starts()
+        starts, count = self.starts(), np.arange(self.count)
         middle = (self.patch - 1) * self.dilation
         for a in range(self.patch):
             at = starts + a * self.dilation
             keep = (at >= 0) & (at < self.size)
-            i, at = np.flatnonzero(keep), at[keep]
-            distance = abs(2 * a * self.dilation - middle)
-            better = (distance < best[at]) | ((distance == best[at]) & (i < owner[at]))
-            owner[at[better]], best[at[better]] = i[better], distance
+            i, at = count[keep], at[keep]
+            far = abs(2 * a * self.dilation - middle) if by == "center" else 0
+            rank = -i if by == "last" else i
+            held = -owner[at] if by == "last" else owner[at]
+            better = (far < best[at]) | ((far == best[at]) & (rank < held))
+            owner[at[better]], best[at[better]] = i[better], far
         return owner
 
     def resized(self, patch: int, scale: int) -> AxisGrid:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache, update_wrapper
 from typing import Any
 
-__all__ = ["compiled", "compiled_with"]
+__all__ = ["compiled", "compiled_with", "known_to_numba"]
 
 
 _CACHE_TROUBLE = (
@@ -58,28 +58,32 @@ class compiled:
 
 
 class compiled_with(compiled):
-    """A loop nest that several operations share, compiled with the ``body`` of one of them.
+    """A loop nest that several operations share, compiled with the ``bodies`` of one of them.
 
-    ``nest(body)`` returns the loop. A body takes and returns numbers: each array that is passed to
+    ``nest(*bodies)`` returns the loop. A body takes and returns numbers: each array that is passed to
     it would be counted as a reference at every element (measured: 2 to 30 times as slow).
 
     Body and nest must stand in the same file: numba compiles anew when the file of the nest has
     changed, and does not see the file of the body.
     """
 
-    def __init__(self, nest: Callable[..., Any], body: Callable[..., Any], **options: Any) -> None:
+    def __init__(
+        self, nest: Callable[..., Any], *bodies: Callable[..., Any], **options: Any
+    ) -> None:
         super().__init__(nest, **options)
-        self.body = body
+        self.bodies = bodies
 
     def plain(self) -> Callable[..., Any]:
-        """The nest around the body, under a name of its own: numba's cache has one index for each name."""
-        loop: Callable[..., Any] = self.function(_known_to_numba(self.body))
-        loop.__qualname__ = f"{self.function.__name__}.{self.body.__name__}"
+        """The nest around the bodies, under a name of its own: numba's cache has one index for each name."""
+        loop: Callable[..., Any] = self.function(*map(known_to_numba, self.bodies))
+        named = [body.__name__ for body in self.bodies]
+        loop.__qualname__ = ".".join([self.function.__name__, *named])
         return loop
 
 
 @cache
-def _known_to_numba(body: Callable[..., Any]) -> Callable[..., Any]:
+def known_to_numba(body: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that loops may call; compiled with each of them."""
     from numba.extending import register_jitable
 
     known: Callable[..., Any] = register_jitable(body)

@@ -12,7 +12,7 @@ from ..geometry.arrays import to_array
 from ..geometry.frame import Frame
 from ..geometry.rect import Rect
 
-__all__ = ["cast", "check_fill", "check_holes", "filled", "holes_of", "refuse_holes"]
+__all__ = ["cast", "check_fill", "check_holes", "filled", "holes_of", "refuse_holes", "refuse_nan"]
 
 Mask = NDArray[np.bool_]
 
@@ -38,6 +38,13 @@ def refuse_holes(n: int, bounds: Rect) -> NoReturn:
     )
 
 
+def refuse_nan(dtype: np.dtype[Any]) -> NoReturn:
+    """Raise what is said of NaN on its way into integers."""
+    raise ValueError(
+        f"the merge has NaN where dtype={dtype} has none: choose a float dtype=, or fill="
+    )
+
+
 def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """``values`` in ``dtype``: for integers rounded half to even and saturated, else converted."""
     if values.dtype == dtype:
@@ -46,9 +53,7 @@ def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return values.astype(dtype)
     if values.dtype.kind == "f":
         if not np.isfinite(values).all() and np.isnan(values).any():
-            raise ValueError(
-                f"the merge has NaN where dtype={dtype} has none: choose a float dtype=, or fill="
-            )
+            refuse_nan(dtype)
         values = np.rint(values)
     if dtype.kind == "b":
         return values >= 1
@@ -105,5 +110,5 @@ def holes_of(frame: Frame, bounds: Rect) -> Mask | None:
     touched = np.ones((1,) * len(frame.axes), dtype=bool)
     for k, (axis, (begin, end)) in enumerate(zip(frame.axes, bounds, strict=True)):
         shape: Sequence[int] = [-1 if j == k else 1 for j in range(len(frame.axes))]
-        touched = touched & (axis.profile()[begin:end] > 0).reshape(shape)
+        touched = touched & (axis.profile(None, begin, end) > 0).reshape(shape)
     return ~touched

@@ -13,7 +13,7 @@ from ..geometry.rect import Rect
 from ..kernels.loops import keep_largest, keep_smallest
 from ..kernels.memory import to_native
 from .batch import PatchBatch
-from .reduction import Reduction, State
+from .reduction import Meeting, Reduction, State
 
 __all__ = ["Extremum"]
 
@@ -26,11 +26,16 @@ class Extremum(Reduction):
 
     def init(self, shape: tuple[int, ...]) -> State:
         dtype = to_native(np.zeros(1, dtype=self.dtype)).dtype
+        return (np.full(shape, self._start(dtype), dtype=dtype),)
+
+    def _start(self, dtype: np.dtype[Any]) -> Any:
         if dtype.kind == "f":
-            start: Any = -np.inf if self.largest else np.inf
-        else:
-            start = np.iinfo(dtype).min if self.largest else np.iinfo(dtype).max
-        return (np.full(shape, start, dtype=dtype),)
+            return -np.inf if self.largest else np.inf
+        return np.iinfo(dtype).min if self.largest else np.iinfo(dtype).max
+
+    def meeting(self) -> Meeting | None:
+        dtype = to_native(np.zeros(1, dtype=self.dtype)).dtype
+        return Meeting("larger" if self.largest else "smaller", dtype, self._start(dtype))
 
     def add(self, state: State, batch: PatchBatch) -> None:
         target = batch.area.operand(state[0])

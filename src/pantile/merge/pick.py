@@ -14,7 +14,7 @@ from ..geometry.rect import Rect
 from ..kernels.memory import Flat, as_bits, flatten
 from ..kernels.select import pick
 from .batch import PatchBatch
-from .reduction import Reduction, State
+from .reduction import Meeting, Reduction, State
 
 __all__ = ["PickOne"]
 
@@ -32,6 +32,9 @@ class PickOne(Reduction):
 
     def readable(self, patches: NDArray[Any]) -> NDArray[Any]:
         return patches.astype(patches.dtype.newbyteorder("="), copy=False)
+
+    def meeting(self) -> Meeting | None:
+        return Meeting(self.by, self.dtype)
 
     def init(self, shape: tuple[int, ...]) -> State:
         far = [np.full(shape, _FAR, dtype=np.int64) for _ in range(2)]

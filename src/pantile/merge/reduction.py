@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,24 @@ from ..geometry import AxisGrid
 from ..geometry.rect import Rect
 from ..kernels.memory import Flat, flatten, to_native
 from .batch import PatchBatch, State
+from .weights import Profile
 
-__all__ = ["Reduction", "State"]
+__all__ = ["Meeting", "Reduction", "State"]
+
+
+class Meeting(NamedTuple):
+    """How values meet in a row of sums, where a merge can be made by gathering: by which body of `kernels.gather`,
+    in which dtype, from what on; and whether sums are divided by weights. ``taper`` holds a weight per sample,
+    ``vectors`` one vector per axis where it is their product, ``profiles`` the sums of weights along each axis
+    where weight sums are a product."""
+
+    body: str
+    accumulator: np.dtype[Any]
+    start: Any = 0
+    divides: bool = False
+    taper: NDArray[np.float64] | None = None
+    vectors: tuple[NDArray[np.float64], ...] | None = None
+    profiles: tuple[Profile, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,10 @@ class Reduction(ABC):
 
     def empty(self, state: State) -> NDArray[np.bool_] | None:
         """Where weights add up to 0, so that there is no value; None for nowhere."""
+        return None
+
+    def meeting(self) -> Meeting | None:
+        """How this merge is made by gathering, where every patch takes part once; None where it cannot be."""
         return None
 
     def piecemeal(self) -> Reduction:

@@ -31,7 +31,7 @@ from .pick import PickOne
 from .reduction import Reduction
 from .sums import Mean, Sum
 from .variance import Variance
-from .weights import Taper, as_weights, check_weight_values, normalise, resolve_weights
+from .weights import Profile, Taper, as_weights, check_weight_values, normalise, resolve_weights
 
 __all__ = ["MERGES", "Image", "MergeName", "MergeRule", "MergeSpec", "resolve_rule", "spec_of"]
 
@@ -56,9 +56,9 @@ class Ingredients(NamedTuple):
     dtype: Dtype
     taper: NDArray[np.float64] | None  # per sample
     patch_weights: bool
-    profiles: (
-        tuple[NDArray[np.float64], ...] | None
-    )  # sums of weights per axis, where they are products
+    # per axis, where they are products: sums of weights, and the taper itself
+    profiles: tuple[Profile, ...] | None
+    vectors: tuple[NDArray[np.float64], ...] | None = None
 
     @property
     def patches(self) -> tuple[tuple[AxisGrid, ...], tuple[int, ...], Dtype]:
@@ -167,12 +167,12 @@ def _unknown(_: Case) -> float:
 
 
 def _make_sum(made_of: Ingredients) -> Reduction:
-    return Sum(*made_of.patches, made_of.taper, made_of.patch_weights)
+    return Sum(*made_of.patches, made_of.taper, made_of.patch_weights, vectors=made_of.vectors)
 
 
 def _make_mean(made_of: Ingredients) -> Reduction:
     weights = made_of.taper, made_of.patch_weights
-    return Mean(*made_of.patches, *weights, profiles=made_of.profiles)
+    return Mean(*made_of.patches, *weights, vectors=made_of.vectors, profiles=made_of.profiles)
 
 
 def _make_extremum(largest: bool, made_of: Ingredients) -> Reduction:
@@ -316,7 +316,12 @@ class MergeRule:
             taper = normalise(taper)  # their size must not overflow before it cancels
         profiles = _profiles(taper, frame) if whole and not self.patch_weights else None
         made_of = Ingredients(
-            frame, dtype.newbyteorder("="), _flattened(taper, frame), self.patch_weights, profiles
+            frame,
+            dtype.newbyteorder("="),
+            _flattened(taper, frame),
+            self.patch_weights,
+            profiles,
+            _vectors(taper, frame),
         )
         reduction = (_TRIMMED if self.trims else spec).make(made_of)
         wanted = self.result_dtype(dtype)
@@ -402,15 +407,28 @@ def _flattened(taper: Taper | None, frame: Frame) -> NDArray[np.float64] | None:
     return np.broadcast_to(whole, frame.patch_shape).flatten()
 
 
-def _profiles(taper: Taper | None, frame: Frame) -> tuple[NDArray[np.float64], ...] | None:
+def _vectors(taper: Taper | None, frame: Frame) -> tuple[NDArray[np.float64], ...] | None:
+    """The taper as one vector per canonical axis; None for none, or one that is no product."""
+    if not isinstance(taper, tuple):
+        return None
+    vectors = iter(taper)
+    return tuple(
+        [
+            next(vectors) if cut else np.ones(axis.patch)
+            for axis, cut in zip(frame.axes, frame.patched, strict=True)
+        ]
+    )
+
+
+def _profiles(taper: Taper | None, frame: Frame) -> tuple[Profile, ...] | None:
     """Per axis, the sum of weights over each element; None for a taper that is no product."""
     if taper is not None and not isinstance(taper, tuple):
         return None
     vectors = iter(taper) if taper is not None else itertools.repeat(None)
     found = [
-        axis.profile(next(vectors) if cut else None)
+        Profile(axis, next(vectors) if cut else None)
         for axis, cut in zip(frame.axes, frame.patched, strict=True)
     ]
-    if taper is not None and not all(bool(p.all()) for p in found):
+    if taper is not None and not all(profile.positive for profile in found):
         return None  # zeros in the taper leave elements without weight, which must be found
     return tuple(found)

@@ -14,7 +14,8 @@ from ..geometry.rect import Rect
 from ..kernels.loops import add_by_feature, add_by_patch, add_exactly
 from ..kernels.offsets import LineTables, Operand
 from .batch import PatchBatch, one_patch
-from .reduction import Reduction, State
+from .reduction import Meeting, Reduction, State
+from .weights import Profile
 
 __all__ = ["Mean", "Sum", "block_product"]
 
@@ -26,6 +27,7 @@ class Sum(Reduction):
     taper: NDArray[np.float64] | None = None
     patch_weights: bool = False
     exact: bool = False
+    vectors: tuple[NDArray[np.float64], ...] | None = None  # of which the taper is the product
 
     @cached_property
     def accumulator(self) -> np.dtype[Any]:
@@ -76,6 +78,19 @@ class Sum(Reduction):
     def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
         return self.total(state)
 
+    def meeting(self) -> Meeting | None:
+        if self.exact:
+            return None
+        return Meeting("add", self._row_dtype(), taper=self.taper, vectors=self.vectors)
+
+    def _row_dtype(self) -> np.dtype[Any]:
+        """Small integers are added up in 32 bits, where their sums fit."""
+        sums = self.accumulator
+        if sums.kind not in "iu" or self.dtype.itemsize > 2:
+            return sums
+        largest = 1 if self.dtype.kind == "b" else int(np.iinfo(self.dtype).max) + 1
+        return np.dtype(np.int32) if largest * self.depth < 1 << 31 else sums
+
     def piecemeal(self) -> Reduction:
         return replace(self, exact=True)
 
@@ -101,7 +116,7 @@ class Mean(Sum):
     vector per axis (``profiles``); otherwise (``profiles`` None) it is accumulated beside the sum,
     or, where patches are ``counted`` elsewhere, comes with the state when that is finalized."""
 
-    profiles: tuple[NDArray[np.float64], ...] | None = None
+    profiles: tuple[Profile, ...] | None = None
     counted: bool = False
 
     @property
@@ -151,6 +166,10 @@ class Mean(Sum):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(total / divisor)
 
+    def meeting(self) -> Meeting | None:
+        found = super().meeting()
+        return None if found is None else found._replace(divides=True, profiles=self.profiles)
+
     def piecemeal(self) -> Reduction:
         unweighted = self.taper is None and not self.patch_weights
         return replace(self, exact=True, counted=unweighted)
@@ -164,11 +183,11 @@ def _from_one_line(tables: LineTables) -> LineTables:
     return LineTables(places, origins, lengths, along, 0, lines, starts, length, step, 1)
 
 
-def block_product(profiles: Sequence[NDArray[Any]], bounds: Rect) -> NDArray[Any]:
-    """The outer product of one vector per axis over a block; axes on which it is constant stay of length 1."""
-    total = np.ones((1,) * len(profiles), dtype=profiles[0].dtype)
+def block_product(profiles: Sequence[Profile], bounds: Rect) -> NDArray[np.float64]:
+    """The outer product of the sums along each axis over a block; axes on which it is constant stay of length 1."""
+    total = np.ones((1,) * len(profiles))
     for k, (profile, (begin, end)) in enumerate(zip(profiles, bounds, strict=True)):
-        part = profile[begin:end]
+        part = profile.part(begin, end)
         part = part[:1] if len(part) and (part == part[0]).all() else part
         total = total * part.reshape([-1 if j == k else 1 for j in range(len(profiles))])
     return total

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry import AxisGrid
 from ..geometry.arrays import to_array
 
 __all__ = [
     "LARGEST_PATCH_WEIGHT",
     "LEAST_PATCH_WEIGHT",
+    "Profile",
     "Taper",
     "as_weights",
     "check_patch_weights",
@@ -26,7 +30,34 @@ __all__ = [
 LEAST_PATCH_WEIGHT, LARGEST_PATCH_WEIGHT = 1e-100, 1e100
 _TAIL = 1e-40  # smaller ones, in proportion to the largest, change no digit
 
+_SHORT = 1 << 16  # axes whose sums of weights are worked out once
+
 Taper = tuple[NDArray[np.float64], ...] | NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The sum of weights over each element of an axis: of a taper's ``vector``, or how many patches there are."""
+
+    axis: AxisGrid
+    vector: NDArray[np.float64] | None = None
+
+    @cached_property
+    def _whole(self) -> NDArray[np.float64]:
+        return self.axis.profile(self.vector)
+
+    def part(self, begin: int, end: int) -> NDArray[np.float64]:
+        """The sums over elements ``begin`` to ``end``."""
+        if self.axis.size > _SHORT:
+            return self.axis.profile(self.vector, begin, end)
+        return self._whole[begin:end]
+
+    @property
+    def positive(self) -> bool:
+        """Whether each element has weight."""
+        if self.vector is None or self.vector.all():
+            return self.axis.covers
+        return bool(self.axis.profile(self.vector).all())
 
 
 def taper_along(name: Any, length: int) -> NDArray[np.float64]:

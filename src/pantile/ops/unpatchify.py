@@ -24,6 +24,7 @@ from ..merge.batch import Area, PatchBatch
 from ..merge.casts import check_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
+from ..merge.gathering import gather_patches
 from ..merge.pieces import Piece
 from ..merge.reduction import Reduction
 from ..merge.spec import MergeName, resolve_rule
@@ -131,7 +132,7 @@ def unpatchify(
     targets, views = zip(*made, strict=True)
     if lie_side_by_side(stack, rule, views[0]):
         put(stack, views[0], fill)
-    else:
+    elif not gather_patches(stack.patches, merged, views[0], each, current_limits()):
         _merge(stack, merged, views, each)
     found: NDArray[Any] = targets if several else targets[0]
     return found
