@@ -122,11 +122,11 @@ class Limits:
 
     gather_elements: int = 1 << 17
     """Sums of lines that are gathered together: they stay in the second cache."""
-    gather_tall: int = 64
+    gather_together_rows: int = 64
     """Lines that are gathered together, where they are not too long: patches are read in larger parts."""
     gather_leaf_elements: int = 1 << 20
     """Patch elements gathered by one thread at a time."""
-    gather_least_row: int = 16
+    gather_least_elements: int = 16
     """Shorter lines are not gathered, where there is more than one: each costs a search for its patches."""
 
     band_elements: int = 1 << 17

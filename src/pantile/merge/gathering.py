@@ -67,7 +67,7 @@ def gather_patches(
     if store is None:
         return False
     lines = _arrange(patches, merged.frame, view, meeting, patch_weights)
-    if lines.row.grid.size < limits.gather_least_row < view.size:
+    if lines.row.grid.size < limits.gather_least_elements < view.size:
         return False
     finish = _finish(meeting, store, view.dtype, merged.fills[0])
     _make(patches, view, lines, finish, merged.fills[0], limits)
@@ -82,7 +82,7 @@ def _own(
     if patches.dtype != view.dtype or bits is None:
         return False
     lines = _arrange(patches, merged.frame, view, meeting, None)
-    if lines.row.grid.size < limits.gather_least_row < view.size:
+    if lines.row.grid.size < limits.gather_least_elements < view.size:
         return False
     by, fill = meeting.body, np.asarray(merged.fills[0] or 0).astype(view.dtype).view(bits)[()]
     out, src = flatten(view, bits).memory, flatten(patches, bits).memory
@@ -312,7 +312,7 @@ def _make(
 def _parts(lines: int, size: int, total: int, limits: Limits) -> tuple[int, int, int]:
     """How many elements of a line, and how many lines, have their sums in cache together, and how many lines a
     thread makes at a time."""
-    tall = min(lines, limits.gather_tall)
+    tall = min(lines, limits.gather_together_rows)
     width = min(size, max(1, limits.gather_elements // tall))
     some = max(1, min(lines, limits.gather_elements // width))
     parts = -(-total // (limits.gather_leaf_elements * -(-size // width)))
