@@ -130,6 +130,21 @@ def gather_owners(
     _gather_owners(out, src, *lines, axes, places, strips.table, src_step, out_step, fill)
 
 
+def finish(
+    out: Memory, sums: Memory, weights: Memory | None, lows: tuple[Memory | None, Memory | None], axes: Vector,
+    profile: NDArray[np.float64] | None, store: str, bounds: tuple[Any, Any], fill: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Make values of a block of sums in one pass, into a contiguous ``out``; counts as `gather` does.
+
+    A row of ``axes`` is an axis of the block: its size, how far the next element is among the sums
+    and among the weights, and where it begins in ``profile``, whose product weights are where there
+    are none. ``lows`` are what rounding took from the sums and from the weights.
+    """
+    loop, step = _FINISHES[store], None if axes[-1, 1] == 1 else axes[-1, 1]
+    holes, unknown = loop(out, sums, lows[0], weights, lows[1], axes, step, profile, *bounds, fill)
+    return int(holes), int(unknown)
+
+
 def clip_strips(
     places: Vector, of: Vector, lengths: Vector, numbers: Vector, along: Vector, size: int, phases: int, step: int,
     next_along: int,
@@ -373,6 +388,57 @@ def _gather(body, store):
     return loop
 
 
+def _finish(store):
+    def loop(out, sums, low, weights, weight_low, axes, step, profile, least, most, fill):
+        holes = 0
+        unknown = 0
+        last = axes.shape[0] - 1
+        size = axes[last, 0]
+        row = None if profile is None else profile[axes[last, 3] :][:size]
+        lines = 1
+        for k in range(last):
+            lines *= axes[k, 0]
+        for line in range(lines):
+            of = 0
+            at = 0
+            lead = 1.0
+            rest = line
+            for q in range(1, axes.shape[0]):
+                axis = axes[last - q]
+                x = rest % axis[0]
+                rest //= axis[0]
+                of += x * axis[1]
+                at += x * axis[2]
+                if profile is not None:
+                    lead *= profile[axis[3] + x]
+            o = out[line * size :][:size]
+            wide = size if step is None else (size - 1) * step + 1
+            s = sums[of:][:wide]
+            for j in range(size):
+                i = j if step is None else j * step
+                total = s[i]
+                if low is not None and abs(total) < np.inf:
+                    # past the finite numbers there is nothing to make up for
+                    total = total + low[of + i]
+                w = 1.0
+                if weights is not None:
+                    k = at + j * axes[last, 2]
+                    w = weights[k] * 1.0
+                    if weight_low is not None:
+                        w = w + weight_low[k]
+                elif profile is not None:
+                    w = lead * row[j]
+                if w == 0:
+                    o[j] = fill
+                    holes += 1
+                else:
+                    o[j], bad = store(total, w, least, most)
+                    unknown += bad
+        return holes, unknown
+
+    return loop
+
+
 @compiled
 def _gather_owners(out, src, first, last, axes, places, strips, step, out_step, fill):
     for line in range(first, last):
@@ -409,6 +475,7 @@ _STORES: dict[str, Callable[..., Any]] = {
     "rounded quotient": _rounded_quotient,
     "saturated": _saturated,
 }
+_FINISHES = {name: compiled_with(_finish, store) for name, store in _STORES.items()}
 _GATHERS = {
     (body, store): compiled_with(_gather, _BODIES[body], _STORES[store])
     for body in _BODIES

@@ -46,6 +46,15 @@ class CompiledMerge:
         """
         state = join_pieces(self.reduction, bounds, pieces)
         untouched = holes_of(self.frame, bounds) if touched is None else ~touched
+        return self.finish(state, bounds, untouched)
+
+    def finish(self, state: State, bounds: Rect, untouched: Mask | None) -> State:
+        """What a state becomes; ``untouched`` are elements that no patch touches, None for none."""
+        if len(self.dtypes) == 1:
+            none = untouched is None or not untouched.any()
+            made = self.reduction.finished(state, bounds, self.dtype, self.fills[0], not none)
+            if made is not None:
+                return (made,)
         return self.values(state, bounds, self.holes(state, untouched))
 
     @property

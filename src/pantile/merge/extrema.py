@@ -48,5 +48,10 @@ class Extremum(Reduction):
             (np.maximum if self.largest else np.minimum)(total, other, out=total)
         return (total,)
 
+    def join(self, state: State, place: tuple[slice, ...], part: State) -> State:
+        view = state[0][place]
+        (np.maximum if self.largest else np.minimum)(view, part[0], out=view)
+        return state
+
     def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
         return state[0]

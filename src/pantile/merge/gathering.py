@@ -34,6 +34,7 @@ from ..kernels.memory import as_bits, flatten, has_item_strides, is_native
 from ..kernels.parallel import cores, each_in_parallel
 from .casts import refuse_holes, refuse_nan
 from .compiled import CompiledMerge
+from .finishing import limits_of, store_of, value_in_holes
 from .reduction import Meeting
 from .weights import Profile
 
@@ -63,7 +64,8 @@ def gather_patches(
         return False
     if meeting.body in OWNERS:
         return _own(patches, merged, view, meeting, limits)
-    store = _store_of(meeting, patches.dtype, view.dtype, merged.reduction.depth)
+    sums, depth = meeting.accumulator, merged.reduction.depth
+    store = store_of(sums, meeting.divides, patches.dtype, view.dtype, depth)
     if store is None:
         return False
     lines = _arrange(patches, merged.frame, view, meeting, patch_weights)
@@ -237,44 +239,10 @@ def _closest(axes: Sequence[_Axis], along: int) -> int:
     return along if few else found
 
 
-def _store_of(
-    meeting: Meeting, dtype: np.dtype[Any], result: np.dtype[Any], depth: int
-) -> str | None:
-    """How sums become values of ``result``; None where no loop does it exactly."""
-    whole = meeting.accumulator.kind in "iu"
-    if result.kind in "fc":
-        return "quotient" if meeting.divides else "value"
-    if (
-        not meeting.divides
-        and whole
-        and result.kind == dtype.kind
-        and result.itemsize >= meeting.accumulator.itemsize
-    ):
-        return "value"
-    if result.itemsize > 4 or (whole and dtype.itemsize > 4):
-        return None
-    if meeting.divides:
-        return "rounded quotient" if depth <= _EXACT_DEPTH else None
-    return "saturated" if whole else "rounded"
-
-
 def _finish(meeting: Meeting, store: str, dtype: np.dtype[Any], fill: Any) -> Finish:
     start = meeting.accumulator.type(meeting.start)
-    floor, ceiling = _bounds(store, meeting.accumulator, dtype)
-    hole = np.asarray(0 if fill is None else fill).astype(dtype)[()]
-    return Finish(meeting.body, store, start, floor, ceiling, hole)
-
-
-def _bounds(store: str, accumulator: np.dtype[Any], dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """The least and the largest value, in the type they are compared in."""
-    if store in ("value", "quotient"):
-        return 0.0, 0.0
-    limits = np.iinfo(dtype)
-    if store != "saturated":
-        return float(limits.min), float(limits.max)
-    sums = np.iinfo(accumulator)
-    kind = accumulator.type
-    return kind(max(limits.min, sums.min)), kind(min(limits.max, sums.max))
+    bounds = limits_of(store, meeting.accumulator, dtype)
+    return Finish(meeting.body, store, start, *bounds, value_in_holes(fill, dtype))
 
 
 def _make(

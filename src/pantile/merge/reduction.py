@@ -87,6 +87,15 @@ class Reduction(ABC):
         """Where weights add up to 0, so that there is no value; None for nowhere."""
         return None
 
+    def finished(
+        self, state: State, bounds: Rect, dtype: np.dtype[Any], fill: Any, untouched: bool
+    ) -> NDArray[Any] | None:
+        """The values of a region in ``dtype``, holes filled, in one pass; None where that takes several.
+
+        ``untouched`` says whether there are elements that no patch touches.
+        """
+        return None
+
     def meeting(self) -> Meeting | None:
         """How this merge is made by gathering, where every patch takes part once; None where it cannot be."""
         return None

@@ -20,7 +20,8 @@ from numpy.typing import DTypeLike, NDArray
 from ..geometry import AxisGrid
 from ..geometry.arrays import as_dtype
 from ..geometry.frame import Frame
-from ..kernels.memory import to_native
+from ..kernels.memory import as_bits, to_native
+from .alone import Alone, never_meet
 from .casts import check_fill
 from .compiled import CompiledMerge
 from .custom import Custom, Merge, check_state
@@ -323,7 +324,10 @@ class MergeRule:
             profiles,
             _vectors(taper, frame),
         )
-        reduction = (_TRIMMED if self.trims else spec).make(made_of)
+        if whole and self.keeps_alone() and as_bits(dtype) is not None and never_meet(frame.axes):
+            reduction: Reduction = Alone(*made_of.patches)
+        else:
+            reduction = (_TRIMMED if self.trims else spec).make(made_of)
         wanted = self.result_dtype(dtype)
         dtypes = tuple([wanted if image.dtype is None else image.dtype for image in spec.images])
         fills = tuple([self.fill if image.fill is None else image.fill for image in spec.images])

@@ -14,6 +14,7 @@ from ..geometry.rect import Rect
 from ..kernels.loops import add_by_feature, add_by_patch, add_exactly
 from ..kernels.offsets import LineTables, Operand
 from .batch import PatchBatch, one_patch
+from .finishing import finish_sums, store_of
 from .reduction import Meeting, Reduction, State
 from .weights import Profile
 
@@ -69,6 +70,11 @@ class Sum(Reduction):
                 a += b
         return total
 
+    def join(self, state: State, place: tuple[slice, ...], part: State) -> State:
+        for a, b in zip(state, part, strict=True):
+            a[place] += b
+        return state
+
     def total(self, state: State) -> NDArray[Any]:
         if not self.compensated:
             return state[0]
@@ -77,6 +83,14 @@ class Sum(Reduction):
 
     def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
         return self.total(state)
+
+    def finished(
+        self, state: State, bounds: Rect, dtype: np.dtype[Any], fill: Any, untouched: bool
+    ) -> NDArray[Any] | None:
+        store = store_of(self.accumulator, False, self.dtype, dtype, self.depth)
+        if store is None or untouched:
+            return None
+        return finish_sums(state, (), None, bounds, store, dtype, fill)
 
     def meeting(self) -> Meeting | None:
         if self.exact:
@@ -165,6 +179,15 @@ class Mean(Sum):
             return _rounded_quotient(total, np.maximum(divisor, 1).astype(total.dtype))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(total / divisor)
+
+    def finished(
+        self, state: State, bounds: Rect, dtype: np.dtype[Any], fill: Any, untouched: bool
+    ) -> NDArray[Any] | None:
+        store = store_of(self.accumulator, True, self.dtype, dtype, self.depth)
+        if store is None:
+            return None
+        sums, weights = state[: self._parts], state[self._parts :]
+        return finish_sums(sums, weights, self.profiles, bounds, store, dtype, fill)
 
     def meeting(self) -> Meeting | None:
         found = super().meeting()

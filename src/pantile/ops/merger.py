@@ -286,7 +286,7 @@ class _Target:
             holes = merged.holes(here, counts[part] == 0)
             missing += 0 if holes is None or merged.fillable else int(np.count_nonzero(holes))
             if not missing:
-                for image, values in zip(images, merged.values(here, band, holes), strict=True):
+                for image, values in zip(images, merged.finish(here, band, holes), strict=True):
                     image[part] = values
         if missing:
             refuse_holes(missing, bounds)
