@@ -58,23 +58,27 @@ class compiled:
 
 
 class compiled_with(compiled):
-    """A loop nest that several operations share, compiled with the ``body`` of one of them.
+    """A loop nest that several operations share, compiled with the ``bodies`` of one of them.
 
-    ``nest(body)`` returns the loop. A body takes and returns numbers: each array that is passed to
-    it would be counted as a reference at every element (measured: 2 to 30 times as slow).
+    ``nest(*bodies)`` returns the loop. A body that is called at every element takes and returns
+    numbers: each array that is passed to it would be counted as a reference there (measured: 2 to
+    30 times as slow).
 
-    Body and nest must stand in the same file: numba compiles anew when the file of the nest has
-    changed, and does not see the file of the body.
+    Bodies and nest must stand in the same file: numba compiles anew when the file of the nest has
+    changed, and does not see the file of a body.
     """
 
-    def __init__(self, nest: Callable[..., Any], body: Callable[..., Any], **options: Any) -> None:
+    def __init__(
+        self, nest: Callable[..., Any], *bodies: Callable[..., Any], **options: Any
+    ) -> None:
         super().__init__(nest, **options)
-        self.body = body
+        self.bodies = bodies
 
     def plain(self) -> Callable[..., Any]:
-        """The nest around the body, under a name of its own: numba's cache has one index for each name."""
-        loop: Callable[..., Any] = self.function(_known_to_numba(self.body))
-        loop.__qualname__ = f"{self.function.__name__}.{self.body.__name__}"
+        """The nest around the bodies, under a name of its own: numba's cache has one index for each name."""
+        loop: Callable[..., Any] = self.function(*map(_known_to_numba, self.bodies))
+        names = [self.function.__name__, *(body.__name__ for body in self.bodies)]
+        loop.__qualname__ = ".".join(names)
         return loop
 
 
