@@ -27,9 +27,22 @@ class Arithmetic:
     shift: int = 0
 
     @property
+    def packed(self) -> bool:
+        """Whether a distance and a place fit into one number."""
+        return self.dtype == np.float32
+
+    @property
     def none(self) -> float | int:
-        """A distance that no two patches have."""
-        return math.inf if self.dtype.kind == "f" else int(np.iinfo(self.dtype).max)
+        """What stands where there is no candidate: more than any distance, or key."""
+        exact = self.packed or self.dtype.kind == "i"
+        return int(np.iinfo(np.int64).max) if exact else math.inf
+
+    @property
+    def most(self) -> float | int:
+        """The largest distance that a candidate may have: an infinite one is none."""
+        if self.packed:
+            return 2**24 - 1
+        return (np.finfo if self.dtype.kind == "f" else np.iinfo)(self.dtype).max
 
     def convert(self, block: NDArray[Any]) -> NDArray[Any]:
         """``block`` in this dtype, less the shift: nothing is rounded where distances are exact."""
@@ -41,7 +54,7 @@ class Arithmetic:
 
 
 # Up to which distances, and values, integers are exact.
-_EXACT = ((2**24, np.float32), (2**53, np.float64), (2**63 - 1, np.int64))
+_EXACT = ((2**24 - 1, np.float32), (2**53, np.float64), (2**63 - 1, np.int64))
 
 
 def choose_arithmetic(

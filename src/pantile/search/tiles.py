@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ..geometry.axis import AxisGrid
 from ..geometry.rect import Rect, shape_of
-from ..kernels.similar import best_in_boxes
+from ..kernels.similar import PLACE_BITS, best_in_boxes
 from .norms import norms_of
 from .runs import reachable, runs_of
-from .side import Side
+from .side import Arithmetic, Side
 
 __all__ = ["Best", "Search", "best_in_tile", "tiles_of"]
 
@@ -52,30 +52,30 @@ class Search:
 
 @dataclass(frozen=True)
 class Best:
-    """The best candidates of some queries, worst first, as kernels keep them."""
+    """The best candidates of some queries, worst first, as kernels keep them: by key, or by distance and index."""
 
     dist: NDArray[Any]  # (queries, k + 1)
-    index: NDArray[np.int64]
+    index: NDArray[Any]
     worst: NDArray[Any]  # (queries,)
 
     @classmethod
-    def of(cls, n: int, k: int, none: float | int, dtype: np.dtype[Any], where: NDArray[np.bool_] | None) -> Best:
+    def none(cls, n: int, k: int, kind: Arithmetic, where: NDArray[np.bool_] | None) -> Best:
         """No candidate yet; none will be let in where ``where`` is False."""
-        dist = np.full((n, k + 1), none, dtype)
+        dist = np.full((n, k + 1), kind.none, np.int64 if kind.packed else kind.dtype)
+        index = np.full((0 if kind.packed else n, k + 1), 2**62, dist.dtype)
         dist[:, k] = -1
-        index = np.full((n, k + 1), np.iinfo(np.int64).max)
-        worst = np.full(n, none, dtype)
-        if dtype.kind == "f":  # an infinite distance is none
-            worst[:] = np.finfo(dtype).max
+        worst = np.full(n, kind.most, kind.dtype)
         if where is not None:
             worst[~where.ravel()] = -1
         return cls(dist, index, worst)
 
-    def sorted(self, none: float | int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def sorted(self, kind: Arithmetic) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Indices and distances, best first; -1 and infinity where there were fewer candidates."""
         dist, index = self.dist[:, -2::-1], self.index[:, -2::-1]
-        missing = dist == none
-        return np.where(missing, -1, index), np.where(missing, np.inf, dist)
+        missing = dist == kind.none
+        if kind.packed:
+            dist, index = dist >> PLACE_BITS, dist & ((1 << PLACE_BITS) - 1)
+        return np.where(missing, -1, index).astype(np.int64), np.where(missing, np.inf, dist)
 
 
 def tiles_of(axes: Sequence[AxisGrid], queries: int, width: int = 256) -> Iterator[Rect]:
@@ -100,7 +100,7 @@ def best_in_tile(search: Search, batch: tuple[int, ...], tile: Rect) -> Best:
     """The best candidates of the patches of ``tile``."""
     counts, kind = shape_of(tile), search.queries.arithmetic
     where = None if search.where is None else search.where[batch][_cut(tile)]
-    best = Best.of(math.prod(counts), search.k, kind.none, kind.dtype, where)
+    best = Best.none(math.prod(counts), search.k, kind, where)
     if where is not None and not where.any():
         return best
     q_starts = [a.starts(*r) for a, r in zip(search.queries.axes, tile, strict=True)]
@@ -161,6 +161,7 @@ def _search_block(
     span = math.prod(q.shape[1:])
     kind = search.queries.arithmetic
     best_in_boxes(
+        kind.packed,
         q.reshape(len(q), -1), c.reshape(len(c), -1),
         ints(q.strides[1:]) // q.itemsize, ints(c.strides[1:]) // c.itemsize,
         ints(search.patch), ints(search.dilation), np.concatenate(found), first_run, ints(search.exclude),
@@ -168,7 +169,7 @@ def _search_block(
         ints([r[0] for r in block]), ints([len(s) for s in c_starts]),
         q_norm, c_norm, np.empty(0, bool) if among is None else np.ascontiguousarray(among).ravel(),
         best.dist, best.index, best.worst, np.empty((3, span), kind.dtype),
-        np.empty(len(q_starts[-1]), kind.dtype), np.empty(32, np.int64), kind.dtype.type(kind.none),
+        np.empty(len(q_starts[-1]), kind.dtype), np.empty(32, np.int64), kind.dtype.type(kind.most),
     )  # fmt: skip
 
 
