@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["reachable", "runs_of"]
+from ..geometry.axis import AxisGrid
+
+__all__ = ["pairs_within", "reachable", "runs_of"]
 
 Ints = NDArray[np.int64]
 
@@ -66,3 +68,17 @@ def reachable(queries: Ints, candidates: Ints, radius: int | None) -> tuple[int,
     begin = int(np.searchsorted(candidates, queries[0] - radius))
     end = int(np.searchsorted(candidates, queries[-1] + radius, side="right"))
     return begin, max(begin, end)
+
+
+def pairs_within(queries: AxisGrid, candidates: AxisGrid, radius: int | None) -> int:
+    """How many pairs of patches start at most ``radius`` apart.
+
+    >>> from pantile.geometry.axis import whole_axis
+    >>> pairs_within(whole_axis(9), whole_axis(9), None)
+    1
+    """
+    if radius is None:
+        return queries.count * candidates.count
+    q, c = queries.starts(), candidates.starts()
+    ends = np.searchsorted(c, q + radius, side="right")
+    return int((ends - np.searchsorted(c, q - radius)).sum())

@@ -25,6 +25,7 @@ class Arithmetic:
 
     dtype: np.dtype[Any]
     shift: int = 0
+    normal: bool = False
 
     @property
     def packed(self) -> bool:
@@ -42,6 +43,8 @@ class Arithmetic:
         """The largest distance that a candidate may have: an infinite one is none."""
         if self.packed:
             return 2**24 - 1
+        if self.normal:  # none is more than 4 times the samples, and products of this stay finite
+            return 1e30
         return (np.finfo if self.dtype.kind == "f" else np.iinfo)(self.dtype).max
 
     def convert(self, block: NDArray[Any]) -> NDArray[Any]:
@@ -65,7 +68,7 @@ def choose_arithmetic(
     ``more`` are values that stand beside the images (padding).
     """
     if normalize or any(image.dtype.kind in "fc" for image in images):
-        return Arithmetic(np.dtype(np.float64))
+        return Arithmetic(np.dtype(np.float64), normal=normalize)
     ends = [int(f(image)) for image in images for f in (np.min, np.max)] + list(more)
     low, high = min(ends), max(ends)
     for most, dtype in _EXACT:

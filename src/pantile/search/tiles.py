@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,68 +12,23 @@ from numpy.typing import NDArray
 
 from ..geometry.axis import AxisGrid
 from ..geometry.rect import Rect, shape_of
-from ..kernels.similar import PLACE_BITS, best_in_boxes
+from ..geometry.tiling import span_size
+from ..kernels.similar import best_in_boxes
+from .best import Best, Search
 from .norms import norms_of
 from .runs import reachable, runs_of
-from .side import Arithmetic, Side
 
-__all__ = ["Best", "Search", "best_in_tile", "tiles_of"]
+__all__ = ["best_in_tile", "cut_of", "queries_of_a_tile", "tiles_of"]
 
 BLOCK_ELEMENTS = 1 << 20
+TILE_BYTES = 4 << 20
+LEAST_TILES = 16
 
 
-@dataclass(frozen=True)
-class Search:
-    """What is looked for: everything but where the results go."""
-
-    queries: Side
-    candidates: Side
-    k: int
-    radius: tuple[int | None, ...]
-    exclude: tuple[int, ...]  # -1 where nothing is left out
-    normalize: bool
-    where: NDArray[np.bool_] | None  # (*batch, *counts)
-    among: NDArray[np.bool_] | None
-
-    @cached_property
-    def patch(self) -> tuple[int, ...]:
-        return tuple([axis.patch for axis in self.queries.axes])
-
-    @cached_property
-    def dilation(self) -> tuple[int, ...]:
-        return tuple([axis.dilation for axis in self.queries.axes])
-
-    @property
-    def features(self) -> int:
-        return math.prod(self.patch) * self.queries.channels
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best candidates of some queries, worst first, as kernels keep them: by key, or by distance and index."""
-
-    dist: NDArray[Any]  # (queries, k + 1)
-    index: NDArray[Any]
-    worst: NDArray[Any]  # (queries,)
-
-    @classmethod
-    def none(cls, n: int, k: int, kind: Arithmetic, where: NDArray[np.bool_] | None) -> Best:
-        """No candidate yet; none will be let in where ``where`` is False."""
-        dist = np.full((n, k + 1), kind.none, np.int64 if kind.packed else kind.dtype)
-        index = np.full((0 if kind.packed else n, k + 1), 2**62, dist.dtype)
-        dist[:, k] = -1
-        worst = np.full(n, kind.most, kind.dtype)
-        if where is not None:
-            worst[~where.ravel()] = -1
-        return cls(dist, index, worst)
-
-    def sorted(self, kind: Arithmetic) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Indices and distances, best first; -1 and infinity where there were fewer candidates."""
-        dist, index = self.dist[:, -2::-1], self.index[:, -2::-1]
-        missing = dist == kind.none
-        if kind.packed:
-            dist, index = dist >> PLACE_BITS, dist & ((1 << PLACE_BITS) - 1)
-        return np.where(missing, -1, index).astype(np.int64), np.where(missing, np.inf, dist)
+def queries_of_a_tile(search: Search) -> int:
+    """How many patches a tile has: its sums and its best stay in cache, and there are tiles for all cores."""
+    best = TILE_BYTES // (16 * (search.k + 1))
+    return max(64, min(8192, best, -(-math.prod(search.queries.counts) // LEAST_TILES)))
 
 
 def tiles_of(axes: Sequence[AxisGrid], queries: int, width: int = 256) -> Iterator[Rect]:
@@ -99,7 +52,7 @@ def tiles_of(axes: Sequence[AxisGrid], queries: int, width: int = 256) -> Iterat
 def best_in_tile(search: Search, batch: tuple[int, ...], tile: Rect) -> Best:
     """The best candidates of the patches of ``tile``."""
     counts, kind = shape_of(tile), search.queries.arithmetic
-    where = None if search.where is None else search.where[batch][_cut(tile)]
+    where = None if search.where is None else search.where[batch][cut_of(tile)]
     best = Best.none(math.prod(counts), search.k, kind, where)
     if where is not None and not where.any():
         return best
@@ -110,12 +63,12 @@ def best_in_tile(search: Search, batch: tuple[int, ...], tile: Rect) -> Best:
         c_starts = [a.starts(*r) for a, r in zip(search.candidates.axes, block, strict=True)]
         c = search.candidates.block(batch, block)
         c_norm = _norms(search, c, c_starts)
-        among = None if search.among is None else search.among[batch][_cut(block)]
+        among = None if search.among is None else search.among[batch][cut_of(block)]
         _search_block(search, best, q, c, q_starts, c_starts, block, q_norm, c_norm, among)
     return best
 
 
-def _cut(rect: Rect) -> tuple[slice, ...]:
+def cut_of(rect: Rect) -> tuple[slice, ...]:
     return tuple(slice(*r) for r in rect)
 
 
@@ -133,7 +86,7 @@ def _candidate_blocks(search: Search, q_starts: Sequence[NDArray[np.int64]]) -> 
         for s, axis, radius in zip(q_starts, axes, search.radius, strict=True)
     ]
     lengths = [max(1, end - begin) for begin, end in ranges]
-    while math.prod((n - 1) * a.longest_gap + a.extent for n, a in zip(lengths, axes, strict=True)) * search.candidates.channels > BLOCK_ELEMENTS:
+    while span_size(axes, lengths) * search.candidates.channels > BLOCK_ELEMENTS:
         a = int(np.argmax(lengths))
         if lengths[a] == 1:
             break
@@ -157,20 +110,23 @@ def _search_block(
     if not all(map(len, found)):
         return
     first_run = np.cumsum([0, *map(len, found)])
-    ints = lambda values: np.array(values, dtype=np.int64)
     span = math.prod(q.shape[1:])
     kind = search.queries.arithmetic
     best_in_boxes(
         kind.packed,
         q.reshape(len(q), -1), c.reshape(len(c), -1),
-        ints(q.strides[1:]) // q.itemsize, ints(c.strides[1:]) // c.itemsize,
-        ints(search.patch), ints(search.dilation), np.concatenate(found), first_run, ints(search.exclude),
-        ints([len(s) for s in q_starts]), ints(_strides(search.candidates.counts)),
-        ints([r[0] for r in block]), ints([len(s) for s in c_starts]),
+        _ints(q.strides[1:]) // q.itemsize, _ints(c.strides[1:]) // c.itemsize,
+        _ints(search.patch), _ints(search.dilation), np.concatenate(found), first_run, _ints(search.exclude),
+        _ints([len(s) for s in q_starts]), _ints(_strides(search.candidates.counts)),
+        _ints([r[0] for r in block]), _ints([len(s) for s in c_starts]),
         q_norm, c_norm, np.empty(0, bool) if among is None else np.ascontiguousarray(among).ravel(),
         best.dist, best.index, best.worst, np.empty((3, span), kind.dtype),
         np.empty(len(q_starts[-1]), kind.dtype), np.empty(32, np.int64), kind.dtype.type(kind.most),
     )  # fmt: skip
+
+
+def _ints(values: Any) -> NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)
 
 
 def _strides(shape: Sequence[int]) -> list[int]:
