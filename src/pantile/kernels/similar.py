@@ -1,8 +1,8 @@
 """The most similar patches of a tile of patches: one box sum of squared differences for each displacement.
 
 For a displacement t, the distance of patch x to patch x + t is the sum over a box of
-(q[x] - c[x + t])^2. A box is summed one axis after the other by doubling, s2[x] = s1[x] + s1[x + 1],
-s4[x] = s2[x] + s2[x + 2], ...: at most 2 log2(p) additions of rows, and nothing is ever subtracted. So
+(q[x] - c[x + t])^2. A box is summed one axis after the other, four widths at a time: s4[x] = s1[x] +
+s1[x + 1] + s1[x + 2] + s1[x + 3], s16[x] = s4[x] + s4[x + 4] + ... So nothing is ever subtracted:
 sums do not drift, equal patches have distance 0, and the bits depend on the two patches alone.
 
 The best of a query lie worst first, ``dist[0] >= dist[1] >= ...``, before one entry of -1; the worst
@@ -18,7 +18,7 @@ import numpy as np
 from .compile import compiled_with
 
 # The loops are typed when they are compiled.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, assignment"
 
 __all__ = ["PLACE_BITS", "best_in_boxes", "best_in_lines"]
 
@@ -45,8 +45,8 @@ def best_in_lines(packed: bool, *tables: Any) -> None:
 # Bodies
 
 
-def _offer_key(keys, index, query, value, place):
-    """Put a candidate among the best, the worst of which goes: distance and place are one number; the worst distance.
+def _offer_key(keys, _, query, value, place):
+    """Put a candidate among the best, whose worst goes: distance and place are one number. Returns the worst distance.
 
     Each key is moved by comparing it with its neighbour, all at once: a third of the time of a loop
     that ends where the candidate belongs.
@@ -59,7 +59,9 @@ def _offer_key(keys, index, query, value, place):
 
 def _offer_pair(dist, index, query, value, place):
     """The same where a distance fills a number of its own."""
-    mine = index[query, 0]  # places are numbers of the same kind as distances, so that both move by one mask
+    mine = index[
+        query, 0
+    ]  # places are numbers of the same kind as distances, so that both move by one mask
     if value == dist[query, 0] and place > mine:
         return value
     mine = place
@@ -74,7 +76,7 @@ def _offer_pair(dist, index, query, value, place):
 
 
 def _sum_along(buffers, at, n, apart, samples):
-    """Sums over ``samples`` elements, ``apart`` from each other, of the ``n`` in buffer ``at``: in which buffer they are.
+    """The buffer with sums over ``samples`` elements, ``apart`` from each other, of the ``n`` in buffer ``at``.
 
     By the digits of ``samples`` to the base 4: sums over 4 w + r elements are four of those over w and
     r single ones.
@@ -286,6 +288,7 @@ def _boxes(offer, sum_along, squares, normalise):
 _boxes_by_key = compiled_with(_boxes, _offer_key, _sum_along, _squares, _normalise)
 _boxes_by_pair = compiled_with(_boxes, _offer_pair, _sum_along, _squares, _normalise)
 
+
 def _add_squares(out, before, q, c, element, at):
     """Squared differences of element ``element`` and those from ``at`` on, over what was there before."""
     n = out.size
@@ -338,13 +341,20 @@ def _lines(offer, add_squares):
                     size = min(w, columns[1] - row - d) - begin
                     if t:
                         element = row + m - 1
-                        add_squares(ahead[t % 2][:w], ahead[1 - t % 2], q, c, element, element + d + m - 1)
+                        add_squares(
+                            ahead[t % 2][:w], ahead[1 - t % 2], q, c, element, element + d + m - 1
+                        )
                     if size <= 0:
                         continue
                     first = row + d + begin - columns[0]
                     ours = not q_among.size or q_among[query]
                     if normal:
-                        mean, norm, over, flat = q_norm[0, query], q_norm[1, query], q_norm[2, query], q_norm[3, query]
+                        mean, norm, over, flat = (
+                            q_norm[0, query],
+                            q_norm[1, query],
+                            q_norm[2, query],
+                            q_norm[3, query],
+                        )
                         enough = norm * norm * (1 + 1e-14)
                     step = 0
                     while step < size:
@@ -364,7 +374,9 @@ def _lines(offer, add_squares):
                                 u = mean - means[i]
                                 z = norms[i]
                                 x = (s[i] + o[i]) * (1 - 1e-14) - u * u - z * z + 2 * norm * z
-                                hit += np.int32((x - near * z <= enough) | (x - norm * limits[i] <= enough))
+                                hit += np.int32(
+                                    (x - near * z <= enough) | (x - norm * limits[i] <= enough)
+                                )
                         else:
                             for i in range(some):
                                 x = s[i] + o[i]
@@ -394,9 +406,13 @@ def _lines(offer, add_squares):
                                     if x <= mine and (not c_among.size or c_among[place + i]):
                                         mine = offer(q_dist, q_index, query, x, c_place + place + i)
                                     if x <= theirs[i] and ours:
-                                        theirs[i] = offer(c_dist, c_index, place + i, x, q_place + query)
+                                        theirs[i] = offer(
+                                            c_dist, c_index, place + i, x, q_place + query
+                                        )
                                         if normal:
-                                            bound[place + i] = theirs[i] * c_norm[1, place + i] / samples
+                                            bound[place + i] = (
+                                                theirs[i] * c_norm[1, place + i] / samples
+                                            )
                             q_worst[query] = mine
                         step += some
 

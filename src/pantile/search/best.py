@@ -15,6 +15,9 @@ from .side import Arithmetic, Side
 
 __all__ = ["Best", "Search"]
 
+_NO_KEY = np.iinfo(np.int64).max
+_NO_PLACE = 2**62
+
 
 @dataclass(frozen=True)
 class Search:
@@ -53,8 +56,11 @@ class Best:
     @classmethod
     def none(cls, n: int, k: int, kind: Arithmetic, where: NDArray[np.bool_] | None) -> Best:
         """No candidate yet; none will be let in where ``where`` is False."""
-        dist = np.full((n, k + 1), kind.none, np.int64 if kind.packed else kind.dtype)
-        index = np.full((0 if kind.packed else n, k + 1), 2**62, dist.dtype)
+        if kind.packed:
+            dist, index = np.full((n, k + 1), _NO_KEY), np.empty((0, k + 1), np.int64)
+        else:
+            dist = np.full((n, k + 1), kind.most, kind.dtype)
+            index = np.full((n, k + 1), _NO_PLACE, kind.dtype)
         dist[:, k] = -1
         worst = np.full(n, kind.most, kind.dtype)
         if where is not None:
@@ -64,7 +70,7 @@ class Best:
     def sorted(self, kind: Arithmetic) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Indices and distances, best first; -1 and infinity where there were fewer candidates."""
         dist, index = self.dist[:, -2::-1], self.index[:, -2::-1]
-        missing = dist == kind.none
+        missing = dist == _NO_KEY if kind.packed else index == _NO_PLACE
         if kind.packed:
             dist, index = dist >> PLACE_BITS, dist & ((1 << PLACE_BITS) - 1)
         return np.where(missing, -1, index).astype(np.int64), np.where(missing, np.inf, dist)

@@ -22,7 +22,12 @@ class _Moments(NamedTuple):
     spread: Floats
 
 
-def norms_of(block: Floats, patch: Sequence[int], dilation: Sequence[int], starts: Sequence[NDArray[np.int64]]) -> Floats:
+def norms_of(
+    block: Floats,
+    patch: Sequence[int],
+    dilation: Sequence[int],
+    starts: Sequence[NDArray[np.int64]],
+) -> Floats:
     """What `pantile.kernels.similar` wants to know of each patch: ``(4, *counts)``.
 
     With m samples: root(m) * mean, root(m) * deviation, 1 over that (0 where the patch is constant),

@@ -42,12 +42,16 @@ class _Block:
     best: Best
 
 
-def best_in_series(search: Search, batch: tuple[int, ...], same: bool) -> Iterator[tuple[int, int, Best]]:
+def best_in_series(
+    search: Search, batch: tuple[int, ...], same: bool
+) -> Iterator[tuple[int, int, Best]]:
     """The best of all queries, as (first, behind the last, best)."""
     blocks = list(_blocks(search, search.queries, batch))
     if same:
         for pairs in _rounds(len(blocks)):
-            each_in_parallel(lambda pair: _meet(search, blocks[pair[0]], blocks[pair[1]], True), pairs)
+            each_in_parallel(
+                lambda pair: _meet(search, blocks[pair[0]], blocks[pair[1]], True), pairs
+            )
     else:
         others = list(_blocks(search, search.candidates, batch))
 
@@ -75,14 +79,16 @@ def _blocks(search: Search, side: Side, batch: tuple[int, ...]) -> Iterator[_Blo
         where = None if search.where is None else search.where[batch][rows]
         kept = count if side is search.queries else 0
         best = Best.none(kept, search.k, kind, where if kept else None)
-        yield _Block(first, count, axis.start(first), elements, norms, np.ascontiguousarray(among), best)
+        yield _Block(
+            first, count, axis.start(first), elements, norms, np.ascontiguousarray(among), best
+        )
 
 
 def _rounds(n: int) -> Iterator[list[tuple[int, int]]]:
     """Every pair of ``n`` blocks, in rounds in which none meets two.
 
     >>> list(_rounds(3))
-    [[(0, 0), (1, 1), (2, 2)], [(1, 2)], [(0, 2)], [(0, 1)]]
+    [[(0, 0), (1, 1), (2, 2)], [(1, 2)], [(0, 1)], [(0, 2)]]
     """
     yield [(i, i) for i in range(n)]
     seats = n + n % 2
@@ -119,7 +125,9 @@ def _offer(search: Search, a: _Block, b: _Block, both: bool, apart: tuple[int, i
     rows = min(m, a.count)
     width = int(np.clip(BEHIND_ELEMENTS // rows, 32, WIDTH))
     padded = np.pad(b.elements, ((0, 0), (m - 1, m - 1)))
-    bound = b.best.worst * b.norms[1] / search.features if both and search.normalize else np.empty(0)
+    bound = np.empty(0, kind.dtype)
+    if both and search.normalize:
+        bound = b.best.worst * b.norms[1] / search.features
     best_in_lines(
         kind.packed, a.elements, padded, m, (0, a.count), (0, b.count), apart, a.norms, b.norms, a.first, b.first,
         both, a.among if both else np.empty(0, bool), b.among,

@@ -33,19 +33,18 @@ class Arithmetic:
         return self.dtype == np.float32
 
     @property
-    def none(self) -> float | int:
-        """What stands where there is no candidate: more than any distance, or key."""
-        exact = self.packed or self.dtype.kind == "i"
-        return int(np.iinfo(np.int64).max) if exact else math.inf
-
-    @property
     def most(self) -> float | int:
         """The largest distance that a candidate may have: an infinite one is none."""
         if self.packed:
             return 2**24 - 1
         if self.normal:  # none is more than 4 times the samples, and products of this stay finite
             return 1e30
-        return (np.finfo if self.dtype.kind == "f" else np.iinfo)(self.dtype).max
+        return np.finfo(self.dtype).max if self.dtype.kind == "f" else np.iinfo(self.dtype).max - 1
+
+    @property
+    def barred(self) -> float | int:
+        """A distance that lets no candidate in."""
+        return math.inf if self.dtype.kind == "f" else int(np.iinfo(self.dtype).max)
 
     def convert(self, block: NDArray[Any]) -> NDArray[Any]:
         """``block`` in this dtype, less the shift: nothing is rounded where distances are exact."""
@@ -107,14 +106,14 @@ class Side:
         frame, grid = self.frame, self.frame.grid
         spans = iter([axis.span(*r) for axis, r in zip(self.axes, ranges, strict=True)])
         bounds = [(b, b + 1) for b in batch]
-        for k in range(frame.n_batch, len(frame.axes)):
-            bounds.append((0, frame.axes[k].size) if k == frame.channel else next(spans))
+        bounds += [
+            (0, frame.axes[k].size) if k == frame.channel else next(spans)
+            for k in range(frame.n_batch, len(frame.axes))
+        ]
         found = read_block(self.image, tuple(bounds), frame.margins, grid.pad_mode, grid.pad_value)
         found = found.reshape(found.shape[frame.n_batch :])
-        if frame.channel is None:
-            found = found[None]
-        else:
-            found = np.moveaxis(found, frame.channel - frame.n_batch, 0)
+        at = None if frame.channel is None else frame.channel - frame.n_batch
+        found = found[None] if at is None else np.moveaxis(found, at, 0)
         if found.dtype.kind == "c":
             found = np.concatenate([found.real, found.imag])
         return np.ascontiguousarray(self.arithmetic.convert(found))

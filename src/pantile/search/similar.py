@@ -124,7 +124,7 @@ def similar(
     >>> found.indices[0], found.distances[0]
     (array([6]), array([0.]))
     >>> found.indices[:, 0]
-    array([6, 2, 1, 2, 2, 4, 0, 0])
+    array([6, 7, 0, 2, 7, 2, 0, 1])
     """
     queries, candidates = _sides(image, other, patch, step, axes, channel_axis, bool(normalize))
     search = Search(
@@ -137,6 +137,8 @@ def similar(
         None if where is None else _as_mask(where, queries.frame),
         None if among is None else _as_mask(among, candidates.frame, "among"),
     )
+    if search.k > math.prod(candidates.counts):
+        raise ValueError(f"k={k} is more than the {math.prod(candidates.counts)} patches there are")
     check_cost(search, hours)
     return _run(search, same=other is None)
 
@@ -146,11 +148,17 @@ def _sides(
 ) -> tuple[Side, Side]:
     arrays = [as_array(image)] + ([] if other is None else [as_array(other, "other")])
     for array, name in zip(arrays, ("image", "other"), strict=False):
-        if array.dtype.kind not in "biufc" or array.dtype.itemsize > 8 * (1 + (array.dtype.kind == "c")):
+        if array.dtype.kind not in "biufc" or array.dtype.itemsize > 8 * (
+            1 + (array.dtype.kind == "c")
+        ):
             raise TypeError(f"{name} must hold numbers of at most 64 bits, got dtype {array.dtype}")
+        if normalize and array.dtype.kind == "c":
+            raise TypeError(
+                f"normalize=True needs real numbers, and {name} has dtype {array.dtype}"
+            )
     frames = [frame_of(arrays[0].shape, patch, step, axes=axes, channel_axis=channel_axis)]
     if other is not None:
-        frames.append(_frame_of_other(arrays[1], frames[0], arrays[0], axes, channel_axis))
+        frames.append(_frame_of_other(arrays[1], frames[0], arrays[0], channel_axis))
         if (arrays[0].dtype.kind == "c") != (arrays[1].dtype.kind == "c"):
             raise TypeError(
                 f"image and other must both be complex or both real, got {arrays[0].dtype} and {arrays[1].dtype}"
@@ -158,7 +166,11 @@ def _sides(
     more = []
     for array, frame in zip(arrays, frames, strict=True):
         check_pad_value(frame, array.dtype)
-        if not frame.inside and array.dtype.kind in "biu" and frame.grid.pad_mode in ("constant", "linear_ramp"):
+        if (
+            not frame.inside
+            and array.dtype.kind in "biu"
+            and frame.grid.pad_mode in ("constant", "linear_ramp")
+        ):
             more.append(int(frame.grid.pad_value.real))
     kind = choose_arithmetic(arrays, frames[0].features, more, normalize)
     sides = [Side(f.canonical(a), f, kind) for a, f in zip(arrays, frames, strict=True)]
@@ -166,7 +178,7 @@ def _sides(
 
 
 def _frame_of_other(
-    other: NDArray[Any], frame: Frame, image: NDArray[Any], axes: Any, channel_axis: Any
+    other: NDArray[Any], frame: Frame, image: NDArray[Any], channel_axis: Any
 ) -> Frame:
     """The frame of ``other`` under the grid of the image, as far as that goes."""
     if other.ndim != image.ndim:
@@ -181,14 +193,11 @@ def _frame_of_other(
                 f" {image.shape[k]}: they must be the same there"
             )
     grid = frame.grid
-    pad = grid.pad if grid.shape != tuple(other.shape[k] for k in patched) else None
-    if pad is None:
-        return frame_of(other.shape, grid, axes=patched, channel_axis=channel_axis)
-    mine = PatchGrid(
-        [other.shape[k] for k in patched], grid.patch, grid.step, dilation=grid.dilation, tail=grid.tail,
-        pad=pad, pad_mode=grid.pad_mode, pad_value=grid.pad_value,
-    )  # fmt: skip
-    return frame_of(other.shape, mine, axes=patched, channel_axis=channel_axis)
+    shape = tuple(other.shape[k] for k in patched)
+    if shape != grid.shape:
+        facts = {**grid.to_dict(), "shape": shape}
+        grid = PatchGrid.from_dict(facts)
+    return frame_of(other.shape, grid, axes=patched, channel_axis=channel_axis)
 
 
 def _as_radius(radius: Any, n: int) -> tuple[int | None, ...]:
@@ -196,7 +205,9 @@ def _as_radius(radius: Any, n: int) -> tuple[int | None, ...]:
         return (None,) * n
     if is_many(radius) and any(r is None for r in radius):
         if len(tuple(radius)) != n:
-            raise ValueError(f"radius has {len(tuple(radius))} values for {n} patched axes, got {radius!r}")
+            raise ValueError(
+                f"radius has {len(tuple(radius))} values for {n} patched axes, got {radius!r}"
+            )
         return tuple([None if r is None else as_count(r, "radius", 0) for r in radius])
     return as_per_axis(radius, n, "radius", 0)
 
@@ -246,4 +257,4 @@ def _restored(matches: Matches, frame: Frame) -> Matches:
     """Results with the counts where the image has its patched axes."""
     order = [k for n, k in enumerate(frame.order) if n != frame.channel]
     back = [*np.argsort(order).tolist(), len(order)]
-    return Matches(*[array.transpose(back) for array in matches])
+    return Matches(matches.indices.transpose(back), matches.distances.transpose(back))

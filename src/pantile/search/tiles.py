@@ -72,7 +72,9 @@ def cut_of(rect: Rect) -> tuple[slice, ...]:
     return tuple(slice(*r) for r in rect)
 
 
-def _norms(search: Search, block: NDArray[Any], starts: Sequence[NDArray[np.int64]]) -> NDArray[Any]:
+def _norms(
+    search: Search, block: NDArray[Any], starts: Sequence[NDArray[np.int64]]
+) -> NDArray[Any]:
     if not search.normalize:
         return np.empty((4, 0))
     return norms_of(block, search.patch, search.dilation, [s - s[0] for s in starts]).reshape(4, -1)
@@ -121,7 +123,7 @@ def _search_block(
         _ints([r[0] for r in block]), _ints([len(s) for s in c_starts]),
         q_norm, c_norm, np.empty(0, bool) if among is None else np.ascontiguousarray(among).ravel(),
         best.dist, best.index, best.worst, np.empty((3, span), kind.dtype),
-        np.empty(len(q_starts[-1]), kind.dtype), np.empty(32, np.int64), kind.dtype.type(kind.most),
+        np.empty(len(q_starts[-1]), kind.dtype), np.empty(32, np.int64), kind.dtype.type(kind.barred),
     )  # fmt: skip
 
 
