@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ..geometry import PatchGrid
-from ..kernels.parallel import each_in_parallel
+from ..kernels.parallel import cores
 from ..ops.extract import extract
 from ..ops.merger import Merger
 from ..search.similar import similar
@@ -19,13 +19,13 @@ from .shrink import THRESHOLD, FloatArray, dct_matrix
 
 __all__ = ["denoise_by_groups", "match_groups"]
 
-Shrink: TypeAlias = Callable[[FloatArray, FloatArray, float], tuple[FloatArray, FloatArray]]
-
 BATCH_ELEMENTS = 1 << 21
 EXACT = 2**24 - 1  # distances of integers up to this are the fast ones
 
 
-def match_groups(plane: FloatArray, grid: PatchGrid, members: int, radius: int, step: int) -> NDArray[np.int64]:
+def match_groups(
+    plane: FloatArray, grid: PatchGrid, members: int, radius: int, step: int
+) -> NDArray[np.int64]:
     """Groups of similar patches ``(groups, members)``, as flat indices: each reference patch, and those most like it.
 
     References are every ``step``-th patch and the last ones. Distances are those of the plane in as
@@ -41,8 +41,9 @@ def match_groups(plane: FloatArray, grid: PatchGrid, members: int, radius: int, 
 
 
 def denoise_by_groups(
-    noisy: FloatArray, guide: FloatArray | None, groups: NDArray[np.int64], grid: PatchGrid, sigma: float
-) -> FloatArray:
+    noisy: FloatArray, guide: FloatArray | None, groups: NDArray[np.int64], grid: PatchGrid, sigma: float,
+    workers: int | None = None, watch: Callable[[int], None] = lambda _: None,
+) -> FloatArray:  # fmt: skip
     """A plane after one pass over all groups; ``guide`` is an estimate of the truth, for a Wiener filter.
 
     The transform of a group is a DCT along both axes of its patches and along the group. Patches come
@@ -51,25 +52,31 @@ def denoise_by_groups(
     merger = Merger(grid, merge="mean", dtype=noisy.dtype)
     size = max(1, BATCH_ELEMENTS // (groups.shape[1] * grid.features))
     batches = [groups[i : i + size] for i in range(0, len(groups), size)]
-    made: list[Any] = [None] * len(batches)
 
-    def work(number: int) -> None:
-        made[number] = _shrink(noisy, guide, batches[number], grid, sigma)
+    def work(batch: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.float64]]:
+        return _shrink(noisy, guide, batch, grid, sigma)
 
-    with threadpool_limits(limits=1, user_api="blas"):
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(workers or cores()) as pool,
+    ):
+        done = 0
         for begin in range(0, len(batches), 8):  # a few at a time, so that memory stays small
-            some = range(begin, min(begin + 8, len(batches)))
-            each_in_parallel(work, some)
-            for number in some:
-                patches, weights = made[number]
-                made[number] = None
-                merger.add(patches, batches[number].ravel(), patch_weights=weights)
-    result: FloatArray = merger.result(fill=0)
-    return np.where(merger.coverage() > 0, result, noisy)
+            some = batches[begin : begin + 8]
+            for batch, (patches, weights) in zip(some, pool.map(work, some), strict=True):
+                merger.add(patches, batch.ravel(), patch_weights=weights)
+                done += len(batch)
+                watch(done)
+    result: FloatArray = merger.result()
+    return result
 
 
 def _shrink(
-    noisy: FloatArray, guide: FloatArray | None, groups: NDArray[np.int64], grid: PatchGrid, sigma: float
+    noisy: FloatArray,
+    guide: FloatArray | None,
+    groups: NDArray[np.int64],
+    grid: PatchGrid,
+    sigma: float,
 ) -> tuple[FloatArray, NDArray[np.float64]]:
     """The patches of some groups ``(groups * members, *patch)``, denoised, and the weight of each."""
     spectra = _spectra(noisy, groups, grid)
