@@ -147,8 +147,8 @@ def denoise(
 
     OUT keeps the value type and the alpha channel of IN. Its extension names the format.
     """
-    from pantile.cli import files, report
     from pantile import denoise as methods
+    from pantile.cli import files, report
     from pantile.files.whole import formats
 
     header = formats.read_header(source)
