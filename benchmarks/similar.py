@@ -67,7 +67,12 @@ def measure_windows(side: int, rounds: int) -> Iterator[Row]:
     )
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     for name, seconds in found.items():
-        yield {"search": f"{side}x{side}, 7x7, 21x21", "call": name, "seconds": seconds, "peak MB": held / 1e3}
+        yield {
+            "search": f"{side}x{side}, 7x7, 21x21",
+            "call": name,
+            "seconds": seconds,
+            "peak MB": held / 1e3,
+        }
 
 
 def measure_series(length: int, patch: int, rounds: int) -> Iterator[Row]:
@@ -79,7 +84,9 @@ def measure_series(length: int, patch: int, rounds: int) -> Iterator[Row]:
     pairs = (length - patch + 1) ** 2 / 2
     for normalize, theirs in ((False, "aamp"), (True, "stump")):
         rivals: dict[str, Callable[[], Any]] = {
-            "pantile": lambda normalize=normalize: pt.similar(walk, patch, exclude=near, normalize=normalize)
+            "pantile": lambda normalize=normalize: pt.similar(
+                walk, patch, exclude=near, normalize=normalize
+            )
         }
         if importlib.util.find_spec("stumpy"):
             import stumpy
@@ -88,7 +95,12 @@ def measure_series(length: int, patch: int, rounds: int) -> Iterator[Row]:
             rivals[f"stumpy.{theirs}"] = lambda theirs=theirs: getattr(stumpy, theirs)(walk, patch)
         for name, seconds in compare(rivals, rounds).items():
             rate = pairs / seconds / cores() / 1e9
-            yield {"search": f"series of {length}, {patch}, {theirs}", "call": name, "seconds": seconds, "rate": rate}
+            yield {
+                "search": f"series of {length}, {patch}, {theirs}",
+                "call": name,
+                "seconds": seconds,
+                "rate": rate,
+            }
 
 
 def measure_denoising(crop: int | None) -> Iterator[Row]:
@@ -121,7 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, part in parts.items():
         if given.only in (None, name):
             for row in part():
-                print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+                print(
+                    json.dumps(
+                        {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+                    ),
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

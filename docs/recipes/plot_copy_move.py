@@ -3,8 +3,7 @@ What was copied within a photograph
 ===================================
 
 A part of a photograph was copied over another, and some noise added. Each patch finds its match somewhere else,
-everywhere in the photograph; where many neighbours agree on how far away it is, and the match is closer than chance, that
-is a copy.
+everywhere in the photograph; where many neighbours agree on how far away it is, that is a copy.
 """
 
 import matplotlib.pyplot as plt

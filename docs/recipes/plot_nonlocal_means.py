@@ -3,8 +3,9 @@ Non-local means in ten lines
 ============================
 
 Each pixel becomes the mean of the pixels in its neighbourhood, weighted by how similar the patches around them are
-(Buades, Coll and Morel, 2005). `similar` finds the patches; what is left is a weighted sum. With the same parameters the
-result is that of scikit-image's fast mode, up to that one's approximate exponential. And the best few matches are nearly enough.
+(Buades, Coll and Morel, 2005). `similar` finds the patches; what is left is a weighted sum. With the same parameters
+the result is that of scikit-image's fast mode, up to that one's approximate exponential. And the best few matches are
+nearly enough.
 """
 
 import matplotlib.pyplot as plt
@@ -33,9 +34,8 @@ def nonlocal_means(image, patch, radius, h, k):
 
 
 # %%
-# All 121 patches of a window of 11 x 11, as scikit-image does it: told 5, its fast mode sums boxes of 4 x 4, and divides
-# by 5 x 5. Then the best 24 of the 121 alone: a fifth of them
-# is nearly enough.
+# All 121 patches of a window of 11 x 11, as scikit-image does it: told 5, its fast mode sums boxes of 4 x 4, and
+# divides by 5 x 5. Then the best 24 of the 121 alone: a fifth of them is nearly enough.
 
 same = nonlocal_means(noisy, patch=4, radius=5, h=16 * 5, k=11**2)
 theirs = denoise_nl_means(noisy, patch_size=5, patch_distance=5, h=16, fast_mode=True)

@@ -21,7 +21,7 @@ from .best import Best, Search
 from .cost import check_cost
 from .series import best_in_series, is_series
 from .side import Side, choose_arithmetic
-from .tiles import best_in_tile, cut_of, queries_of_a_tile, tiles_of
+from .tiles import best_in_tile, cut_of, looking, queries_of_a_tile, tiles_of
 
 __all__ = ["Matches", "similar"]
 
@@ -241,7 +241,12 @@ def _run(search: Search, same: bool) -> Matches:
 
     def work(item: tuple[tuple[int, ...], Any]) -> None:
         batch, tile = item
-        _put(matches, search, (*batch, *cut_of(tile)), best_in_tile(search, batch, tile))
+        rect = looking(search, batch, tile)
+        if rect != tile:
+            for goal, none in zip(matches, (-1, np.inf), strict=True):
+                goal[(*batch, *cut_of(tile))] = none
+        if rect is not None:
+            _put(matches, search, (*batch, *cut_of(rect)), best_in_tile(search, batch, rect))
 
     tiles = list(tiles_of(search.queries.axes, queries_of_a_tile(search)))
     each_in_parallel(work, list(itertools.product(batches, tiles)))

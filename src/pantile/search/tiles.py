@@ -18,7 +18,7 @@ from .best import Best, Search
 from .norms import norms_of
 from .runs import reachable, runs_of
 
-__all__ = ["best_in_tile", "cut_of", "queries_of_a_tile", "tiles_of"]
+__all__ = ["best_in_tile", "cut_of", "looking", "queries_of_a_tile", "tiles_of"]
 
 BLOCK_ELEMENTS = 1 << 20
 TILE_BYTES = 4 << 20
@@ -49,13 +49,25 @@ def tiles_of(axes: Sequence[AxisGrid], queries: int, width: int = 256) -> Iterat
     yield from itertools.product(*cuts)
 
 
+def looking(search: Search, batch: tuple[int, ...], tile: Rect) -> Rect | None:
+    """The least rectangle of a tile with all patches that look for matches; None where there is none."""
+    if search.where is None:
+        return tile
+    where = search.where[batch][cut_of(tile)]
+    if not where.any():
+        return None
+    found = []
+    for axis, (begin, _) in enumerate(tile):
+        at = np.flatnonzero(where.any(axis=tuple(a for a in range(where.ndim) if a != axis)))
+        found.append((begin + int(at[0]), begin + int(at[-1]) + 1))
+    return tuple(found)
+
+
 def best_in_tile(search: Search, batch: tuple[int, ...], tile: Rect) -> Best:
     """The best candidates of the patches of ``tile``."""
     counts, kind = shape_of(tile), search.queries.arithmetic
     where = None if search.where is None else search.where[batch][cut_of(tile)]
     best = Best.none(math.prod(counts), search.k, kind, where)
-    if where is not None and not where.any():
-        return best
     q_starts = [a.starts(*r) for a, r in zip(search.queries.axes, tile, strict=True)]
     q = search.queries.block(batch, tile)
     q_norm = _norms(search, q, q_starts)
