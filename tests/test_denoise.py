@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from pantile.denoise import dct
+from pantile.denoise import dct, groups
 
 SIGMA = 8.0
 ROWS, COLUMNS = np.mgrid[:40, :52]
@@ -81,3 +81,65 @@ def test_no_optional_library_is_needed():
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )
     assert done.stdout.strip()[:3] in ("1.0", "0.9"), done.stderr
+
+
+# groups of similar patches
+
+
+def photographs():
+    """Parts of the demonstration's photographs, and the same with noise of 25."""
+    from sklearn.datasets import load_sample_image
+
+    for name in ("china", "flower"):
+        clean = load_sample_image(f"{name}.jpg")[150:270, 250:390].astype(np.float32)
+        noise = np.random.default_rng(0).normal(0, 25, clean.shape)
+        yield clean, (clean + noise).astype(np.float32)
+
+
+def test_groups_leave_less_noise_than_patches_by_themselves():
+    for clean, noisy in photographs():
+        apart = np.square(dct(noisy, 25, channel_axis=-1) - clean).mean()
+        together = np.square(groups(noisy, 25, channel_axis=-1) - clean).mean()
+        assert together < 0.99 * apart
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+def test_channels_of_groups_may_be_anywhere(axis):
+    moved = np.moveaxis(COLOUR, -1, axis)
+    expected = np.moveaxis(groups(COLOUR, SIGMA, channel_axis=-1), -1, axis)
+    np.testing.assert_array_equal(groups(moved, SIGMA, channel_axis=axis), expected)
+
+
+def test_groups_are_the_same_for_any_number_of_workers():
+    found = groups(NOISY, SIGMA)
+    assert found.dtype == NOISY.dtype
+    np.testing.assert_array_equal(groups(NOISY, SIGMA, workers=1), found)
+    np.testing.assert_array_equal(groups(NOISY.astype("f4"), SIGMA, 4).dtype, np.float32)
+
+
+def test_groups_are_counted_while_they_are_worked_on():
+    from contextlib import nullcontext
+
+    seen = {}
+
+    def watch(stage):
+        counts = seen.setdefault(stage.name, [])
+        return nullcontext(lambda done, total: counts.append((done, total)))
+
+    groups(COLOUR, SIGMA, channel_axis=-1, watch=watch)
+    assert len(seen) == 2
+    for counts in seen.values():
+        assert counts[-1][0] == counts[-1][1] > 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: groups(NOISY, -1), "sigma must be a positive number"),
+        (lambda: groups(NOISY[:9, :9], SIGMA), "patch=8 leaves 4 patches.*a group is 16"),
+        (lambda: groups(NOISY, SIGMA, radius=-2), "radius must be at least 0"),
+    ],
+)
+def test_what_groups_cannot_do_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from .ops.merger import Merger
     from .ops.patchify import patchify
     from .ops.unpatchify import unpatchify
+    from .search.similar import Matches, similar
     from .stream.map import map_patches, plan
     from .stream.plan import Plan
 
 __version__ = "0.1.0"
 __all__ = [
+    "Matches",
     "Merge",
     "Merger",
     "PatchGrid",
@@ -53,11 +55,13 @@ __all__ = [
     "masked_patchify",
     "patchify",
     "plan",
+    "similar",
     "unpatchify",
 ]
 
 _PACKAGES = ["compat", "denoise", "files", "integrations", "learn", "plot", "testing", "tileset"]
 _HOMES = {
+    "Matches": "search.similar",
     "Merge": "merge.custom",
     "Merger": "ops.merger",
     "PatchGrid": "geometry",
@@ -68,6 +72,7 @@ _HOMES = {
     "masked_patchify": "matrix",
     "patchify": "ops.patchify",
     "plan": "stream.map",
+    "similar": "search.similar",
     "unpatchify": "ops.unpatchify",
 }
 

@@ -48,6 +48,13 @@ class Photograph(StrEnum):
     BOTH = "both"
 
 
+class Method(StrEnum):
+    """How to denoise."""
+
+    DCT = "dct"
+    GROUPS = "groups"
+
+
 def run(argv: Sequence[str] | None = None) -> int:
     """The exit code of the command line `argv`."""
     try:
@@ -130,14 +137,18 @@ def denoise(
     out: Annotated[Path, typer.Argument(metavar="OUT")],
     sigma: Sigma,
     patch: Patch = 8,
+    method: Annotated[
+        Method,
+        typer.Option(help="Each patch by itself, or groups of similar ones: slower, better."),
+    ] = Method.DCT,
     workers: WorkersOption = None,
 ) -> None:
     """Take white Gaussian noise out of a PNG, JPEG or TIFF picture.
 
     OUT keeps the value type and the alpha channel of IN. Its extension names the format.
     """
+    from pantile import denoise as methods
     from pantile.cli import files, report
-    from pantile.denoise import dct
     from pantile.files.whole import formats
 
     header = formats.read_header(source)
@@ -145,7 +156,8 @@ def denoise(
     _check_patch(patch, header.shape)
     picture = formats.read_picture(source)
     report.print_sigma(picture, sigma)
-    pixels = dct(
+    clean = getattr(methods, method.value)
+    pixels = clean(
         picture.pixels, sigma, patch, channel_axis=-1, workers=workers, watch=report.watch_pass
     )
     files.write(out, picture.with_pixels(pixels))

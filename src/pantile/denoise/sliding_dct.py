@@ -16,7 +16,17 @@ from ..ops.arrays import as_array
 from ..stream.map import map_patches
 from .shrink import FloatArray, dct_matrix, empirical_wiener, hard_threshold
 
-__all__ = ["Pass", "Progress", "Watch", "dct", "plan_passes"]
+__all__ = [
+    "Pass",
+    "Progress",
+    "Watch",
+    "as_patch",
+    "as_planes",
+    "check_sigma",
+    "dct",
+    "plan_passes",
+    "watch_nothing",
+]
 
 Shrink: TypeAlias = Callable[[FloatArray, float], FloatArray]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -104,10 +114,10 @@ def dct(
     >>> bool(np.std(denoised - clean) < np.std(noisy - clean) / 3)
     True
     """
-    planes, channel = _as_planes(image, channel_axis)
-    _check_sigma(sigma)
-    stages = plan_passes(_as_patch(patch, planes.shape[:2]), planes.shape)
-    result = _denoise_planes(planes, sigma, stages, workers, watch or _watch_nothing)
+    planes, channel = as_planes(image, channel_axis)
+    check_sigma(sigma)
+    stages = plan_passes(as_patch(patch, planes.shape[:2]), planes.shape)
+    result = _denoise_planes(planes, sigma, stages, workers, watch or watch_nothing)
     return result[..., 0] if channel is None else np.moveaxis(result, -1, channel)
 
 
@@ -123,7 +133,7 @@ def plan_passes(patch: int, shape: tuple[int, ...]) -> tuple[Pass, Pass]:
     )
 
 
-def _as_planes(image: Any, channel_axis: int | None) -> tuple[FloatArray, int | None]:
+def as_planes(image: Any, channel_axis: int | None) -> tuple[FloatArray, int | None]:
     """The image as floats ``(rows, columns, channels)``, and where its channels are to go back to."""
     array = as_array(image)
     channel = None if channel_axis is None else as_axis(channel_axis, array.ndim, "channel_axis")
@@ -144,19 +154,19 @@ def _as_planes(image: Any, channel_axis: int | None) -> tuple[FloatArray, int | 
     return floats, channel
 
 
-def _check_sigma(sigma: float) -> None:
+def check_sigma(sigma: float) -> None:
     if not (math.isfinite(sigma) and sigma > 0):
         raise ValueError(f"sigma must be a positive number, the noise's deviation, got {sigma!r}")
 
 
-def _as_patch(patch: int, shape: tuple[int, ...]) -> int:
+def as_patch(patch: int, shape: tuple[int, ...]) -> int:
     side = as_count(patch, "patch", 2)
     if side > min(shape):
         raise ValueError(f"patch={patch} must be from 2 to {min(shape)} in an image of {shape}")
     return side
 
 
-def _watch_nothing(stage: Pass) -> AbstractContextManager[Progress | None]:  # noqa: ARG001
+def watch_nothing(stage: Pass) -> AbstractContextManager[Progress | None]:  # noqa: ARG001
     return nullcontext()
 
 

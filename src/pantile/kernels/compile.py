@@ -60,11 +60,12 @@ class compiled:
 class compiled_with(compiled):
     """A loop nest that several operations share, compiled with the ``bodies`` of one of them.
 
-    ``nest(*bodies)`` returns the loop. A body takes and returns numbers: each array that is passed to
-    it would be counted as a reference at every element (measured: 2 to 30 times as slow).
+    ``nest(*bodies)`` returns the loop. A body that is called at every element takes and returns
+    numbers: each array that is passed to it would be counted as a reference there (measured: 2 to
+    30 times as slow).
 
-    Body and nest must stand in the same file: numba compiles anew when the file of the nest has
-    changed, and does not see the file of the body.
+    Bodies and nest must stand in the same file: numba compiles anew when the file of the nest has
+    changed, and does not see the file of a body.
     """
 
     def __init__(

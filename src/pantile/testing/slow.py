@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .matches import similar
+
 if TYPE_CHECKING:
     from pantile import PatchGrid
 
@@ -25,6 +27,7 @@ __all__ = [
     "moments",
     "patchify",
     "select",
+    "similar",
     "starts",
     "taper",
     "unpatchify",

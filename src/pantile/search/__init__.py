@@ -1,0 +1,1 @@
+"""The most similar patches: every patch of a grid against others, exactly."""
