@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from .logistic import PatchLogisticRegression
     from .pca import PatchPCA
     from .ridge import PatchRidge
+    from .trees.forest import PatchForestClassifier
+    from .trees.forest_regressor import PatchForestRegressor
     from .wrapper import PatchEstimator
 
 __all__ = [
     "PatchEstimator",
+    "PatchForestClassifier",
+    "PatchForestRegressor",
     "PatchKMeans",
     "PatchLDA",
     "PatchLogisticRegression",
@@ -25,6 +29,8 @@ __all__ = [
 
 _HOMES = {
     "PatchEstimator": "wrapper",
+    "PatchForestClassifier": "trees.forest",
+    "PatchForestRegressor": "trees.forest_regressor",
     "PatchKMeans": "kmeans",
     "PatchLDA": "discriminant",
     "PatchLogisticRegression": "logistic",

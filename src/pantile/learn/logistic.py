@@ -19,7 +19,7 @@ from .logloss import LogLoss
 from .newton import minimise, start_from_sample
 from .passes import LabelledRows, prepare_labelled
 
-__all__ = ["PatchLogisticRegression"]
+__all__ = ["PatchLogisticRegression", "weigh_classes"]
 
 Array = NDArray[Any]
 
@@ -126,7 +126,7 @@ class PatchLogisticRegression(LinearClassifier):
         columns = 1 if len(classes) == 2 else len(classes)
         chosen = prepare_labelled(self._fit_matrix(image), codes, columns)
         counts = _count_codes(chosen.codes, len(classes))
-        weights = _weigh_classes(self.class_weight, classes, counts)
+        weights = weigh_classes(self.class_weight, classes, counts)
         self.classes_ = classes
         self._minimise(chosen, weights, float(weights @ counts), columns)
         return self
@@ -184,7 +184,7 @@ def _count_codes(codes: Array, classes: int) -> Array:
     return np.asarray(sum(np.bincount(p[p >= 0], minlength=classes) for p in parts))
 
 
-def _weigh_classes(given: Any, classes: Array, counts: Array) -> Array:
+def weigh_classes(given: Any, classes: Array, counts: Array) -> Array:
     """One number per class."""
     if given is None:
         return np.ones(len(classes))

@@ -62,12 +62,12 @@ class Patch:
     channels: NDArray[np.int64]
 
     @classmethod
-    def of(cls, shape: Sequence[int], channel: int | None, dilation: Sequence[int]) -> Patch:
+    def of(cls, shape: Sequence[int], channel: int | None) -> Patch:
         """That of patches of a shape of which the axis ``channel`` holds channels."""
-        at = np.indices(tuple(shape)).reshape(len(shape), -1).T
+        at = np.indices(tuple(shape)).reshape(len(shape), -1).T.copy()
         if channel is None:
-            return cls(at * np.asarray(dilation), np.zeros(len(at), np.int64))
-        return cls(np.delete(at, channel, axis=1) * np.asarray(dilation), at[:, channel].copy())
+            return cls(at, np.zeros(len(at), np.int64))
+        return cls(np.delete(at, channel, axis=1), at[:, channel].copy())
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ class Canvas:
                     at += kept.size
         return found
 
-    def _iterate_rows(self, grid: PatchGrid, start: int, dtype: Any) -> Iterator[tuple[slice, Array]]:
+    def _iterate_rows(
+        self, grid: PatchGrid, start: int, dtype: Any
+    ) -> Iterator[tuple[slice, Array]]:
         """Starts of windows, some rows of the first axis at a time: ``(rows, all others)``."""
         first, *others = [
             (axis.starts() - axis.start(0) + self.margin) * stride

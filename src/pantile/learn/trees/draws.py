@@ -18,7 +18,15 @@ from ...kernels.compile import compiled
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-any-return"
 
-__all__ = ["below", "child_key", "child_key_of", "draw", "fill_counts", "poisson_bounds"]
+__all__ = [
+    "below",
+    "child_key",
+    "child_key_of",
+    "draw",
+    "fill_counts",
+    "poisson_bounds",
+    "weigh_drawn",
+]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _A = np.uint64(0xBF58476D1CE4E5B9)
@@ -68,3 +76,16 @@ def fill_counts(counts, first, key, bounds):
 def child_key_of(key, side):
     """`child_key`, to be called from Python."""
     return child_key(key, side)
+
+
+@compiled
+def weigh_drawn(weights, counts, given, ids):
+    """Weights of drawn windows and their numbers, in ``ids``; returns how many. ``given`` may be empty."""
+    n = 0
+    for i in range(counts.size):
+        weight = np.int64(counts[i]) * (np.int64(given[i]) if given.size else 1)
+        weights[i] = weight
+        if weight > 0:
+            ids[n] = i
+            n += 1
+    return n

@@ -40,7 +40,9 @@ class Ensemble:
     roots: NDArray[np.int64]
 
     @classmethod
-    def of(cls, trees: Sequence[Grown], values: Sequence[Array], weights: Sequence[Array]) -> Ensemble:
+    def of(
+        cls, trees: Sequence[Grown], values: Sequence[Array], weights: Sequence[Array]
+    ) -> Ensemble:
         roots = np.cumsum([0, *(len(tree.nodes) for tree in trees)])
         return cls(
             np.concatenate([tree.nodes for tree in trees]),
@@ -132,7 +134,9 @@ class Ensemble:
         np.add.at(found, first[kinds == VALUE], gains[kinds == VALUE])
         for each in (first, second):
             np.add.at(found, each[kinds == DIFFERENCE], gains[kinds == DIFFERENCE] / 2)
-        for a, b, gain in zip(*(each[kinds == BOX] for each in (first, second, gains)), strict=True):
+        for a, b, gain in zip(
+            *(each[kinds == BOX] for each in (first, second, gains)), strict=True
+        ):
             low = np.minimum(patch.places[a], patch.places[b])
             high = np.maximum(patch.places[a], patch.places[b])
             inside = ((patch.places >= low) & (patch.places <= high)).all(axis=1)

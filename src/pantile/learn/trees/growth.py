@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -51,9 +51,7 @@ def entries_of(goal: Goal) -> int:
     return 2 if goal.criterion == MOMENTS else goal.entries
 
 
-def tally_features(
-    hist: Array, ids: Array, space: Space, goal: Goal, features: Features
-) -> None:
+def tally_features(hist: Array, ids: Array, space: Space, goal: Goal, features: Features) -> None:
     """Add windows to the histograms of features, some features by each thread."""
 
     def one(part: slice) -> None:
@@ -62,9 +60,7 @@ def tally_features(
     each_in_parallel(one, split(len(hist), 2 * cores()))
 
 
-def search(
-    hist: Array, goal: Goal, total: Array, count: int, least: int
-) -> tuple[float, int, int]:
+def search(hist: Array, goal: Goal, total: Array, count: int, least: int) -> tuple[float, int, int]:
     """The best split in histograms: ``(score, which feature, threshold)``; threshold -1 where there is none."""
     scores, thresholds = np.empty(len(hist)), np.empty(len(hist), np.int64)
 
@@ -254,7 +250,6 @@ def grow_tree(
     ids: Array,
     key: int,
     limits: Limits,
-    progress: Callable[[], None] | None = None,
 ) -> Grown:
     """The tree over the windows ``ids``, whose order is lost."""
     growing = _Growing(space, goal, rule, limits, (ids, np.empty_like(ids)))

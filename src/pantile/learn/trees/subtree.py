@@ -97,8 +97,9 @@ def _list_bins(byte, n, occupied):
 def grow(ids, key, depth, space, goal, rule):
     """The subtree over the windows ``ids``, which are put in another order.
 
-    Returns how many nodes, and of each (there is room for more): ``(kind, a, b, threshold, child)``, child the left one (the right one comes
-    next; -1: a leaf); what its split gains; its sums; how many windows it has.
+    Returns how many nodes, and of each (there is room for more): ``(kind, a, b, threshold, child)``,
+    child the left one (the right one comes next; -1: a leaf); what its split gains; its sums; how many
+    windows it has.
     """
     n, n_features = ids.size, space.offsets.size
     entries = 2 if goal.criterion == MOMENTS else goal.entries
