@@ -57,7 +57,7 @@ def tally_features(hist: Array, ids: Array, space: Space, goal: Goal, features: 
     def one(part: slice) -> None:
         tally(hist[part], ids, space, goal, *features.part(part))
 
-    each_in_parallel(one, split(len(hist), 2 * cores()))
+    each_in_parallel(one, split(len(hist), cores()))
 
 
 def search(hist: Array, goal: Goal, total: Array, count: int, least: int) -> tuple[float, int, int]:

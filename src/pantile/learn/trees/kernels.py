@@ -18,14 +18,14 @@ from ...kernels.compile import compiled
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-any-return"
 
 __all__ = [
-    "BINS", "BOX", "DIFFERENCE", "ENTROPY", "GINI", "MOMENTS", "VALUE", "Goal", "Space", "add_bytes",
-    "count_left", "fill_bytes", "gather", "partition", "split_ids", "tally",
+    "BINS", "BLOCK", "BOX", "DIFFERENCE", "ENTROPY", "GINI", "MOMENTS", "VALUE", "Goal", "Space",
+    "add_bytes", "add_values", "count_left", "fill_bytes", "gather", "partition", "tally",
 ]  # fmt: skip
 
 VALUE, DIFFERENCE, BOX = 0, 1, 2
 GINI, ENTROPY, MOMENTS = 0, 1, 2
 BINS = 256
-_BLOCK = 2048
+BLOCK = 1024
 _ONE = np.uint64(1)
 
 
@@ -108,16 +108,17 @@ def fill_bytes(out, pos, m, space, kind, a, b, corners, sums):
             out[i] = np.uint8((apart + 255) >> 1)
     else:
         area = np.float64(_corners(space, a, b, corners))
+        running = space.sums
         for i in range(m):
             sums[i] = 0
         for c in range(corners.size):
             corner = np.uint64(corners[c])
             if _sign(c, space.strides.size):
                 for i in range(m):
-                    sums[i] -= np.int64(space.sums[pos[i] + corner])
+                    sums[i] -= np.int64(running[pos[i] + corner])
             else:
                 for i in range(m):
-                    sums[i] += np.int64(space.sums[pos[i] + corner])
+                    sums[i] += np.int64(running[pos[i] + corner])
         for i in range(m):
             out[i] = np.uint8(np.float64(sums[i] & 0xFFFFFFFF) / area)
 
@@ -125,17 +126,24 @@ def fill_bytes(out, pos, m, space, kind, a, b, corners, sums):
 @register_jitable
 def gather(ids, at, m, base, goal, pos, code, entry, target):
     """Where ``m`` windows are, and what is added for each of them."""
+    # each array by a name of its own: a field that is read in a loop is counted as a reference there
+    weights, bits = goal.weights, goal.bits
     for i in range(m):
         k = ids[at + i]
         pos[i] = np.uint64(base[k])
-        weight = np.int64(goal.weights[k])
-        entry[i] = (weight << goal.bits) + 1
-        if goal.criterion != MOMENTS:
-            code[i] = np.uint64(goal.codes[k])
-        elif goal.weighted:
-            target[i] = np.int64(goal.targets[k]) * weight
-        else:
-            target[i] = np.int64(goal.targets[k])
+        entry[i] = (np.int64(weights[k]) << bits) + 1
+    if goal.criterion != MOMENTS:
+        codes = goal.codes
+        for i in range(m):
+            code[i] = np.uint64(codes[ids[at + i]])
+    elif goal.weighted:
+        targets = goal.targets
+        for i in range(m):
+            target[i] = np.int64(targets[ids[at + i]]) * (entry[i] >> bits)
+    else:
+        targets = goal.targets
+        for i in range(m):
+            target[i] = np.int64(targets[ids[at + i]])
 
 
 @register_jitable
@@ -153,7 +161,7 @@ def add_bytes(hist, byte, m, goal, code, entry, target):
 
 
 @register_jitable
-def _add_values(hist, bins, at, pos, m, goal, code, entry, target):
+def add_values(hist, bins, at, pos, m, goal, code, entry, target):
     """The same for a feature that is one sample, read where it is."""
     if goal.criterion == MOMENTS:
         for i in range(m):
@@ -169,45 +177,32 @@ def _add_values(hist, bins, at, pos, m, goal, code, entry, target):
 @compiled
 def tally(hist, ids, space, goal, kinds, first, second):
     """Add the windows ``ids`` to the histograms, one row for each feature ``(kind, a, b)``."""
-    pos, code = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint64)
-    entry, target = np.empty(_BLOCK, np.int64), np.empty(_BLOCK, np.int64)
-    byte, sums = np.empty(_BLOCK, np.uint8), np.empty(_BLOCK, np.int64)
+    pos, code = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
+    entry, target = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    byte, sums = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     corners = np.empty(1 << space.strides.size, np.int64)
-    for at in range(0, ids.size, _BLOCK):
-        m = min(_BLOCK, ids.size - at)
+    for at in range(0, ids.size, BLOCK):
+        m = min(BLOCK, ids.size - at)
         gather(ids, at, m, space.base, goal, pos, code, entry, target)
         for f in range(kinds.size):
             if kinds[f] == VALUE:
                 offset = np.uint64(space.offsets[first[f]])
-                _add_values(hist[f], space.bins, offset, pos, m, goal, code, entry, target)
+                add_values(hist[f], space.bins, offset, pos, m, goal, code, entry, target)
             else:
                 fill_bytes(byte, pos, m, space, kinds[f], first[f], second[f], corners, sums)
                 add_bytes(hist[f], byte, m, goal, code, entry, target)
 
 
-@register_jitable
-def split_ids(ids, byte, threshold, here, there):
-    """Windows that go left to ``here``, the others to ``there``; returns how many go left."""
-    left = right = 0
-    for i in range(ids.size):  # without a branch, which would be guessed wrong half of the time
-        k, goes = ids[i], byte[i] <= threshold
-        here[left] = k
-        there[right] = k
-        left += goes
-        right += 1 - goes
-    return left
-
-
 @compiled
 def count_left(ids, space, kind, a, b, threshold):
     """How many of the windows go left."""
-    pos, byte = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint8)
-    sums, corners = np.empty(_BLOCK, np.int64), np.empty(1 << space.strides.size, np.int64)
-    n = 0
-    for at in range(0, ids.size, _BLOCK):
-        m = min(_BLOCK, ids.size - at)
+    pos, byte = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint8)
+    sums, corners = np.empty(BLOCK, np.int64), np.empty(1 << space.strides.size, np.int64)
+    n, base = 0, space.base
+    for at in range(0, ids.size, BLOCK):
+        m = min(BLOCK, ids.size - at)
         for i in range(m):
-            pos[i] = np.uint64(space.base[ids[at + i]])
+            pos[i] = np.uint64(base[ids[at + i]])
         fill_bytes(byte, pos, m, space, kind, a, b, corners, sums)
         for i in range(m):
             n += byte[i] <= threshold
@@ -217,16 +212,23 @@ def count_left(ids, space, kind, a, b, threshold):
 @compiled
 def partition(ids, left, right, space, kind, a, b, threshold):
     """Write the windows that go left to ``left``, the others to ``right``, each in their order."""
-    pos, byte = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint8)
-    sums, corners = np.empty(_BLOCK, np.int64), np.empty(1 << space.strides.size, np.int64)
-    here, there = np.empty(_BLOCK, ids.dtype), np.empty(_BLOCK, ids.dtype)
+    pos, byte = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint8)
+    sums, corners = np.empty(BLOCK, np.int64), np.empty(1 << space.strides.size, np.int64)
+    here, there = np.empty(BLOCK, ids.dtype), np.empty(BLOCK, ids.dtype)
     n_left = n_right = 0
-    for at in range(0, ids.size, _BLOCK):
-        m = min(_BLOCK, ids.size - at)
+    base = space.base
+    for at in range(0, ids.size, BLOCK):
+        m = min(BLOCK, ids.size - at)
         for i in range(m):
-            pos[i] = np.uint64(space.base[ids[at + i]])
+            pos[i] = np.uint64(base[ids[at + i]])
         fill_bytes(byte, pos, m, space, kind, a, b, corners, sums)
-        some = split_ids(ids[at : at + m], byte, threshold, here, there)
+        some = rest = 0
+        for i in range(m):  # without a branch, which would be guessed wrong half of the time
+            k, goes = ids[at + i], byte[i] <= threshold
+            here[some] = k
+            there[rest] = k
+            some += goes
+            rest += 1 - goes
         for i in range(some):
             left[n_left + i] = here[i]
         for i in range(m - some):

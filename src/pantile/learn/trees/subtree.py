@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from ...kernels.compile import compiled
 from .draws import below, child_key, draw
-from .kernels import BINS, MOMENTS, VALUE, add_bytes, fill_bytes, gather, split_ids
-from .splits import best_split, part, sum_node
+from .kernels import BINS, BLOCK, MOMENTS, VALUE, add_bytes, add_values, fill_bytes, gather
+from .splits import best_classes, best_moments, best_split, part, sum_node
 
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-any-return"
 
 __all__ = ["Rule", "draw_candidates", "grow"]
 
-_FEW = 1024  # windows: below, only bins that occur are looked at
+_ONE = np.uint64(1)
 _FIRST = 64  # nodes that there is room for at first
 
 
@@ -74,23 +74,120 @@ def draw_candidates(rule, key, n_features, kinds, first, second):
 
 
 @register_jitable
-def _list_bins(byte, n, occupied):
-    """The bins that occur among ``n`` bytes, ascending; returns how many: a counting sort without the counts."""
-    if n >= _FEW:
-        for b in range(BINS):
-            occupied[b] = b
-        return BINS
-    seen = np.zeros(BINS, np.uint8)
+def _list_bins(byte, n, occupied, seen, words):
+    """The bins that occur among ``n`` bytes, ascending; returns how many: a counting sort without the counts.
+
+    ``seen`` is 0 and is left so; ``words`` is the same, eight bins at a time.
+    """
     for i in range(n):
         seen[byte[i]] = 1
-    words = seen.view(np.uint64)
     found = 0
     for w in range(words.size):
         if words[w]:
             for b in range(8 * w, 8 * w + 8):
                 occupied[found] = b
                 found += seen[b]
+            words[w] = 0
     return found
+
+
+@register_jitable
+def _search_blocks(ids, space, goal, total, least, drawn, hists, work, scores, thresholds):
+    """The best split of each feature of a node with many windows: a block of these after the other."""
+    pos, code, entry, target, byte, box, corners, left, right, occupied, _, _ = work
+    n, width = ids.size, BINS * total.size
+    for f in range(drawn.shape[0]):
+        for k in range(width):
+            hists[f, k] = 0
+    for at in range(0, n, BLOCK):
+        m = min(BLOCK, n - at)
+        gather(ids, at, m, space.base, goal, pos, code, entry, target)
+        for f in range(drawn.shape[0]):
+            kind, a, b = drawn[f, 0], drawn[f, 1], drawn[f, 2]
+            if kind == VALUE:
+                offset = np.uint64(space.offsets[a])
+                add_values(hists[f], space.bins, offset, pos, m, goal, code, entry, target)
+            else:
+                fill_bytes(byte, pos, m, space, kind, a, b, corners, box)
+                add_bytes(hists[f], byte, m, goal, code, entry, target)
+    for k in range(BINS):
+        occupied[k] = k
+    for f in range(drawn.shape[0]):
+        scores[f], thresholds[f] = best_split(
+            hists[f], occupied, BINS, goal, total, n, least, left, right
+        )
+
+
+@register_jitable
+def _search_few(ids, space, goal, total, least, drawn, hists, work, scores, thresholds):
+    """The same of a node whose windows fit into one block: only bins that occur are looked at.
+
+    ``hists[0]`` is 0, and is 0 again afterwards.
+    """
+    pos, code, entry, target, byte, box, corners, left, right, occupied, seen, words = work
+    m, hist, entries, bins = ids.size, hists[0], total.size, space.bins
+    criterion, bits, class_weight = goal.criterion, goal.bits, goal.class_weight
+    gain, unit, l2, least_weight = goal.gain, goal.unit, goal.l2, goal.least_weight
+    width = np.uint64(entries)
+    gather(ids, 0, m, space.base, goal, pos, code, entry, target)
+    for f in range(drawn.shape[0]):
+        if drawn[f, 0] == VALUE:
+            offset = np.uint64(space.offsets[drawn[f, 1]])
+            for i in range(m):
+                byte[i] = bins[pos[i] + offset]
+        else:
+            fill_bytes(byte, pos, m, space, drawn[f, 0], drawn[f, 1], drawn[f, 2], corners, box)
+        n_bins = _list_bins(byte, m, occupied, seen, words)
+        if criterion == MOMENTS:
+            for i in range(m):
+                j = np.uint64(byte[i]) << _ONE
+                hist[j] += target[i]
+                hist[j + _ONE] += entry[i]
+            scores[f], thresholds[f] = best_moments(
+                hist,
+                occupied,
+                n_bins,
+                bits,
+                total[0],
+                total[1],
+                m,
+                least,
+                gain,
+                unit,
+                l2,
+                least_weight,
+            )
+        else:
+            for i in range(m):
+                hist[np.uint64(byte[i]) * width + code[i]] += entry[i]
+            scores[f], thresholds[f] = best_classes(
+                hist, occupied, n_bins, criterion, bits, class_weight, total, m, least, left, right
+            )
+        for k in range(n_bins):
+            for e in range(entries):
+                hist[occupied[k] * entries + e] = 0
+
+
+@register_jitable
+def _part_node(ids, space, feature, threshold, there, work):
+    """Put the windows that go left before the others, both in their order; returns how many they are."""
+    pos, byte, box, corners = work[0], work[4], work[5], work[6]
+    left = right = 0
+    base = space.base
+    for at in range(0, ids.size, BLOCK):
+        m = min(BLOCK, ids.size - at)
+        for i in range(m):
+            pos[i] = np.uint64(base[ids[at + i]])
+        fill_bytes(byte, pos, m, space, feature[0], feature[1], feature[2], corners, box)
+        for i in range(m):  # without a branch, which would be guessed wrong half of the time
+            k, goes = ids[at + i], byte[i] <= threshold
+            ids[left] = k
+            there[right] = k
+            left += goes
+            right += 1 - goes
+    for i in range(right):
+        ids[left + i] = there[i]
+    return left
 
 
 @compiled
@@ -103,16 +200,24 @@ def grow(ids, key, depth, space, goal, rule):
     """
     n, n_features = ids.size, space.offsets.size
     entries = 2 if goal.criterion == MOMENTS else goal.entries
-    pos, code = np.empty(n, np.uint64), np.empty(n, np.uint64)
-    entry, target = np.empty(n, np.int64), np.empty(n, np.int64)
-    byte, best_byte, box = np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, np.int64)
-    here, there = np.empty(n, ids.dtype), np.empty(n, ids.dtype)
-    corners = np.empty(1 << space.strides.size, np.int64)
-    hist, occupied = np.zeros(BINS * entries, np.int64), np.empty(BINS + 1, np.int64)
-    total = np.empty(entries, np.int64)
-    left, right = np.empty(entries, np.int64), np.empty(entries, np.int64)
+    most = rule.candidates if rule.kinds.size else min(rule.candidates, n_features)
+    seen = np.zeros(BINS, np.uint8)
+    work = (
+        np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.int64),
+        np.empty(BLOCK, np.int64), np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64),
+        np.empty(1 << space.strides.size, np.int64), np.empty(entries, np.int64),
+        np.empty(entries, np.int64), np.empty(BINS + 8, np.int64), seen, seen.view(np.uint64),
+    )  # fmt: skip
+    there, total = np.empty(n, ids.dtype), np.empty(entries, np.int64)
+    hists = np.zeros((most if n > BLOCK else 1, BINS * entries), np.int64)
+    few = np.zeros((1, BINS * entries), np.int64)
     order, swaps = np.arange(n_features), np.empty(n_features, np.int64)
-    feature, chosen = np.empty(3, np.int64), np.empty(3, np.int64)
+    drawn, feature, chosen = (
+        np.empty((most, 3), np.int64),
+        np.empty(3, np.int64),
+        np.empty(3, np.int64),
+    )
+    scores, thresholds = np.empty(most), np.empty(most, np.int64)
 
     nodes = np.empty((_FIRST, 5), np.int32)
     gains, sums = np.zeros(_FIRST), np.empty((_FIRST, entries), np.int64)
@@ -127,9 +232,7 @@ def grow(ids, key, depth, space, goal, rule):
         n_waiting -= 1
         begin, end = waiting[n_waiting, 0], waiting[n_waiting, 1]
         level, at = waiting[n_waiting, 2], waiting[n_waiting, 3]
-        own = keys[n_waiting]
-        mine = ids[begin:end]
-        m = end - begin
+        own, mine, m = keys[n_waiting], ids[begin:end], end - begin
         pure = sum_node(mine, m, goal, total)
         nodes[at, 0], nodes[at, 1], nodes[at, 2], nodes[at, 3] = 0, 0, 0, 255
         nodes[at, 4] = -1
@@ -139,35 +242,53 @@ def grow(ids, key, depth, space, goal, rule):
         if pure or level >= rule.max_depth or m < rule.min_split or m < 2 * rule.min_leaf:
             continue
 
-        gather(mine, 0, m, space.base, goal, pos, code, entry, target)
-        best, threshold, drawn = -np.inf, -1, 0
-        while drawn < rule.candidates or threshold < 0:
-            if not _draw_next(rule, own, drawn, order, swaps, feature):
-                break
-            drawn += 1
-            fill_bytes(byte, pos, m, space, feature[0], feature[1], feature[2], corners, box)
-            n_bins = _list_bins(byte, m, occupied)
-            add_bytes(hist, byte, m, goal, code, entry, target)
-            score, bin_ = best_split(
-                hist, occupied, n_bins, goal, total, m, rule.min_leaf, left, right
-            )
-            for k in range(n_bins):
-                for e in range(entries):
-                    hist[occupied[k] * entries + e] = 0
-            if bin_ >= 0 and score > best:
-                best, threshold = score, bin_
+        best, threshold, n_drawn, more = -np.inf, np.int64(-1), 0, True
+        while more and threshold < 0:
+            here = 0
+            while here < most:
+                more = _draw_next(rule, own, n_drawn, order, swaps, feature)
+                if not more:
+                    break
                 for e in range(3):
-                    chosen[e] = feature[e]
-                byte, best_byte = best_byte, byte
-        _put_back(rule, order, swaps, drawn)
+                    drawn[here, e] = feature[e]
+                n_drawn += 1
+                here += 1
+            if m > BLOCK:
+                _search_blocks(
+                    mine,
+                    space,
+                    goal,
+                    total,
+                    rule.min_leaf,
+                    drawn[:here],
+                    hists,
+                    work,
+                    scores,
+                    thresholds,
+                )
+            else:
+                _search_few(
+                    mine,
+                    space,
+                    goal,
+                    total,
+                    rule.min_leaf,
+                    drawn[:here],
+                    few,
+                    work,
+                    scores,
+                    thresholds,
+                )
+            for f in range(here):
+                if thresholds[f] >= 0 and scores[f] > best:
+                    best, threshold = scores[f], thresholds[f]
+                    for e in range(3):
+                        chosen[e] = drawn[f, e]
+        _put_back(rule, order, swaps, n_drawn)
         if threshold < 0:
             continue
 
-        some = split_ids(mine, best_byte, threshold, here, there)
-        for i in range(some):
-            mine[i] = here[i]
-        for i in range(some, m):
-            mine[i] = there[i - some]
+        some = _part_node(mine, space, chosen, threshold, there, work)
         if n_nodes + 2 > len(nodes):
             nodes, sums = _more_rows(nodes), _more_rows(sums)
             gains, counts = _more(gains), _more(counts)
