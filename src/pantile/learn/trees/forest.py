@@ -24,7 +24,7 @@ from .export import to_classifier
 from .growth import Grown, grow_tree
 from .kernels import ENTROPY, GINI, Goal
 from .subtree import Rule
-from .targets import choose_windows, take_weights, take_windows
+from .targets import choose_windows, pair_labelled, take_weights, take_windows
 
 __all__ = ["Forest", "PatchForestClassifier"]
 
@@ -327,14 +327,9 @@ class PatchForestClassifier(ClassifierMixin, Forest):  # type: ignore[misc]
     def score(self, image: Images, labels: Any) -> float:
         """The share of labelled pixels, of all images, whose class is predicted correctly."""
         check_is_fitted(self)
-        truths, codes = self._targets(image, labels), None
-        known, codes = encode_classes(truths, self.unlabelled)
-        found = self.predict(image)
-        found = found if isinstance(found, list) else [found]
-        pairs = list(zip(found, codes, strict=True))
-        right = np.concatenate([each[code >= 0] for each, code in pairs])
-        truth = np.concatenate([known[code[code >= 0]] for _, code in pairs])
-        return float(accuracy_score(truth, right))
+        known, codes = encode_classes(self._targets(image, labels), self.unlabelled)
+        found, truth = pair_labelled(self.predict(image), codes, [code >= 0 for code in codes])
+        return float(accuracy_score(known[truth], found))
 
     def to_sklearn(self) -> Any:
         """The forest as a fitted `sklearn.ensemble.RandomForestClassifier` of rows of patches.

@@ -17,7 +17,7 @@ from .base import bound_weights, resolve_families, to_whole
 from .export import to_regressor
 from .forest import Forest
 from .kernels import MOMENTS, Goal
-from .targets import choose_windows, number_targets, take_weights, take_windows
+from .targets import choose_windows, number_targets, pair_labelled, take_weights, take_windows
 
 __all__ = ["PatchForestRegressor"]
 
@@ -154,11 +154,8 @@ class PatchForestRegressor(RegressorMixin, Forest):  # type: ignore[misc]
         """Coefficient of determination R² over all pixels with a target, of all images."""
         check_is_fitted(self)
         values = number_targets(self._targets(image, targets, "targets"), self.unlabelled)
-        found = self.predict(image)
-        found = found if isinstance(found, list) else [found]
-        pairs = list(zip(found, values, strict=True))
-        truth = np.concatenate([value[value == value] for _, value in pairs])
-        return float(r2_score(truth, np.concatenate([f[v == v] for f, v in pairs])))
+        found, truth = pair_labelled(self.predict(image), values, [v == v for v in values])
+        return float(r2_score(truth, found))
 
     def to_sklearn(self) -> Any:
         """The forest as a fitted `sklearn.ensemble.RandomForestRegressor` of rows of patches.

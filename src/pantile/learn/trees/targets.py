@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .canvas import Canvas
 
-__all__ = ["choose_windows", "number_targets", "take_weights", "take_windows"]
+__all__ = ["choose_windows", "number_targets", "pair_labelled", "take_weights", "take_windows"]
 
 Array = NDArray[Any]
 
@@ -56,3 +56,12 @@ def number_targets(targets: Sequence[Array], unlabelled: Any) -> list[Array]:
             raise ValueError("targets hold infinity: NaN means that there is no target")
         found.append(values)
     return found
+
+
+def pair_labelled(
+    found: Any, truth: Sequence[Array], masks: Sequence[Array]
+) -> tuple[Array, Array]:
+    """What was predicted, and what is true, where masks (one per image) are True; of all images in one line."""
+    listed = found if isinstance(found, list) else [found]
+    rows = list(zip(listed, truth, masks, strict=True))
+    return np.concatenate([f[m] for f, _, m in rows]), np.concatenate([t[m] for _, t, m in rows])
