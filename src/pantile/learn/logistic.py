@@ -49,6 +49,8 @@ class PatchLogisticRegression(LinearClassifier):
         the image nor on the number of windows.
     max_iter : int
         Steps of the minimisation, at most. Each reads all windows once, rarely twice.
+    unlabelled : number or str, optional
+        The label of pixels that take no part, instead of -1 ("" among strings): 0 for a painted PNG.
 
     Attributes
     ----------
@@ -103,6 +105,7 @@ class PatchLogisticRegression(LinearClassifier):
         class_weight: Mapping[Any, float] | str | None = None,
         tol: float = 1e-4,
         max_iter: int = 100,
+        unlabelled: Any = None,
     ) -> None:
         self.patch = patch
         self.step = step
@@ -114,6 +117,7 @@ class PatchLogisticRegression(LinearClassifier):
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
+        self.unlabelled = unlabelled
 
     def fit(self, image: Images, labels: Any) -> PatchLogisticRegression:
         """Learn from an image and its labels, or a list of each.
