@@ -106,6 +106,16 @@ class Limits:
     task_rows: int = 1 << 17
     """Rows that one thread takes."""
 
+    # pantile.learn: trees
+    tree_subtree_windows: int = 1 << 16
+    """Windows of a node that one thread grows a whole subtree of; larger nodes are shared by all threads."""
+    tree_task_windows: int = 1 << 16
+    """Windows that one thread moves to the children of their node, or sends down trees."""
+    tree_histogram_bytes: int = 256 << 20
+    """Histograms held together: of a node, and of those that wait for their sibling's to be subtracted."""
+    tree_strip_windows: int = 1 << 20
+    """Windows predicted at a time."""
+
     # patches cut and merged in memory
     cut_leaf_elements: int = 1 << 20
     """Elements cut (or put side by side) by one thread: with fewer, a second thread costs more than it brings."""

@@ -12,10 +12,17 @@ if TYPE_CHECKING:
     from .logistic import PatchLogisticRegression
     from .pca import PatchPCA
     from .ridge import PatchRidge
+    from .trees.boosting_estimators import PatchBoostingClassifier, PatchBoostingRegressor
+    from .trees.forest import PatchForestClassifier
+    from .trees.forest_regressor import PatchForestRegressor
     from .wrapper import PatchEstimator
 
 __all__ = [
+    "PatchBoostingClassifier",
+    "PatchBoostingRegressor",
     "PatchEstimator",
+    "PatchForestClassifier",
+    "PatchForestRegressor",
     "PatchKMeans",
     "PatchLDA",
     "PatchLogisticRegression",
@@ -24,7 +31,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "PatchBoostingClassifier": "trees.boosting_estimators",
+    "PatchBoostingRegressor": "trees.boosting_estimators",
     "PatchEstimator": "wrapper",
+    "PatchForestClassifier": "trees.forest",
+    "PatchForestRegressor": "trees.forest_regressor",
     "PatchKMeans": "kmeans",
     "PatchLDA": "discriminant",
     "PatchLogisticRegression": "logistic",

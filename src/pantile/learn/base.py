@@ -134,8 +134,11 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
 
     def _result_shape(self, image: Array) -> tuple[int, ...]:
         """``(*batch, *counts)``: where one result per patch stands."""
-        sizes = self._sizes(image.shape)
-        counts = self.grid(image.shape).counts
+        return self._result_shape_of(image.shape)
+
+    def _result_shape_of(self, shape: Sequence[int]) -> tuple[int, ...]:
+        sizes = self._sizes(shape)
+        counts = self.grid(shape).counts
         return (*sizes[: len(sizes) - len(counts)], *counts)
 
     def _channel_place(self, ndim: int) -> int:
@@ -168,6 +171,7 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
             rest = " and at most one more axis, for several targets" if more else ""
             raise ValueError(
                 f"{name} must have the image's shape {sizes} (without channel_axis){rest}, got {labels.shape}"
+                f"{self._hint_at_channels(image.shape, labels.shape)}"
             )
         grid = self.grid(image.shape)
         if all(np.array_equal(a.centers(), np.arange(a.size)) for a in grid.axis_grids):
@@ -176,6 +180,17 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         moved = np.moveaxis(labels, range(first, len(sizes)), range(-grid.ndim, 0))
         taken = grid.centers(moved)
         return np.moveaxis(taken, range(-grid.ndim, 0), range(first, len(sizes)))
+
+    def _hint_at_channels(self, image: Sequence[int], labels: Sequence[int]) -> str:
+        """What to do where labels would fit if one axis of the image held channels."""
+        if self.channel_axis is not None or len(labels) != len(image) - 1:
+            return ""
+        for axis in (-1, 0):
+            rest = list(image)
+            del rest[axis]
+            if rest == list(labels):
+                return f": if axis {axis} of the image holds its channels, say channel_axis={axis}"
+        return ""
 
     def _map_images(self, images: Images, one: Callable[[Array], Any]) -> Any:
         """``one(image)``, or a list of it for a list of images."""

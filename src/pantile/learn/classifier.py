@@ -15,6 +15,7 @@ from .labels import encode, encode_classes
 from .logloss import to_probabilities
 from .passes import prepare_labelled
 from .predict import allocate_results, apply_affine
+from .strips import predict_images
 
 __all__ = ["LinearClassifier", "to_log_probabilities"]
 
@@ -28,23 +29,28 @@ class LinearClassifier(ClassifierMixin, PatchModel):  # type: ignore[misc]
     classes_: Array
     coef_: Array
     intercept_: Array
+    unlabelled: Any
 
     def _encode_labels(self, image: Images, labels: Any) -> tuple[Array, Array]:
         """The classes, and each row's place among them; -1 where it has no label."""
-        classes, codes = encode_classes(self._targets(image, labels))
+        classes, codes = encode_classes(self._targets(image, labels), self.unlabelled)
         if len(classes) < 2:
             raise ValueError(
                 f"labels hold one class only, {classes[0].item()!r}: two or more are told apart"
             )
         return classes, _concatenate(codes)
 
-    def predict(self, image: Images) -> Any:
+    def predict(self, image: Images, *, out: Any = None, memory: int | str | None = None) -> Any:
         """The class of every patch's centre, ``(*batch, *counts)``: the image's shape at step 1.
 
-        The scores of one slab at a time are held. A list of images gives a list.
+        The scores of one slab at a time are held.
+        ``image`` may be a path, or anything read by slices: then some rows of windows are read at a
+        time. ``out`` is an array, or a path to write the result to; ``memory`` a budget for what is
+        held, like ``"2GB"``. A list of images gives a list.
         """
         check_is_fitted(self)
-        return self._map_images(image, self._predict_image)
+        one = lambda model, each: model._predict_image(each)  # noqa: E731
+        return predict_images(self, image, one, out, memory)
 
     def decision_function(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Scores, ``(*batch, *counts, n_classes)``; for two classes without the last axis, above 0 for the second.
@@ -77,7 +83,7 @@ class LinearClassifier(ClassifierMixin, PatchModel):  # type: ignore[misc]
     def score(self, image: Images, labels: Any) -> float:
         """The share of labelled pixels, of all images, whose class is predicted correctly."""
         check_is_fitted(self)
-        known, codes = encode_classes(self._targets(image, labels))
+        known, codes = encode_classes(self._targets(image, labels), self.unlabelled)
         if (known.dtype.kind in "biuf") != (self.classes_.dtype.kind in "biuf"):
             raise TypeError(
                 f"labels are {known.dtype}, but those of fit were {self.classes_.dtype}"

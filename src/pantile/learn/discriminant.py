@@ -48,6 +48,8 @@ class PatchLDA(  # type: ignore[call-arg]
         met. They also weigh the covariances of the classes.
     n_components : int, optional
         How many directions `transform` gives, at most ``n_classes - 1``.
+    unlabelled : number or str, optional
+        The label of pixels that take no part, instead of -1 ("" among strings): 0 for a painted PNG.
 
     Attributes
     ----------
@@ -103,6 +105,7 @@ class PatchLDA(  # type: ignore[call-arg]
         shrinkage: float | Literal["auto"] | None = None,
         priors: ArrayLike | None = None,
         n_components: int | None = None,
+        unlabelled: Any = None,
     ) -> None:
         self.patch = patch
         self.step = step
@@ -112,6 +115,7 @@ class PatchLDA(  # type: ignore[call-arg]
         self.shrinkage = shrinkage
         self.priors = priors
         self.n_components = n_components
+        self.unlabelled = unlabelled
 
     def fit(self, image: Images, labels: Any) -> PatchLDA:
         """Learn from an image and its labels, or a list of each; not every image needs every class."""

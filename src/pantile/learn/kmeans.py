@@ -20,6 +20,7 @@ from .base import Images, PatchModel, as_images, is_number
 from .lloyd import Clustering, draw_plus_plus, draw_rows, find_nearest, run_lloyd
 from .points import Points
 from .predict import allocate_results
+from .strips import predict_images
 
 __all__ = ["PatchKMeans"]
 
@@ -216,10 +217,16 @@ class PatchKMeans(  # type: ignore[call-arg]
         """`fit`, then `transform`."""
         return self.fit(image).transform(image)
 
-    def predict(self, image: Images) -> Any:
-        """The nearest center of every patch: ``(*batch, *counts)``, int32; a list of images gives a list."""
+    def predict(self, image: Images, *, out: Any = None, memory: int | str | None = None) -> Any:
+        """The nearest center of every patch: ``(*batch, *counts)``, int32.
+
+        ``image`` may be a path, or anything read by slices: then some rows of windows are read at a
+        time. ``out`` is an array, or a path to write the result to; ``memory`` a budget for what is
+        held, like ``"2GB"``. A list of images gives a list.
+        """
         check_is_fitted(self)
-        return self._map_images(image, self._predict_image)
+        one = lambda model, each: model._predict_image(each)  # noqa: E731
+        return predict_images(self, image, one, out, memory)
 
     def transform(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Distances of every patch from all centers: ``(*batch, *counts, n_clusters)``.

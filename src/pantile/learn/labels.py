@@ -20,11 +20,11 @@ UNLABELLED = -1
 _SLAB = LIMITS.label_rows
 
 
-def encode_classes(labels: list[Array]) -> tuple[Array, list[Array]]:
+def encode_classes(labels: list[Array], unlabelled: Any = None) -> tuple[Array, list[Array]]:
     """The classes in ascending order, and each label's place among them; -1 where there is none.
 
-    Unlabelled are -1 among numbers, NaN among floats, and "" among strings; among truth values and
-    unsigned numbers nothing is.
+    Unlabelled are -1 among numbers and "" among strings, or the label ``unlabelled`` instead; and NaN
+    among floats. Among truth values and unsigned numbers nothing is, unless it is said.
 
     >>> classes, codes = encode_classes([np.array([7, -1, 3, 7])])
     >>> classes, codes[0]
@@ -32,13 +32,15 @@ def encode_classes(labels: list[Array]) -> tuple[Array, list[Array]]:
     """
     for each in labels:
         _check_kind(each)
+        _check_unlabelled(each, unlabelled)
     if len({each.dtype.kind in "biuf" for each in labels}) > 1:
         raise TypeError("labels are strings for some images and numbers for others: give one kind")
     classes = np.unique(
-        np.concatenate([found for each in labels for found in _iterate_classes(each)])
+        np.concatenate([found for each in labels for found in _iterate_classes(each, unlabelled)])
     )
     if not len(classes):
-        raise ValueError(f"labels: every pixel is unlabelled ({UNLABELLED}): label some")
+        mark = UNLABELLED if unlabelled is None else unlabelled
+        raise ValueError(f"labels: every pixel is unlabelled ({mark}): label some")
     return classes, [encode(each, classes) for each in labels]
 
 
@@ -62,12 +64,21 @@ def _check_kind(labels: Array) -> None:
         )
 
 
-def _iterate_classes(labels: Array) -> Iterator[Array]:
+def _check_unlabelled(labels: Array, unlabelled: Any) -> None:
+    if unlabelled is not None and isinstance(unlabelled, str) != (labels.dtype.kind not in "biuf"):
+        raise TypeError(
+            f"unlabelled={unlabelled!r} is none of the labels' kind, which are {labels.dtype}"
+        )
+
+
+def _iterate_classes(labels: Array, unlabelled: Any) -> Iterator[Array]:
     """The different labels of each slab, without those that mean unlabelled."""
     flat = np.ascontiguousarray(labels).reshape(-1)
     for at in range(0, len(flat), _SLAB):
         values = np.unique(flat[at : at + _SLAB])
-        if labels.dtype.kind in "if":
+        if unlabelled is not None:
+            values = values[(values != unlabelled) & (values == values)]
+        elif labels.dtype.kind in "if":
             values = values[(values != UNLABELLED) & (values == values)]
         elif labels.dtype.kind not in "bu":
             values = values[values != flat.dtype.type("")]

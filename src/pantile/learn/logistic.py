@@ -19,7 +19,7 @@ from .logloss import LogLoss
 from .newton import minimise, start_from_sample
 from .passes import LabelledRows, prepare_labelled
 
-__all__ = ["PatchLogisticRegression"]
+__all__ = ["PatchLogisticRegression", "weigh_classes"]
 
 Array = NDArray[Any]
 
@@ -49,6 +49,8 @@ class PatchLogisticRegression(LinearClassifier):
         the image nor on the number of windows.
     max_iter : int
         Steps of the minimisation, at most. Each reads all windows once, rarely twice.
+    unlabelled : number or str, optional
+        The label of pixels that take no part, instead of -1 ("" among strings): 0 for a painted PNG.
 
     Attributes
     ----------
@@ -103,6 +105,7 @@ class PatchLogisticRegression(LinearClassifier):
         class_weight: Mapping[Any, float] | str | None = None,
         tol: float = 1e-4,
         max_iter: int = 100,
+        unlabelled: Any = None,
     ) -> None:
         self.patch = patch
         self.step = step
@@ -114,6 +117,7 @@ class PatchLogisticRegression(LinearClassifier):
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
+        self.unlabelled = unlabelled
 
     def fit(self, image: Images, labels: Any) -> PatchLogisticRegression:
         """Learn from an image and its labels, or a list of each.
@@ -126,7 +130,7 @@ class PatchLogisticRegression(LinearClassifier):
         columns = 1 if len(classes) == 2 else len(classes)
         chosen = prepare_labelled(self._fit_matrix(image), codes, columns)
         counts = _count_codes(chosen.codes, len(classes))
-        weights = _weigh_classes(self.class_weight, classes, counts)
+        weights = weigh_classes(self.class_weight, classes, counts)
         self.classes_ = classes
         self._minimise(chosen, weights, float(weights @ counts), columns)
         return self
@@ -184,7 +188,7 @@ def _count_codes(codes: Array, classes: int) -> Array:
     return np.asarray(sum(np.bincount(p[p >= 0], minlength=classes) for p in parts))
 
 
-def _weigh_classes(given: Any, classes: Array, counts: Array) -> Array:
+def weigh_classes(given: Any, classes: Array, counts: Array) -> Array:
     """One number per class."""
     if given is None:
         return np.ones(len(classes))

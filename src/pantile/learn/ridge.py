@@ -17,6 +17,7 @@ from .base import Images, PatchModel, as_images, iterate_slabs
 from .predict import allocate_results, apply_affine
 from .rows import Rows
 from .solve import Factorisation
+from .strips import predict_images
 
 __all__ = ["PatchRidge"]
 
@@ -41,6 +42,8 @@ class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
         The penalty, 0 or more. Its unit is that of a sum of squares over all patches.
     fit_intercept : bool
         Learn ``b`` too; it is not penalised.
+    unlabelled : number, optional
+        The target of pixels that take no part; NaN always means that.
 
     Attributes
     ----------
@@ -84,6 +87,7 @@ class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
         pad_mode: PadMode = "reflect",
         alpha: float | ArrayLike = 1.0,
         fit_intercept: bool = True,
+        unlabelled: Any = None,
     ) -> None:
         self.patch = patch
         self.step = step
@@ -92,6 +96,7 @@ class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
         self.pad_mode = pad_mode
         self.alpha = alpha
         self.fit_intercept = fit_intercept
+        self.unlabelled = unlabelled
 
     def fit(self, image: Images, targets: Any) -> PatchRidge:
         """Learn from an image and its targets, or a list of each.
@@ -110,7 +115,10 @@ class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
 
     def _stack_values(self, image: Images, targets: Any) -> tuple[Array, bool]:
         ndims = [len(self._sizes(array.shape)) for array in as_images(image)[1]]
-        return _stack_targets(self._targets(image, targets, "targets", 1), ndims)
+        found = self._targets(image, targets, "targets", 1)
+        if self.unlabelled is not None:
+            found = [np.where(each == self.unlabelled, np.nan, each) for each in found]
+        return _stack_targets(found, ndims)
 
     @property
     def filters_(self) -> Array:
@@ -118,14 +126,20 @@ class PatchRidge(RegressorMixin, PatchModel):  # type: ignore[misc]
         check_is_fitted(self)
         return self.coef_.reshape(*self.coef_.shape[:-1], *self.patch_shape_)
 
-    def predict(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
+    def predict(
+        self, image: Images, dtype: DTypeLike = np.float64, *, out: Any = None, memory: int | str | None = None
+    ) -> Any:  # fmt: skip
         """Predicted numbers: ``(*batch, *counts)``, with the targets last where there are several.
 
         With ``step=1`` and ``pad="same"`` that is the image's shape. Computed in float64 and stored
-        as ``dtype``; a list of images gives a list.
+        as ``dtype``.
+        ``image`` may be a path, or anything read by slices: then some rows of windows are read at a
+        time. ``out`` is an array, or a path to write the result to; ``memory`` a budget for what is
+        held, like ``"2GB"``. A list of images gives a list.
         """
         check_is_fitted(self)
-        return self._map_images(image, lambda one: self._predict_image(one, np.dtype(dtype)))
+        one = lambda model, each: model._predict_image(each, np.dtype(dtype))  # noqa: E731
+        return predict_images(self, image, one, out, memory)
 
     def _predict_image(self, image: Array, dtype: np.dtype[Any]) -> Array:
         matrix = self._matrix_like_fit(image)

@@ -19,10 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 from ..geometry.boundary import PadMode
 from ..matrix import PatchMatrix
 from ..matrix.rowwise import apply_rows
-from .base import Images, PatchModel, as_images
+from .base import Images, PatchModel, as_images, is_number
 from .labels import encode_classes
 from .sampling import Array, Batch, TrainingRows
 from .streaming import can_stream, fit_all, fit_sample, takes_weights
+from .strips import predict_images
 
 __all__ = ["PatchEstimator"]
 
@@ -74,6 +75,9 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
         Threads that work on blocks of an image when predicting, as in scikit-learn. 1 is right for
         estimators that use all cores by themselves (``n_jobs``, BLAS, OpenMP: forests with
         ``n_jobs``, linear models, HistGradientBoosting); more help others, such as `SVC`.
+    unlabelled : number or str, optional
+        The label, or number, of pixels that take no part, instead of -1 ("" among strings); NaN
+        always means that.
     random_state : int, RandomState or None
         For the sample and the order of passes; the estimator has its own.
 
@@ -120,11 +124,12 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
         channel_axis: int | None = None,
         pad: Any = "same",
         pad_mode: PadMode = "reflect",
-        n_samples: int | None = None,
+        n_samples: float | None = None,
         balanced: bool = False,
         epochs: int | None = None,
         batch_size: int = 1024,
         n_jobs: int | None = None,
+        unlabelled: Any = None,
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
@@ -138,6 +143,7 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
         self.epochs = epochs
         self.batch_size = batch_size
         self.n_jobs = n_jobs
+        self.unlabelled = unlabelled
         self.random_state = random_state
 
     def fit(self, image: Images, labels: Any = None, sample_weight: Any = None) -> PatchEstimator:
@@ -180,11 +186,12 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
         rng = np.random.default_rng(seed)
 
         def draw_sample() -> Batch:
-            n = self.n_samples or min(_ROWS, data.count_fitting(_BYTES))
+            n = int(self.n_samples or 0) or min(_ROWS, data.count_fitting(_BYTES))
             return data.take(data.sample(n, rng, bool(self.balanced)))
 
         if streamed:
-            fit_all(estimator, data, draw_sample, self.epochs, self.batch_size, rng)
+            epochs = None if self.epochs is None else int(self.epochs)
+            fit_all(estimator, data, draw_sample, epochs, int(self.batch_size), rng)
             self.n_samples_ = int(data.counts.sum())
         else:
             batch = draw_sample()
@@ -194,7 +201,7 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
     def _check_parameters(self) -> None:
         for name in ("n_samples", "epochs", "batch_size"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | np.integer) and value >= 1):
+            if value is not None and not (is_number(value) and value == int(value) and value >= 1):
                 raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
 
     def _check_weights(self, estimator: Any, data: TrainingRows, method: str) -> None:
@@ -227,10 +234,14 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
             numbers = _concatenate(self._values_per_row(image, labels, "labels", 1))
             if numbers.dtype.kind not in "biuf":
                 raise TypeError(f"labels must be real numbers, got dtype {numbers.dtype}")
+            if self.unlabelled is not None:
+                numbers = np.where(numbers == self.unlabelled, np.nan, numbers)
             missing = np.isnan(numbers.reshape(len(numbers), -1)).any(axis=1)
             strata = np.where(missing, -1, 0).astype(np.int8)
             return TrainingRows(matrix, strata, numbers=numbers)
-        classes, codes = encode_classes(self._values_per_row(image, labels, "labels"))
+        classes, codes = encode_classes(
+            self._values_per_row(image, labels, "labels"), self.unlabelled
+        )
         known = np.array(classes.tolist()) if classes.dtype.kind == "T" else classes
         return TrainingRows(matrix, _concatenate(codes), known)  # scikit-learn knows no StringDType
 
@@ -277,9 +288,17 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
         )
 
     @available_if(_has("predict"))  # type: ignore[untyped-decorator]
-    def predict(self, image: Images) -> Any:
-        """Class, number or cluster of each patch: ``(*batch, *counts)``; a list for a list of images."""
-        return self._apply(image, "predict")
+    def predict(self, image: Images, *, out: Any = None, memory: int | str | None = None) -> Any:
+        """Class, number or cluster of each patch: ``(*batch, *counts)``.
+
+        ``image`` may be a path, or anything read by slices: then some rows of windows are read at a
+        time. ``out`` is an array, or a path to write the result to; ``memory`` a budget for what is
+        held, like ``"2GB"``. A list of images gives a list.
+        """
+        check_is_fitted(self)
+        method = self.estimator_.predict
+        one = lambda model, each: model._apply_to_image(each, method)  # noqa: E731
+        return predict_images(self, image, one, out, memory)
 
     @available_if(_has("predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, image: Images) -> Any:

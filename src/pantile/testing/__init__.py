@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from ..names import lazy_names
 
 if TYPE_CHECKING:
-    from . import compare, slow, strategies
+    from . import compare, slow, slow_trees, strategies
 
-__all__ = ["compare", "slow", "strategies"]
+__all__ = ["compare", "slow", "slow_trees", "strategies"]
 
 if not TYPE_CHECKING:  # Hypothesis is imported by nobody who does not ask for it
     __getattr__, __dir__ = lazy_names(__name__, modules=__all__)
