@@ -18,7 +18,7 @@ from ..ops.arrays import unlabelled
 from ..ops.chunked import is_dask
 from ..ops.extract import check_layout, check_pad_value
 from ..ops.selection import selected
-from .job import Job
+from .job import Job, calls_at_once, for_frame
 from .labels import Labels
 from .options import (
     Options,
@@ -36,11 +36,14 @@ from .plan import Destination, Plan, Resources
 from .resume.journal import journal_path, read_journal
 from .resume.staging import check_same
 from .runners.caller import CallerRun
+from .runners.filled import FilledRun
 from .runners.threads import ThreadRun
 from .sizing import batch_size, faster_layout, fit_plan, with_allowed_workers
 from .source import as_source
 
 __all__ = ["draw_plan"]
+
+AHEAD = 2  # batches beside those in func: one that is cut, one whose results are merged
 
 
 def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) -> Plan:
@@ -53,6 +56,7 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     frame = frame_of(tuple(source.shape), patch, step, axes=axes, channel_axis=channel_axis)
     check_pad_value(frame, np.dtype(source.dtype))
     places = as_places(options.out, source, options.resume)
+    func = for_frame(func, frame)
     job = _draw_job(func, source, frame, labels.aligned(options.where), places, options)
     if places is None and not is_dask(unlabelled(image)):
         wanted = job.result_dtype
@@ -61,7 +65,7 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     _warn_of_lost(labels, places)
     destination = Destination(options.out, places, options.resume, labels)
     tiling = Tiling(frame.axes, frame.counts)
-    drawn = Plan(job, tiling, destination, _draw_resources(options))
+    drawn = Plan(job, tiling, destination, _draw_resources(options, calls_at_once(func)))
     return _with_runner(_resumed(drawn) or fit_plan(drawn))
 
 
@@ -84,8 +88,7 @@ def _draw_job(
     if where is not None:
         mask = selected(where, frame, empty=True)
     check_filling(frame, mask, rule, options.fill, known)
-    dtype, nbytes = np.dtype(source.dtype), options.batch_bytes
-    size = current_limits().batch_bytes if nbytes is None else as_bytes(nbytes, "batch_bytes")
+    dtype = np.dtype(source.dtype)
     return Job(
         func=func,
         source=source,
@@ -93,21 +96,40 @@ def _draw_job(
         rule=rule,
         dtype=dtype,
         layout=faster_layout(frame) if options.layout is None else check_layout(options.layout),
-        batch=batch_size(frame, dtype, size),
+        batch=_batch_of(frame, dtype, options),
         scale=as_scales(options.scale, frame),
         mask=mask,
         whole=mask is None,
         finalize=options.finalize,
         fill=options.fill,
         result_dtype=wanted,
+        exact=options.batch is not None or calls_at_once(func) is not None,
     )
 
 
-def _draw_resources(options: Options) -> Resources:
-    """With what means it is done."""
+def _batch_of(frame: Frame, dtype: np.dtype[Any], options: Options) -> int:
+    """How many patches a batch holds."""
+    if options.batch is None:
+        nbytes = options.batch_bytes
+        size = current_limits().batch_bytes if nbytes is None else as_bytes(nbytes, "batch_bytes")
+        return batch_size(frame, dtype, size)
+    if options.batch_bytes is not None:
+        raise ValueError(
+            f"batch={options.batch!r} and batch_bytes={options.batch_bytes!r} both say how large a batch is:"
+            " leave one out"
+        )
+    batch_size(frame, dtype, 0)  # refuses what cannot be cut
+    return min(frame.n_patches, as_count(options.batch, "batch"))
+
+
+def _draw_resources(options: Options, calls: int | None) -> Resources:
+    """With what means it is done; ``calls`` are those of ``func`` at a time, where it bounds them."""
     workers = options.workers
+    if workers is None:
+        ours = isinstance(options.executor, str | None) and options.executor != "processes"
+        workers = default_workers(options.executor) if calls is None or not ours else calls + AHEAD
     return Resources(
-        default_workers(options.executor) if workers is None else as_count(workers, "workers"),
+        as_count(workers, "workers"),
         options.executor,
         None if options.memory is None else as_bytes(options.memory),
         options.progress,
@@ -124,6 +146,8 @@ def _with_runner(drawn: Plan) -> Plan:
             from .runners.distributed import ClusterRun as runner
         else:
             from .runners.processes import ProcessRun as runner
+    elif drawn.job.exact:
+        runner = FilledRun
     elif isinstance(executor, str | None):
         unwatched = not drawn.resources.progress  # else it is told while func works
         if drawn.workers == 1 or (drawn.tasks == 1 and unwatched):

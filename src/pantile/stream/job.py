@@ -22,7 +22,17 @@ from .source import read_padded, read_region
 
 FILLED = "return it filled, .filled(numpy.nan)"
 
-__all__ = ["FILLED", "Indexed", "Job", "Kind", "as_results", "describe_kinds", "kind_of"]
+__all__ = [
+    "FILLED",
+    "Indexed",
+    "Job",
+    "Kind",
+    "as_results",
+    "calls_at_once",
+    "describe_kinds",
+    "for_frame",
+    "kind_of",
+]
 
 
 class Kind(NamedTuple):
@@ -45,6 +55,19 @@ class Indexed:
         raise AssertionError("the indices are missing: a tile calls func with them")
 
 
+def calls_at_once(func: Any) -> int | None:
+    """How many calls of ``func`` may run at a time, where it has a number of its own."""
+    found = getattr(func, "calls_at_once", None)
+    return None if found is None else int(found)
+
+
+def for_frame(func: Any, frame: Frame) -> Any:
+    """``func``, told where the channel axis of a patch is, if it wants to know."""
+    if not hasattr(func, "with_channel"):
+        return func
+    return func.with_channel(None if frame.channel is None else frame.channel - frame.n_batch)
+
+
 @dataclass(frozen=True)
 class Job:
     """What all tiles have in common; picklable if ``func``, ``finalize`` and the source are."""
@@ -64,6 +87,7 @@ class Job:
     finalize: Callable[[NDArray[Any]], Any] | None
     fill: Any
     result_dtype: np.dtype[Any] | None  # what the caller asked for
+    exact: bool = False  # batches hold exactly so many patches, but for the last
 
     @property
     def batch_bytes(self) -> int:

@@ -55,6 +55,7 @@ def map_patches(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
 ) -> Array: ...
 
 
@@ -82,6 +83,7 @@ def map_patches(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
 ) -> Out: ...
 
 
@@ -108,6 +110,7 @@ def map_patches(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
 ) -> Any:
     """The image that ``func`` makes of an image, patch by patch: cut, call, merge, never expanded.
 
@@ -178,6 +181,11 @@ def map_patches(
         Another image, function, parameter or version is refused. Where nothing was begun, begin.
     scale : int or one per axis
         How many times larger the output is than the image.
+    batch : int, optional
+        Instead of ``batch_bytes``: exactly so many patches per call, the last one aside. Batches are
+        filled across tiles, and while ``func`` works on some the next ones are cut and what the last
+        ones gave is merged. Where tiles are worked on elsewhere (processes, a cluster, dask) each
+        tile has its own batches, and the last of a tile may be smaller.
 
     Returns
     -------
@@ -222,7 +230,7 @@ def map_patches(
     """
     options = Options(
         axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
-        memory, workers, executor, progress, resume, scale,
+        memory, workers, executor, progress, resume, scale, batch,
     )  # fmt: skip
     lazy = unlabelled(image)
     if not is_dask(lazy):
@@ -259,6 +267,7 @@ def plan(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
 ) -> _ArrayPlan: ...
 
 
@@ -286,6 +295,7 @@ def plan(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
 ) -> Plan: ...
 
 
@@ -312,6 +322,7 @@ def plan(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
 ) -> Plan:
     """What `map_patches` would do with these arguments, as a `Plan` to print, ask and run.
 
@@ -334,6 +345,6 @@ def plan(
     """
     options = Options(
         axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
-        memory, workers, executor, progress, resume, scale,
+        memory, workers, executor, progress, resume, scale, batch,
     )  # fmt: skip
     return draw_plan(func, image, patch, step, options)

@@ -60,6 +60,7 @@ class Options:
     progress: Any = None
     resume: bool = False
     scale: int | Sequence[int] = 1
+    batch: int | None = None
 
 
 def check_callers(func: Any, image: Any, executor: Any) -> None:

@@ -135,6 +135,9 @@ class Plan:
     def batches(self) -> dict[int, int]:
         """How many calls of ``func`` get how many patches: ``{patches: calls}``, largest first."""
         calls: Counter[int] = Counter()
+        if self.job.exact and self.resources.in_this_process:
+            full, rest = divmod(self.n_patches, self.job.batch)
+            return {n: times for n, times in ((self.job.batch, full), (rest, 1)) if n * times}
         for tile, times in self._kinds_of_tiles():
             mask = self.job.selection(tile)
             if mask is None or mask.any():
@@ -218,6 +221,9 @@ class Plan:
     @property
     def window(self) -> int:
         """How many tiles may be started before the oldest one is done."""
+        if self.job.exact and self.resources.in_this_process:
+            tile = math.prod(self.tiling.lengths)
+            return -(-self.workers * self.job.batch // tile) + 1 + self.workers
         return min(math.prod(self.tiling.shape[1:]) + 2 * self.workers, 6 * self.workers)
 
     @property
@@ -354,6 +360,8 @@ class Plan:
         most, least = max(self.batches, default=0), min(self.batches, default=0)
         size = f"{most:,}" if most == least else f"{least:,} to {most:,}"
         times = sum(self.batches.values())
+        if most > least and list(self.batches.values())[1:] == [1]:
+            times, size = times - 1, f"{most:,} and one of {least:,}"
         nbytes = readable_size(most * self.job.frame.features * self.job.dtype.itemsize)
         return f"{times:,} of {size} patches, up to {nbytes}, {self.job.layout} layout"
 
