@@ -56,8 +56,10 @@ class TileModel:
     batches go by pinned memory and come back the same way, each on a stream of its own, so that
     transfers overlap with the model.
 
-    However many ``workers`` there are, a device has one call at a time, with all cores for a model
-    on the CPU; `map_patches` cuts the next batches and merges the last results meanwhile.
+    However many ``workers`` there are, a device has one call at a time. While it works, `map_patches`
+    cuts the next batches and merges the last results; on the CPU, where the model has all cores, it
+    does so between calls. ``device=["cpu"] * n`` shares the cores out to ``n`` calls at a time, which
+    took 0.8 to 0.9 of the time of one call on all cores, and ``n`` times the memory of the model.
     Give ``batch=`` for the number of patches per call.
 
     Without a GPU at hand while this was written, device transfers were not measured.
@@ -70,7 +72,7 @@ class TileModel:
 
         labels = pt.map_patches(
             TileModel(model, tta="flips"), image, 256, 128, channel_axis=-1,
-            batch=8, weights="gaussian", finalize=lambda scores: scores.argmax(-1),
+            batch=8, weights="gaussian", finalize="argmax",
         )
     """
 
@@ -131,6 +133,11 @@ class TileModel:
     def calls_at_once(self) -> int:
         """How many calls may run at a time: one on each device."""
         return len(self.devices)
+
+    @property
+    def on_cores(self) -> bool:
+        """Whether the model works on the cores of this machine, where other work would be in its way."""
+        return all(device.type == "cpu" for device in self.devices)
 
     def with_channel(self, channel: int | None) -> TileModel:
         """The same, told where the channel axis of a patch is; None for patches without."""

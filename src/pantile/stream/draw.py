@@ -18,7 +18,7 @@ from ..ops.arrays import unlabelled
 from ..ops.chunked import is_dask
 from ..ops.extract import check_layout, check_pad_value
 from ..ops.selection import selected
-from .job import Job, calls_at_once, for_frame
+from .job import Job, calls_at_once, for_frame, threads_for
 from .labels import Labels
 from .options import (
     Options,
@@ -65,7 +65,7 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     _warn_of_lost(labels, places)
     destination = Destination(options.out, places, options.resume, labels)
     tiling = Tiling(frame.axes, frame.counts)
-    drawn = Plan(job, tiling, destination, _draw_resources(options, calls_at_once(func)))
+    drawn = Plan(job, tiling, destination, _draw_resources(options, func))
     return _with_runner(_resumed(drawn) or fit_plan(drawn))
 
 
@@ -122,14 +122,15 @@ def _batch_of(frame: Frame, dtype: np.dtype[Any], options: Options) -> int:
     return min(frame.n_patches, as_count(options.batch, "batch"))
 
 
-def _draw_resources(options: Options, calls: int | None) -> Resources:
-    """With what means it is done; ``calls`` are those of ``func`` at a time, where it bounds them."""
-    workers = options.workers
+def _draw_resources(options: Options, func: Any) -> Resources:
+    """With what means it is done."""
+    workers, calls = options.workers, calls_at_once(func)
+    ours = options.executor in (None, "threads")
     if workers is None:
-        ours = isinstance(options.executor, str | None) and options.executor != "processes"
         workers = default_workers(options.executor) if calls is None or not ours else calls + AHEAD
+    workers = as_count(workers, "workers")
     return Resources(
-        as_count(workers, "workers"),
+        threads_for(func, workers) if ours else workers,
         options.executor,
         None if options.memory is None else as_bytes(options.memory),
         options.progress,

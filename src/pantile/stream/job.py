@@ -32,6 +32,7 @@ __all__ = [
     "describe_kinds",
     "for_frame",
     "kind_of",
+    "threads_for",
 ]
 
 
@@ -59,6 +60,16 @@ def calls_at_once(func: Any) -> int | None:
     """How many calls of ``func`` may run at a time, where it has a number of its own."""
     found = getattr(func, "calls_at_once", None)
     return None if found is None else int(found)
+
+
+def threads_for(func: Any, workers: int) -> int:
+    """How many of ``workers`` threads are of use to ``func``.
+
+    Of one that works on the cores, no more than its calls: what the others do meanwhile it would
+    wait for (decision 0024).
+    """
+    calls = calls_at_once(func)
+    return workers if calls is None or not func.on_cores else min(workers, calls)
 
 
 def for_frame(func: Any, frame: Frame) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from numpy.typing import DTypeLike, NDArray
 
@@ -43,7 +43,7 @@ def map_patches(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: None = None,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -71,7 +71,7 @@ def map_patches(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: Out,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -98,7 +98,7 @@ def map_patches(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: Any = None,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -139,9 +139,9 @@ def map_patches(
         As in `unpatchify`, for the shape of the patches that ``func`` returns.
     where : array of bool, optional
         Of the image's shape (patches that touch a True) or of the counts (exactly those).
-    finalize : callable, optional
-        ``finalize(slab) -> array`` reduces a finished piece of the image before it is written, for
-        example ``lambda s: s.argmax(-1)``. It may drop or resize the channel axis. It is called once
+    finalize : callable or "argmax", optional
+        ``finalize(slab) -> array`` reduces a finished piece of the image before it is written;
+        ``"argmax"`` is the number of the largest channel, in the smallest unsigned dtype. It may drop or resize the channel axis. It is called once
         more, on what the first tile made, where only its result tells what the image will be.
     out : path, array, or tuple of them, optional
         Where to put the result: a path ending in ``.npy``, ``.zarr``, ``.tif``, or ``.png``,
@@ -255,7 +255,7 @@ def plan(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: None = None,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -283,7 +283,7 @@ def plan(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: Out,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -310,7 +310,7 @@ def plan(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: Any = None,
     dtype: DTypeLike | None = None,
     fill: Any = None,
