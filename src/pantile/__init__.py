@@ -34,20 +34,24 @@ if TYPE_CHECKING:
     from .geometry import PatchGrid
     from .matrix import PatchMatrix, masked_patchify
     from .merge.custom import Merge
+    from .merge.weighted import Weighted
     from .ops.extract import extract
     from .ops.merger import Merger
     from .ops.patchify import patchify
     from .ops.unpatchify import unpatchify
+    from .stream.job import Indexed
     from .stream.map import map_patches, plan
     from .stream.plan import Plan
 
 __version__ = "0.1.0"
 __all__ = [
+    "Indexed",
     "Merge",
     "Merger",
     "PatchGrid",
     "PatchMatrix",
     "Plan",
+    "Weighted",
     "extract",
     "map_patches",
     "masked_patchify",
@@ -58,11 +62,13 @@ __all__ = [
 
 _PACKAGES = ["compat", "denoise", "files", "integrations", "learn", "plot", "testing", "tileset"]
 _HOMES = {
+    "Indexed": "stream.job",
     "Merge": "merge.custom",
     "Merger": "ops.merger",
     "PatchGrid": "geometry",
     "PatchMatrix": "matrix",
     "Plan": "stream.plan",
+    "Weighted": "merge.weighted",
     "extract": "ops.extract",
     "map_patches": "stream.map",
     "masked_patchify": "matrix",

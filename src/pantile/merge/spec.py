@@ -365,8 +365,16 @@ class MergeRule:
             )
         check_weight_values(self.weights)
 
-    def with_patch_weights(self) -> MergeRule:
-        """The same for patches that have a weight each."""
+    def with_patch_weights(self, per: str = "patch") -> MergeRule:
+        """The same for patches that have weights, each one or (``per`` sample) many."""
+        if per == "sample" and self.merge not in ("mean", "sum"):
+            raise ValueError(
+                f"merge={self.merge!r} takes no weights per sample: give one per patch, or merge by mean or sum"
+            )
+        if self.trims:
+            raise ValueError(
+                "weights='trim' takes one patch per element, and needs no other weights"
+            )
         rule = replace(self, patch_weights=True)
         rule.check_weights()
         return rule

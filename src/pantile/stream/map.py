@@ -121,7 +121,8 @@ def map_patches(
         among the patch axes where the image has it; a buffer that is used again, so write to it and
         return it, but copy what you keep. The result has one patch per patch: of the same shape or
         smaller (it stands in the middle), of any dtype, with other channels, with none, or with a
-        new last axis; or a tuple of such arrays, for several images. Called exactly once per patch.
+        new last axis; or a tuple of such arrays, for several images; a `Weighted` says what its patches count.
+        Called exactly once per patch; `Indexed` also gets their numbers.
     image : array_like or path
         An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; an
         `xarray.DataArray`; or anything with ``shape``, ``dtype`` and slice access (Zarr arrays, HDF5
@@ -141,8 +142,9 @@ def map_patches(
         Of the image's shape (patches that touch a True) or of the counts (exactly those).
     finalize : callable or "argmax", optional
         ``finalize(slab) -> array`` reduces a finished piece of the image before it is written;
-        ``"argmax"`` is the number of the largest channel, in the smallest unsigned dtype. It may drop or resize the channel axis. It is called once
-        more, on what the first tile made, where only its result tells what the image will be.
+        ``"argmax"`` is the number of the largest channel, in the smallest unsigned dtype. It
+        may drop or resize the channel axis. It is called once more, on what the first tile made,
+        where only its result tells what the image will be.
     out : path, array, or tuple of them, optional
         Where to put the result: a path ending in ``.npy``, ``.zarr``, ``.tif``, or ``.png``,
         ``.jpg``, ``.webp`` where a picture holds its dtype and shape; ``result.zarr/name``, a group

@@ -26,7 +26,8 @@ from ..kernels.offsets import (
 )
 from ..merge.batch import Area, PatchBatch
 from ..merge.reduction import State
-from .job import Indexed, Job, Kind, as_results, describe_kinds, kind_of
+from ..merge.weighted import Weighted
+from .job import Indexed, Job, Kind, Result, as_results, describe_kinds, kind_of
 
 __all__ = [
     "Cancelled",
@@ -103,7 +104,7 @@ class TileWork:
         """Whether no result was taken yet."""
         return self._taken is None
 
-    def take(self, results: list[NDArray[Any]], part: Runs) -> None:
+    def take(self, results: list[Result], part: Runs) -> None:
         """Add what ``func`` gave for ``part`` of the patches; parts come in order."""
         kinds = [kind_of(result) for result in results]
         if self._taken is None:
@@ -230,17 +231,36 @@ class _Merged:
             self.goals.append((area, merged, None if merged.frame is job.frame else follows))
             self.states.append(merged.reduction.init(area.shape))
 
-    def take(self, results: list[NDArray[Any]], runs: Runs) -> None:
+    def take(self, results: list[Result], runs: Runs) -> None:
         for (area, merged, follows), state, result in zip(
             self.goals, self.states, results, strict=True
         ):
             reduction, frame = merged.reduction, merged.frame
-            reduction.check(result)
-            readable = ensure_item_strides(reduction.readable(result))
+            values, weights = _taken_apart(result, frame)
+            reduction.check(values)
+            readable = ensure_item_strides(reduction.readable(values))
             source = place_in_list(reduction.memory(readable), frame.n_batch)
             mine = runs if follows is None else _on_axes(runs, follows, frame)
             feature = _by_feature(source, frame)
-            reduction.add(state, PatchBatch(area, source, mine, frame.patch, feature))
+            each: dict[str, Any] = {}
+            if weights is not None and weights.ndim == 1:
+                each = {"patch_weights": weights, "first": int(mine.sequence[0])}
+            elif weights is not None:
+                each = {"sample_weights": place_in_list(flatten(weights), frame.n_batch)}
+            reduction.add(state, PatchBatch(area, source, mine, frame.patch, feature, **each))
+
+
+def _taken_apart(
+    result: NDArray[Any] | Weighted, frame: Frame
+) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    """Patches and what they weigh: one number each, or one per sample, which they are multiplied with."""
+    if not isinstance(result, Weighted):
+        return result, None
+    if result.per == "patch":
+        return result.patches, result.weights.astype(np.float64, copy=False)
+    channel = None if frame.channel is None else frame.channel - frame.n_batch + 1
+    weights = ensure_item_strides(result.spread(channel).astype(np.float64, copy=False))
+    return result.patches * weights, weights
 
 
 def _on_axes(runs: Runs, follows: tuple[int | None, ...], frame: Frame) -> Runs:
@@ -258,10 +278,14 @@ class _OnGrid:
     """Results that stand on the grid: one entry per patch of the tile."""
 
     def __init__(self, job: Job, tile: Tile, runs: Runs, kinds: list[Kind]) -> None:
+        if any(kind.weights for kind in kinds):
+            raise ValueError(
+                "func returned pantile.Weighted, and with merge=None nothing is weighted: return the patches"
+            )
         self.kinds = kinds
         self.states: list[State] = [(np.empty((runs.n, *k.shape), dtype=k.dtype),) for k in kinds]
 
-    def take(self, results: list[NDArray[Any]], runs: Runs) -> None:
+    def take(self, results: list[Result], runs: Runs) -> None:
         begin = int(runs.sequence[0])
         for (stored,), result in zip(self.states, results, strict=True):
             stored[begin : begin + runs.n] = result
