@@ -133,7 +133,7 @@ def map_patches(
         The patched axes (by default the last ones), and one that travels inside each patch. All
         others are batch axes. By number, or by name where the image's axes have names.
     merge : str, Merge or None
-        As in `unpatchify`; ``"moments"`` gives three images for each result of ``func``, one after
+        As in `unpatchify`; ``"moments"`` gives four images for each result of ``func``, one after
         the other. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``, ``(n, k)``
         gives ``(*counts, k)``.
     weights : optional
