@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         tileset as tileset,
     )
     from .geometry import PatchGrid
+    from .instances import join_labels
     from .matrix import PatchMatrix, masked_patchify
     from .merge.custom import Merge
     from .merge.weighted import Weighted
@@ -53,6 +54,7 @@ __all__ = [
     "Plan",
     "Weighted",
     "extract",
+    "join_labels",
     "map_patches",
     "masked_patchify",
     "patchify",
@@ -70,6 +72,7 @@ _HOMES = {
     "Plan": "stream.plan",
     "Weighted": "merge.weighted",
     "extract": "ops.extract",
+    "join_labels": "instances",
     "map_patches": "stream.map",
     "masked_patchify": "matrix",
     "patchify": "ops.patchify",
