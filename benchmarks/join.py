@@ -1,4 +1,4 @@
-"""Objects of a large label image joined across tiles, in a process of its own: time, peak memory, and whether it is right.
+"""Objects of a large label image joined across tiles, in a process of its own: time, peak memory, and what is wrong.
 
 ``python -m benchmarks.join [--side 20000] [--memory 1GB]``. Discs and rods, none larger than the
 overlap, are labelled tile by tile and joined into a Zarr array. How many there are, and the numbers
