@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ class Stopping:
 def test_a_run_that_was_cut_short_goes_on(tmp_path: Path) -> None:
     func, path = Stopping(), tmp_path / "a.npy"
     options: dict[str, Any] = {"channel_axis": 2, "batch": 8, "workers": 1}
-    with using_limits(SMALL_TILES):
+    with using_limits(replace(SMALL_TILES, journal_seconds=0, journal_share=0)):
         with pytest.raises(Stop):
             pt.map_patches(func, IMAGE, 9, 4, out=path, **options)
         pt.map_patches(func, IMAGE, 9, 4, out=path, resume=True, **options)
@@ -187,3 +188,81 @@ def test_what_the_plan_prints() -> None:
 def test_what_cannot_be_is_refused(options: dict[str, Any], error: str) -> None:
     with pytest.raises((TypeError, ValueError), match=error):
         pt.plan(np.negative, IMAGE, 9, channel_axis=2, **options)
+
+
+# patches chosen by a function
+
+
+def bright(batch: NDArray[Any]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = batch.mean(axis=(1, 2, 3)) > 0.05
+    return found
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+def test_a_function_chooses_patches_before_func_sees_any(batch: int | None) -> None:
+    patches = pt.extract(IMAGE, (9, 7), 3, channel_axis=2)
+    counts = pt.PatchGrid(IMAGE.shape[:2], (9, 7), 3).counts
+    mask = bright(patches).reshape(counts)
+    assert 0 < mask.sum() < mask.size
+    seen: list[NDArray[Any]] = []
+
+    def func(batch: NDArray[Any]) -> NDArray[Any]:
+        seen.append(batch.copy())
+        return batch
+
+    options: dict[str, Any] = {"channel_axis": 2, "fill": -9.0, "batch": batch, "workers": 1}
+    planned = pt.plan(func, IMAGE, (9, 7), 3, where=bright, **options)
+    assert not seen
+    assert planned.n_patches == mask.sum()
+    found = planned.run()
+    wanted = patches[mask.ravel()]
+    np.testing.assert_array_equal(  # tile by tile, so in another order
+        np.sort(np.concatenate(seen)[:, 0, 0, 0]), np.sort(wanted[:, 0, 0, 0])
+    )
+    np.testing.assert_array_equal(
+        found, pt.map_patches(np.copy, IMAGE, (9, 7), 3, where=mask, **options)
+    )
+    if batch:
+        assert {len(each) for each in seen[:-1]} == {batch}
+    numbers = pt.map_patches(
+        lambda b: b.sum((1, 2, 3)), IMAGE, (9, 7), 3, where=bright, merge=None, **options
+    )
+    np.testing.assert_array_equal(numbers == -9, ~mask)
+
+
+def test_a_function_that_chooses_is_held_to_its_word() -> None:
+    da = pytest.importorskip("dask.array")
+    options: dict[str, Any] = {"channel_axis": 2}
+    for where, error in (
+        (lambda b: b.mean((1, 2, 3)), "one truth value per patch"),
+        (lambda b: np.ones(len(b) + 1, bool), "one truth value per patch"),
+        (lambda b: np.zeros(len(b), bool), "where selects no patch"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            pt.map_patches(np.copy, IMAGE, 9, 4, where=where, **options)
+    with pytest.raises(TypeError, match="looks at the image now"):
+        pt.map_patches(np.copy, da.from_array(IMAGE), 9, 4, where=bright, fill=0, **options)
+    nothing = pt.map_patches(
+        np.copy, IMAGE, 9, 4, where=lambda b: np.zeros(len(b), bool), fill=2, **options
+    )
+    np.testing.assert_array_equal(nothing, np.full(IMAGE.shape, 2.0))
+
+
+# how long it will take
+
+
+def test_a_trial_tells_how_long_it_will_take() -> None:
+    def slow(batch: NDArray[Any]) -> NDArray[Any]:
+        calls.append(len(batch))
+        threading.Event().wait(0.02)
+        return batch
+
+    calls: list[int] = []
+    options: dict[str, Any] = {"channel_axis": 2, "batch": 10, "workers": 2}
+    planned = pt.plan(slow, IMAGE, 9, 4, trial=True, **options)
+    assert calls == [10, 10]
+    assert planned.seconds is not None
+    assert 0.02 * 6 <= planned.seconds < 0.5  # 12 batches for two workers
+    assert "by a trial" in str(planned)
+    assert pt.plan(slow, IMAGE, 9, 4, **options).seconds is None
+    np.testing.assert_allclose(planned.run(), IMAGE)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TileModel"]
 
+_FEW = 8  # classes up to which they are merged as they lie: from far apart in memory
 _CHANNELS = (None, "first", "last", "none")
 
 
@@ -282,6 +283,8 @@ def _as_array(tensor: Any, channel: int | None, ndim: int) -> NDArray[np.generic
             tensor = tensor.movedim(1, channel + 1)
         else:
             tensor = tensor.squeeze(1) if tensor.shape[1] == 1 else tensor.movedim(1, -1)
+        if tensor.shape[-1] > _FEW and tensor.stride(-1) > tensor.stride(-2):
+            tensor = tensor.contiguous()
     found: NDArray[np.generic] = tensor.detach().resolve_conj().resolve_neg().numpy()
     return found
 

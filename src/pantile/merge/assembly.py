@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection, Sequence
 
-from ..geometry.rect import Index, is_empty
+from ..geometry.rect import Index, intersect, is_empty, shape_of, slices
 from ..geometry.schedule import Ledger, Schedule
 from .pieces import Piece
 from .reduction import State
@@ -30,7 +31,8 @@ class Assembly:
         done: Sequence[Collection[Index]] | None = None,
     ) -> None:
         self.ledger, self.make = Ledger(schedules, done), make
-        self.pieces: dict[tuple[int, Index], State | None] = {}
+        self.pieces: dict[tuple[int, Index], State | _Parts | None] = {}
+        self._ready: set[tuple[int, Index]] = set()  # blocks that can be made, not begun yet
         self._lock = threading.Lock()
 
     def deliver(self, tile: Index, states: Sequence[State | None]) -> list[tuple[int, Index]]:
@@ -40,6 +42,7 @@ class Assembly:
             for k, state in enumerate(states):
                 if self.ledger.keeps(k, tile):
                     self.pieces[k, tile] = state
+            self._ready.update(ready)
         return ready
 
     def flush(self, k: int, block: Index) -> None:
@@ -48,10 +51,48 @@ class Assembly:
         owners = schedule.owners(block)
         with self._lock:
             states = [self.pieces[k, tile] for tile in owners]
+            self._ready.discard((k, block))
         if not is_empty(schedule.bounds(block)):
             spans = [schedule.span(tile) for tile in owners]
-            self.make(k, block, list(zip(spans, states, strict=True)))
+            pieces = [
+                state[block] if isinstance(state, _Parts) else (span, state)
+                for span, state in zip(spans, states, strict=True)
+            ]
+            self.make(k, block, pieces)
+            del pieces
         del states
         with self._lock:
             for tile in self.ledger.finish(k, block):
                 del self.pieces[k, tile]
+
+    def trim(self, tile: Index) -> None:
+        """Keep of a tile's pieces only what blocks still wait for, where that is less than half of them."""
+        for k, schedule in enumerate(self.ledger.schedules):
+            with self._lock:
+                state = self.pieces.get((k, tile))
+                waiting = self.ledger.waiting(k, tile)
+                waiting += [b for b in schedule.served(tile) if (k, b) in self._ready]
+            if state is None or isinstance(state, _Parts):
+                continue
+            span = schedule.span(tile)
+            shared = {b: intersect(span, schedule.bounds(b)) for b in waiting}
+            sizes = [math.prod(shape_of(rect)) for rect in shared.values() if rect is not None]
+            if 2 * sum(sizes) > math.prod(shape_of(span)):
+                continue
+            parts = _Parts(
+                {
+                    b: (rect, tuple([array[slices(rect, span)].copy() for array in state]))
+                    for b, rect in shared.items()
+                    if rect is not None
+                }
+            )
+            with self._lock:
+                if (k, tile) in self.pieces:
+                    self.pieces[k, tile] = parts
+
+
+class _Parts(dict[Index, Piece]):
+    """Of a piece, what each block that is still to be made takes of it."""
+
+    def __missing__(self, block: Index) -> Piece:
+        raise AssertionError(f"block {block} was made before")

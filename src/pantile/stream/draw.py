@@ -18,7 +18,8 @@ from ..ops.arrays import unlabelled
 from ..ops.chunked import is_dask
 from ..ops.extract import check_layout, check_pad_value
 from ..ops.selection import selected
-from .job import Job, calls_at_once, for_frame, threads_for
+from .chosen import Chooser
+from .job import Job, calls_at_once, for_frame, growth_of, threads_for
 from .labels import Labels
 from .options import (
     Options,
@@ -57,7 +58,10 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     check_pad_value(frame, np.dtype(source.dtype))
     places = as_places(options.out, source, options.resume)
     func = for_frame(func, frame)
-    job = _draw_job(func, source, frame, labels.aligned(options.where), places, options)
+    where = labels.aligned(options.where)
+    if callable(where) and not hasattr(where, "shape"):
+        where = _choose(where, image, (patch, step), options)
+    job = _draw_job(func, source, frame, where, places, options)
     if places is None and not is_dask(unlabelled(image)):
         wanted = job.result_dtype
         check_room(frame, job.rule, job.scale, 1 if wanted is None else wanted.itemsize)
@@ -67,6 +71,28 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     tiling = Tiling(frame.axes, frame.counts)
     drawn = Plan(job, tiling, destination, _draw_resources(options, func))
     return _with_runner(_resumed(drawn) or fit_plan(drawn))
+
+
+def _choose(where: Any, image: Any, grid: tuple[Any, Any], options: Options) -> NDArray[np.bool_]:
+    """Which patches a function of a batch wants: a run of its own, so that batches are filled and plans are exact."""
+    if is_dask(unlabelled(image)):
+        raise TypeError(
+            "where= as a function looks at the image now, and a dask array is read when it is computed: give an array"
+            " of bool, one per patch or one per element"
+        )
+    mine = Options(
+        axes=options.axes,
+        channel_axis=options.channel_axis,
+        merge=None,
+        batch_bytes=options.batch_bytes,
+        batch=options.batch,
+        memory=options.memory,
+        workers=options.workers,
+    )
+    found: NDArray[np.bool_] = np.asarray(draw_plan(Chooser(where), image, *grid, mine).run())
+    if not found.any() and options.fill is None:
+        raise ValueError("where selects no patch: give fill= a value for all of the result")
+    return found
 
 
 def _draw_job(
@@ -103,6 +129,7 @@ def _draw_job(
         finalize=options.finalize,
         fill=options.fill,
         result_dtype=wanted,
+        growth=growth_of(func, frame, dtype),
         exact=options.batch is not None or calls_at_once(func) is not None,
     )
 

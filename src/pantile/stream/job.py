@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ __all__ = [
     "calls_at_once",
     "describe_kinds",
     "for_frame",
+    "growth_of",
     "kind_of",
     "threads_for",
 ]
@@ -77,6 +79,19 @@ def calls_at_once(func: Any) -> int | None:
     return None if found is None else int(found)
 
 
+def growth_of(func: Any, frame: Frame, dtype: np.dtype[Any]) -> float:
+    """How many times more elements results have than patches: of a func that bounds its calls (a model), by one
+    call on a made-up patch; what is wrong with it is said by the first real one."""
+    if calls_at_once(func) is None:
+        return 1.0
+    try:
+        results = as_results(func(np.ones((1, *frame.patch_shape), dtype)), 1)
+    except Exception:
+        return 1.0
+    sizes = [math.prod(kind_of(result).shape) for result in results]
+    return max(1.0, sum(sizes) / frame.features)
+
+
 def threads_for(func: Any, workers: int) -> int:
     """How many of ``workers`` threads are of use to ``func``.
 
@@ -113,6 +128,7 @@ class Job:
     finalize: Callable[[NDArray[Any]], Any] | None
     fill: Any
     result_dtype: np.dtype[Any] | None  # what the caller asked for
+    growth: float = 1.0  # elements of results for each of the patches, where func says so
     exact: bool = False  # batches hold exactly so many patches, but for the last
 
     @property

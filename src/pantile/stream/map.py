@@ -138,8 +138,10 @@ def map_patches(
         gives ``(*counts, k)``.
     weights : optional
         As in `unpatchify`, for the shape of the patches that ``func`` returns.
-    where : array of bool, optional
-        Of the image's shape (patches that touch a True) or of the counts (exactly those).
+    where : array of bool or callable, optional
+        Of the image's shape (patches that touch a True) or of the counts (exactly those). Or a
+        function of a batch, ``where(batch) -> (n,) bool``: it sees all patches in a pass of its own
+        before (the image is read twice), and ``func`` only those it wants.
     finalize : callable or "argmax", optional
         ``finalize(slab) -> array`` reduces a finished piece of the image before it is written;
         ``"argmax"`` is the number of the largest channel, in the smallest unsigned dtype. It
@@ -270,6 +272,7 @@ def plan(
     resume: bool = False,
     scale: int | Sequence[int] = 1,
     batch: int | None = None,
+    trial: bool = False,
 ) -> _ArrayPlan: ...
 
 
@@ -298,6 +301,7 @@ def plan(
     resume: bool = False,
     scale: int | Sequence[int] = 1,
     batch: int | None = None,
+    trial: bool = False,
 ) -> Plan: ...
 
 
@@ -325,8 +329,13 @@ def plan(
     resume: bool = False,
     scale: int | Sequence[int] = 1,
     batch: int | None = None,
+    trial: bool = False,
 ) -> Plan:
     """What `map_patches` would do with these arguments, as a `Plan` to print, ask and run.
+
+    With ``trial=True`` one batch goes through ``func`` now, twice, and the plan also says how many
+    ``seconds`` the run will take: that of a batch times the batches that each worker has. It is an
+    estimate: patches may differ, and blocks are still to be written.
 
     Examples
     --------
@@ -349,4 +358,9 @@ def plan(
         axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
         memory, workers, executor, progress, resume, scale, batch,
     )  # fmt: skip
-    return draw_plan(func, image, patch, step, options)
+    drawn = draw_plan(func, image, patch, step, options)
+    if not trial:
+        return drawn
+    from .trial import timed
+
+    return timed(drawn)

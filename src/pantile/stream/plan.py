@@ -96,6 +96,7 @@ class Plan:
     sharing: int | None = (
         None  # tiles alike in so many first axes share decoded chunks; None: none do
     )
+    seconds: float | None = None  # that it will take, where a batch was tried
 
     @property
     def grid(self) -> PatchGrid:
@@ -237,7 +238,7 @@ class Plan:
         job = self.job
         if job.rule is None:
             return float(job.dtype.itemsize)
-        return job.rule.held_bytes(job.frame, job.dtype, job.whole)
+        return job.rule.held_bytes(job.frame, job.dtype, job.whole) * job.growth
 
     @property
     def projected_bytes(self) -> int:
@@ -246,7 +247,7 @@ class Plan:
         ratio, result_item = math.prod(self.job.scale), self._result_dtype.itemsize
         span = span_size(frame.axes, self.tiling.lengths)
         piece = span * ratio * self.state_bytes
-        elements = max(math.prod(self.blocks.largest), span) * ratio
+        elements = max(math.prod(self.blocks.largest), span * self.job.growth) * ratio
         strip = min(elements, 2 * self.resources.limits.strip_elements)
         block = strip * (self.state_bytes + self._finishing + item)
         block += elements * (result_item + (16 if self.job.finalize else 0))
@@ -314,7 +315,10 @@ class Plan:
         """Bytes of the result, as if it had the image's shape and dtype."""
         if self.job.rule is None:
             return math.prod(self.job.frame.counts) * 8
-        return self.job.rule.images * math.prod(self._scaled) * self._result_dtype.itemsize
+        growth = 1.0 if self.job.finalize else self.job.growth
+        return int(
+            self.job.rule.images * math.prod(self._scaled) * growth * self._result_dtype.itemsize
+        )
 
     def _shown(self, per_axis: tuple[int, ...]) -> str:
         return "x".join(str(n) for k, n in enumerate(per_axis) if k != self.job.frame.channel)
@@ -352,7 +356,16 @@ class Plan:
             "tiles": f"{len(self.tiling):,} of {self._shown(self.tiling.lengths)} patches",
             "batches": self._calls,
             "workers": f"{self.workers} {self.resources.described}",
+            **({} if self.seconds is None else {"time": f"about {self._duration}, by a trial"}),
         }
+
+    @property
+    def _duration(self) -> str:
+        assert self.seconds is not None
+        if self.seconds < 100:
+            return f"{self.seconds:.2g} s"
+        minutes = round(self.seconds / 60)
+        return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
     @property
     def _calls(self) -> str:

@@ -35,6 +35,7 @@ __all__ = [
     "TileResult",
     "TileWork",
     "batch_sizes",
+    "call_on",
     "empty_batch",
     "numbers_of",
     "run_tile",
@@ -73,7 +74,7 @@ def run_tile(
         if cancelled is not None and cancelled.is_set():
             raise Cancelled
         try:
-            value = _call(job, batch, tile, part)
+            value = call_on(job, batch, tile, part)
         except Exception as error:
             error.add_note(f"pantile: in func, {where_of(job.frame, tile, part)}")
             raise
@@ -120,8 +121,9 @@ class TileWork:
 
     def result(self) -> TileResult:
         """The tile's piece, once all its results are taken."""
-        assert self._taken is not None, "tiles without patches are not run"
-        return TileResult(self.tile, self._taken.kinds, self._taken.states)
+        taken, self._taken = self._taken, None  # the piece is let go of as soon as it can be
+        assert taken is not None, "tiles without patches are not run"
+        return TileResult(self.tile, taken.kinds, taken.states)
 
 
 def batch_sizes(job: Job, tile: Tile, mask: NDArray[np.bool_] | None = None) -> list[int]:
@@ -204,7 +206,7 @@ def _batch_view(
     return batch.reshape(n, *patch)
 
 
-def _call(job: Job, batch: NDArray[Any], tile: Tile, part: Runs) -> Any:
+def call_on(job: Job, batch: NDArray[Any], tile: Tile, part: Runs) -> Any:
     """``func(batch)``, with the indices of the patches where it wants them."""
     if not isinstance(job.func, Indexed):
         return job.func(batch)
