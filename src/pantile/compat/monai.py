@@ -277,7 +277,7 @@ class _Job:
         """Results in the form in which the predictor gives them."""
         if self.keys is not None:
             return dict(zip(self.keys, results, strict=True))
-        return results[0] if self.single else tuple(results)
+        return results[0] if self.single or len(results) == 1 else tuple(results)
 
     def bar(self, total: int) -> Any:
         tqdm = import_module("tqdm").tqdm

@@ -11,7 +11,9 @@ from ..geometry.schedule import Ledger, Schedule
 from .pieces import Piece
 from .reduction import State
 
-__all__ = ["Assembly"]
+__all__ = ["KEPT", "Assembly"]
+
+KEPT = 0.75  # of a piece that is still waited for: with less it is worth the copy to let go of the rest
 
 Make = Callable[[int, Index, Sequence[Piece]], None]
 
@@ -60,13 +62,22 @@ class Assembly:
             ]
             self.make(k, block, pieces)
             del pieces
+        for state in states:
+            if isinstance(state, _Parts):
+                state.pop(block, None)
         del states
         with self._lock:
             for tile in self.ledger.finish(k, block):
                 del self.pieces[k, tile]
 
-    def trim(self, tile: Index) -> None:
-        """Keep of a tile's pieces only what blocks still wait for, where that is less than half of them."""
+    def trim(self, tiles: Sequence[Index], made: Sequence[tuple[int, Index]]) -> None:
+        """Let go of what no block waits for: of tiles that were delivered, and of those in blocks that were made."""
+        schedules = self.ledger.schedules
+        for tile in {*tiles, *(t for k, b in made for t in schedules[k].owners(b))}:
+            self._trim(tile)
+
+    def _trim(self, tile: Index) -> None:
+        """Keep of a tile's pieces only what blocks still wait for, where that is less than `KEPT` of them."""
         for k, schedule in enumerate(self.ledger.schedules):
             with self._lock:
                 state = self.pieces.get((k, tile))
@@ -77,13 +88,14 @@ class Assembly:
             span = schedule.span(tile)
             shared = {b: intersect(span, schedule.bounds(b)) for b in waiting}
             sizes = [math.prod(shape_of(rect)) for rect in shared.values() if rect is not None]
-            if 2 * sum(sizes) > math.prod(shape_of(span)):
+            if sum(sizes) > KEPT * math.prod(shape_of(span)):
                 continue
             parts = _Parts(
                 {
-                    b: (rect, tuple([array[slices(rect, span)].copy() for array in state]))
+                    b: (span, None)  # it is waited for, and has nothing to give
+                    if rect is None
+                    else (rect, tuple([array[slices(rect, span)].copy() for array in state]))
                     for b, rect in shared.items()
-                    if rect is not None
                 }
             )
             with self._lock:

@@ -18,6 +18,7 @@ from ..geometry import PatchGrid
 from ..geometry.limits import LIMITS, Limits
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, span_size
+from ..merge.assembly import KEPT
 from .block_task import uncut_unit
 from .chunks import Reading
 from .job import Job
@@ -232,6 +233,16 @@ class Plan:
         """How many pieces may be held at once: those that a block still waits for, and those at work."""
         return min(len(self.tiling), self.blocks.reach + self.window)
 
+    @property
+    def _pieces(self) -> float:
+        """How many pieces may be held at once, those counted in part of which a part is kept."""
+        frame, own = self.job.frame, 1.0
+        for axis, n in zip(frame.axes, self.tiling.lengths, strict=True):
+            if n < axis.count:
+                own *= min(1.0, n * axis.longest_gap / ((n - 1) * axis.longest_gap + axis.extent))
+        at_work = min(self.waiting, self.window)
+        return at_work + (self.waiting - at_work) * (1 - own if 1 - own < KEPT else 1)
+
     @cached_property
     def state_bytes(self) -> float:
         """Bytes of accumulators per element, as if results had the image's dtype."""
@@ -253,7 +264,7 @@ class Plan:
         block += elements * (result_item + (16 if self.job.finalize else 0))
         if not self.destination.in_memory:
             block += 3 * elements * result_item  # while it is encoded
-        held = self.waiting * piece + self.workers * (
+        held = self._pieces * piece + self.workers * (
             block + self._read_size() + 2 * self.batch_bytes
         )
         held += self.reading.kept_bytes

@@ -186,7 +186,7 @@ class Run(ABC):
         ready = self.assembly.deliver(tile.index, pieces)
         del pieces
         self._flush(ready)
-        self.assembly.trim(tile.index)
+        self.assembly.trim([tile.index], ready)
 
     def pass_over(self, tile: Tile) -> None:
         """A tile of which no patch takes part."""

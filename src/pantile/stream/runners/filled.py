@@ -102,10 +102,11 @@ class FilledRun(ThreadRun):
                 batch = next(self.batches, None)
             if batch is None:
                 return
-            value = self._call(batch)
-            for work in self._add(batch, value):
-                self.deliver(work.result())
-            count(len(batch.patches))
+            n, complete = len(batch.patches), self._add(batch, self._call(batch))
+            del batch  # what func gave and its patches are let go of before blocks are made
+            while complete:
+                self.deliver(complete.pop(0).result())
+            count(n)
 
     def _check(self) -> None:
         if self.failed.is_set() or self.cancelled.is_set():
