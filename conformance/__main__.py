@@ -23,6 +23,7 @@ from conformance.suites import (
     Tally,
     run_pytest,
     tally_of,
+    test_checkout,
     test_their_own,
     version_of,
 )
@@ -66,9 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
     parser.add_argument("--examples", type=int, default=100, help="of each Hypothesis test")
     parser.add_argument("--require-all", action="store_true", help="fail if a library is missing")
+    parser.add_argument(
+        "--checkout",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="a library's checkout, for tests of its own that its distributions lack",
+    )
     options = parser.parse_args(arguments)
     os.environ["PANTILE_EXAMPLES"] = str(options.examples)
-    rows = _rows()
+    rows = _rows(dict(text.split("=", 1) for text in options.checkout))
     page = "\n".join([HEAD.format(examples=options.examples), *_table(rows), "", *_notes()])
     print(page)
     if options.write:
@@ -76,20 +84,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _verdict(rows, options.require_all)
 
 
-def _rows() -> list[Row]:
+def _rows(checkouts: dict[str, str]) -> list[Row]:
     places = run_pytest(["tests/test_compat_docs.py", "-k", "place_is"])
     rows = []
     for library in LIBRARIES:
         print(f"{library.name} ...", file=sys.stderr, flush=True)
-        rows.append(_row(library, places))
+        rows.append(_row(library, places, checkouts.get(library.name)))
     return rows
 
 
-def _row(library: Library, places: Sequence[Result]) -> Row:
+def _row(library: Library, places: Sequence[Result], checkout: str | None) -> Row:
     installed = version_of(library)
     missing = bool(library.distribution) and not installed
     theirs = [] if missing or not library.theirs else _their_own(library)
-    agreement = [] if missing else run_pytest([library.agreement, "-k", library.only])
+    if checkout is not None and not missing:
+        theirs = [*theirs, *test_checkout(Path(checkout), library.source)]
+    agreement = [] if missing else run_pytest([*library.agreement.split(), "-k", library.only])
     differs = [place for place in places if f"[{library.name}: " in place.name]
     return Row(library, installed, tally_of(theirs), tally_of(agreement), tally_of(differs))
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-__all__ = ["EXCEPTIONS", "SUBSTITUTES", "extract_patches"]
+__all__ = ["EXCEPTIONS", "SUBSTITUTES", "SlidingWindowInferer", "extract_patches"]
 
 # test module -> name in it -> what stands there instead
 SUBSTITUTES: dict[str, dict[str, str]] = {
@@ -30,6 +30,14 @@ SUBSTITUTES: dict[str, dict[str, str]] = {
         "extract_patches_2d": "pantile.compat.sklearn:extract_patches_2d",
         "reconstruct_from_patches_2d": "pantile.compat.sklearn:reconstruct_from_patches_2d",
     },
+    # of a checkout: neither wheel nor source distribution has them
+    "test_sliding_window_inference": {
+        "sliding_window_inference": "pantile.compat.monai:sliding_window_inference",
+        "SlidingWindowInferer": "conformance.substitute:SlidingWindowInferer",
+    },
+    "test_avg_merger": {"AvgMerger": "pantile.compat.monai:AvgMerger"},
+    "test_tiler": {"Tiler": "pantile.compat.tiler:Tiler"},
+    "test_merger": {"Tiler": "pantile.compat.tiler:Tiler", "Merger": "pantile.compat.tiler:Merger"},
     "patchify.tests.test_sanity": {
         "patchify": "pantile.compat.patchify:patchify",
         "unpatchify": "pantile.compat.patchify:unpatchify",
@@ -58,6 +66,16 @@ def extract_patches(arr: Any, patch_shape: Any = 8, extraction_step: Any = 1) ->
     return view_as_windows(arr, patch_shape, extraction_step)
 
 
+def SlidingWindowInferer(*args: Any, **options: Any) -> Any:  # a class there
+    """MONAI's inferer, with our function in the place of the one it calls."""
+    import monai.inferers.inferer as module
+
+    from pantile.compat.monai import sliding_window_inference
+
+    module.sliding_window_inference = sliding_window_inference
+    return module.SlidingWindowInferer(*args, **options)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--instead",
@@ -73,7 +91,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others = dict(text.split("=", 1) for text in config.getoption("--instead"))
     modules = {id(m): m for item in items if (m := getattr(item, "module", None))}
     for module in modules.values():
-        for name, target in SUBSTITUTES.get(module.__name__, {}).items():
+        short = module.__name__.rpartition(".")[2]
+        for name, target in SUBSTITUTES.get(module.__name__, SUBSTITUTES.get(short, {})).items():
             _replace(module, name, others.get(name, target))
     face = getattr(import_module("sklearn"), "conftest", None) if _needs_face(items) else None
     if face is not None:  # else these tests would be skipped, or the picture fetched

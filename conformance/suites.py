@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["LIBRARIES", "Library", "Result", "Tally", "run_pytest", "tally_of", "test_their_own"]
+__all__ = [
+    "LIBRARIES",
+    "Library",
+    "Result",
+    "Tally",
+    "run_pytest",
+    "tally_of",
+    "test_checkout",
+    "test_their_own",
+]
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,6 +36,7 @@ class Library:
     theirs: str = ""
     agreement: str = ""
     only: str = ""  # what the names of its agreement tests begin with
+    source: tuple[str, ...] = ()  # its own tests in a checkout, where no distribution has them
 
 
 LIBRARIES = (
@@ -41,8 +51,22 @@ LIBRARIES = (
     Library("patchify", "patchify", "patchify.tests.test_sanity", "tests/test_compat_patchify.py"),
     Library("torch", "torch", "conformance/torch_samples.py", "tests/test_compat_torch.py"),
     Library("kornia", "kornia", "", "tests/test_compat_peers.py", "test_kornia"),
-    Library("tiler", "tiler", "", "tests/test_compat_peers.py", "test_tiler"),
-    Library("MONAI", "monai", "", "tests/test_compat_peers.py", "test_monai"),
+    Library(
+        "tiler",
+        "tiler",
+        "",
+        "tests/test_compat_peers.py tests/test_compat_tiler.py",
+        "test_tiler or test_compat_tiler",
+        ("tests/test_tiler.py", "tests/test_merger.py"),
+    ),
+    Library(
+        "MONAI",
+        "monai",
+        "",
+        "tests/test_compat_peers.py tests/test_compat_monai.py",
+        "test_monai or test_compat_monai",
+        ("tests/inferers/test_sliding_window_inference.py", "tests/inferers/test_avg_merger.py"),
+    ),
     Library("PyLops", "pylops", "", "tests/test_compat_peers.py", "test_pylops"),
     Library("MATLAB", "", "", "tests/test_compat_matlab.py"),
 )
@@ -99,6 +123,14 @@ def test_their_own(module: str, *extra: str) -> list[Result]:
     return run_pytest([*options, "--rootdir", tempfile.gettempdir(), *extra])
 
 
+def test_checkout(folder: Path, paths: Sequence[str]) -> list[Result]:
+    """Run tests of a library's checkout, its functions replaced by ours."""
+    found = [str(folder / path) for path in paths]
+    options = ["-p", "conformance.substitute", "-c", os.devnull, "--rootdir", str(folder)]
+    return run_pytest([*options, "-o", "pythonpath=" + str(folder), *found])
+
+
+test_checkout.__test__ = False  # type: ignore[attr-defined]
 test_their_own.__test__ = False  # type: ignore[attr-defined]
 
 

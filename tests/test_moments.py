@@ -1,4 +1,4 @@
-"""merge="moments": mean, variance and number of the patches that meet, in one pass, wherever one can merge."""
+"""merge="moments": mean, variance, number and effective number of the patches that meet, wherever one can merge."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def bent(batch: Any) -> Any:
 
 
 @given(st.data())
-def test_moments_are_three_merges_in_one_pass(data: st.DataObject) -> None:
+def test_moments_are_several_merges_in_one_pass(data: st.DataObject) -> None:
     pool = [np.dtype(d) for d in ("f4", "f8", "u1", "i4")]
     placed = data.draw(strategies.placed(kinds="iuf", pool=pool, batch=False))
     patches = slow.extract(placed.image, placed.grid, **placed.roles)
@@ -38,7 +38,7 @@ def test_moments_are_three_merges_in_one_pass(data: st.DataObject) -> None:
     found = pt.unpatchify(patches, placed.grid, merge="moments", **options)
     twin = slow.moments(patches, placed.grid, **options)
     largest = 1e3 * float(np.abs(patches.astype(float)).max(initial=1.0))
-    for one, other, scale in zip(found, twin, (largest, largest**2, 1), strict=True):
+    for one, other, scale in zip(found, twin, (largest, largest**2, 1, 1), strict=True):
         assert one.dtype == other.dtype
         assert_agrees(one, other, scale=scale)
 
@@ -63,7 +63,7 @@ def test_in_memory_in_pieces_streamed_and_lazily_alike() -> None:
     )
 
 
-def test_a_dask_array_gives_three() -> None:
+def test_a_dask_array_gives_four() -> None:
     da = pytest.importorskip("dask.array")
     lazy = pt.map_patches(bent, da.from_array(IMAGE, chunks=20), GRID, merge="moments")
     known = pt.map_patches(bent, IMAGE, GRID, merge="moments")
@@ -76,8 +76,10 @@ class Stopped(Exception):
     pass
 
 
-def test_three_files_are_resumed_together(tmp_path: Any) -> None:
-    outs = tuple(str(tmp_path / f"{name}.npy") for name in ("mean", "variance", "patches"))
+def test_four_files_are_resumed_together(tmp_path: Any) -> None:
+    outs = tuple(
+        str(tmp_path / f"{name}.npy") for name in ("mean", "variance", "patches", "effective")
+    )
     calls = iter(range(0))
 
     def failing(batch: Any) -> Any:
@@ -101,10 +103,32 @@ def test_three_files_are_resumed_together(tmp_path: Any) -> None:
 
 def test_holes_hold_the_fill_and_no_patches() -> None:
     grid = pt.PatchGrid(10, 2, 4)
-    mean, variance, patches = pt.unpatchify(np.ones((len(grid), 2)), grid, merge="moments", fill=7)
+    mean, variance, patches, effective = pt.unpatchify(
+        np.ones((len(grid), 2)), grid, merge="moments", fill=7
+    )
     np.testing.assert_array_equal(mean, np.where(grid.coverage() > 0, 1, 7))
     np.testing.assert_array_equal(variance, np.where(grid.coverage() > 0, 0, 7))
     np.testing.assert_array_equal(patches, grid.coverage())
+    np.testing.assert_array_equal(effective, grid.coverage())
+
+
+def test_effective_number_of_patches_that_weigh_differently() -> None:
+    """Two patches of which one weighs three times as much tell as much as 1.6 of equal weight."""
+    grid = pt.PatchGrid(3, 2)
+    found = pt.unpatchify([[0.0, 1.0], [5.0, 2.0]], grid, merge="moments", patch_weights=[1, 3])
+    np.testing.assert_allclose(found[0], [0, 4, 2])
+    np.testing.assert_allclose(found[1], [0, 3, 0])
+    np.testing.assert_array_equal(found[2], [1, 2, 1])
+    np.testing.assert_allclose(found[3], [1, 1.6, 1])
+
+    def weigh(batch: Any) -> Any:
+        return pt.Weighted(batch, batch.mean(axis=(1, 2)) ** 2)
+
+    streamed = pt.map_patches(weigh, IMAGE, GRID, merge="moments", weights="hann", batch=5)
+    each = pt.extract(IMAGE, GRID).mean(axis=(1, 2)) ** 2
+    twin = slow.moments(pt.extract(IMAGE, GRID), GRID, weights="hann", patch_weights=each)
+    for one, other in zip(streamed, twin, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_too_few_places_and_finalize_are_refused_before_any_work(tmp_path: Any) -> None:
@@ -113,7 +137,7 @@ def test_too_few_places_and_finalize_are_refused_before_any_work(tmp_path: Any) 
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(ValueError, match="makes 3 images, so out must be a tuple of 3 places"):
+        with pytest.raises(ValueError, match="makes 4 images, so out must be a tuple of 4 places"):
             pt.map_patches(never, IMAGE, GRID, merge="moments", out=tmp_path / "one.npy")
         with pytest.raises(ValueError, match="finalize= reduces one image"):
             pt.map_patches(never, IMAGE, GRID, merge="moments", finalize=np.abs)

@@ -32,25 +32,31 @@ if TYPE_CHECKING:
         tileset as tileset,
     )
     from .geometry import PatchGrid
+    from .instances import join_labels
     from .matrix import PatchMatrix, masked_patchify
     from .merge.custom import Merge
+    from .merge.weighted import Weighted
     from .ops.extract import extract
     from .ops.merger import Merger
     from .ops.patchify import patchify
     from .ops.unpatchify import unpatchify
     from .search.similar import Matches, similar
+    from .stream.job import Indexed
     from .stream.map import map_patches, plan
     from .stream.plan import Plan
 
 __version__ = "0.1.0"
 __all__ = [
     "Matches",
+    "Indexed",
     "Merge",
     "Merger",
     "PatchGrid",
     "PatchMatrix",
     "Plan",
+    "Weighted",
     "extract",
+    "join_labels",
     "map_patches",
     "masked_patchify",
     "patchify",
@@ -62,12 +68,15 @@ __all__ = [
 _PACKAGES = ["compat", "denoise", "files", "integrations", "learn", "plot", "testing", "tileset"]
 _HOMES = {
     "Matches": "search.similar",
+    "Indexed": "stream.job",
     "Merge": "merge.custom",
     "Merger": "ops.merger",
     "PatchGrid": "geometry",
     "PatchMatrix": "matrix",
     "Plan": "stream.plan",
+    "Weighted": "merge.weighted",
     "extract": "ops.extract",
+    "join_labels": "instances",
     "map_patches": "stream.map",
     "masked_patchify": "matrix",
     "patchify": "ops.patchify",

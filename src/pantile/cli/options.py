@@ -13,6 +13,7 @@ import typer
 
 __all__ = [
     "AxesOption",
+    "BatchOption",
     "ChannelOption",
     "DatasetOption",
     "DilationOption",
@@ -99,6 +100,10 @@ FillOption = Annotated[float | None, _option("What elements hold that no patch t
 MemoryOption = Annotated[str | None, _option("A budget, as in 2GB.", "SIZE")]
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Threads; as many as there are cores.")
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Patches per call of the function; by default 2 MiB."),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where a run was cut short.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]

@@ -13,6 +13,7 @@ import typer
 
 from pantile.cli.options import (
     AxesOption,
+    BatchOption,
     ChannelOption,
     DatasetOption,
     DilationOption,
@@ -78,6 +79,7 @@ def map_(
     weights: WeightsOption = None,
     dtype: DtypeOption = None,
     fill: FillOption = None,
+    batch: BatchOption = None,
     memory: MemoryOption = None,
     workers: WorkersOption = None,
     resume: ResumeOption = False,
@@ -98,7 +100,9 @@ def map_(
     grid, where = lay_grid(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
     with _print_warnings():
         options = merge_options(merge, weights, dtype, fill, memory, workers, resume)
-        planned = pt.plan(load_function(func), image, grid, **where, **options, out=out)
+        planned = pt.plan(
+            load_function(func), image, grid, **where, **options, batch=batch, out=out
+        )
     _run_and_report(planned.n_patches, out, json, lambda report: _run(planned, report))
 
 
@@ -130,6 +134,7 @@ def plan(
     merge: MergeOption = "mean",
     weights: WeightsOption = None,
     dtype: DtypeOption = None,
+    batch: BatchOption = None,
     memory: MemoryOption = None,
     workers: WorkersOption = None,
     out: Annotated[Path | None, typer.Option(help="As OUT of map.")] = None,
@@ -148,7 +153,9 @@ def plan(
     grid, where = lay_grid(image, patch, step, dilation, tail, pad, pad_mode, axes, channel_axis)
     with _print_warnings():
         options = merge_options(merge, weights, dtype, 0, memory, workers)
-        planned = pt.plan(_return_batch, image, grid, **where, **options, out=out or Unnamed())
+        planned = pt.plan(
+            _return_batch, image, grid, **where, **options, batch=batch, out=out or Unnamed()
+        )
     if not json:
         report.print_plain(f"image     {image.shape} {image.dtype}\n{planned}")
         return

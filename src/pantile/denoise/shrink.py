@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import scipy.fft
 
+from ..merge.weighted import Weighted
+
 __all__ = ["THRESHOLD", "FloatArray", "dct_matrix", "empirical_wiener", "hard_threshold"]
 
 FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -16,11 +18,10 @@ FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]
 THRESHOLD = 2.7
 
 
-def hard_threshold(batch: FloatArray, sigma: float) -> FloatArray:
-    """Denoised patches times their weight, and the weight as one more channel.
+def hard_threshold(batch: FloatArray, sigma: float) -> Weighted:
+    """Denoised patches (n, p, p, channels), with a weight each: 1 / (number of coefficients kept).
 
-    (n, p, p, channels) becomes (n, p, p, channels + 1). The weight is 1 / (number of coefficients
-    kept): the inverse of the variance of the noise that stays in the patch.
+    That is the inverse of the variance of the noise that stays in the patch.
     """
     spectra = _transform(batch)
     keep = np.abs(spectra) > THRESHOLD * sigma
@@ -31,10 +32,10 @@ def hard_threshold(batch: FloatArray, sigma: float) -> FloatArray:
     return _weigh(spectra, 1 / kept.sum(axis=0, dtype=spectra.dtype))
 
 
-def empirical_wiener(batch: FloatArray, sigma: float) -> FloatArray:
+def empirical_wiener(batch: FloatArray, sigma: float) -> Weighted:
     """The same, where the second half of the channels is an estimate of the first one's truth.
 
-    (n, p, p, 2 channels) becomes (n, p, p, channels + 1). With S the spectrum of the estimate, the
+    (n, p, p, 2 channels) becomes (n, p, p, channels). With S the spectrum of the estimate, the
     gain is S^2 / (S^2 + sigma^2) and the weight 1 / sum(gain^2).
     """
     noisy, estimate = np.split(_transform(batch), 2, axis=2)
@@ -57,14 +58,11 @@ def _transform(batch: FloatArray) -> FloatArray:
     return _apply_to_both_axes(matrix, planes, out=planes)
 
 
-def _weigh(spectra: FloatArray, weight: FloatArray) -> FloatArray:
-    """Patches of ``spectra`` times ``weight``, then ``weight`` itself; the patch index is first again."""
-    rows, columns, channels, n = spectra.shape
-    result = np.empty((rows, columns, channels + 1, n), spectra.dtype)
-    patches = _apply_to_both_axes(dct_matrix(rows, spectra.dtype).T, spectra, out=spectra)
-    np.multiply(patches, weight, out=result[:, :, :channels])
-    result[:, :, channels] = weight
-    return result.transpose(3, 0, 1, 2)
+def _weigh(spectra: FloatArray, weight: FloatArray) -> Weighted:
+    """Patches of ``spectra`` and their weights; the patch index is first again."""
+    matrix = dct_matrix(len(spectra), spectra.dtype)
+    patches = _apply_to_both_axes(matrix.T, spectra, out=spectra)
+    return Weighted(patches.transpose(3, 0, 1, 2), weight)
 
 
 def _apply_to_both_axes(matrix: FloatArray, planes: FloatArray, out: FloatArray) -> FloatArray:

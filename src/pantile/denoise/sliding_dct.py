@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ..geometry.arguments import as_axis, as_count
+from ..merge.weighted import Weighted
 from ..ops.arrays import as_array
 from ..stream.map import map_patches
 from .shrink import FloatArray, dct_matrix, empirical_wiener, hard_threshold
@@ -28,7 +29,7 @@ __all__ = [
     "watch_nothing",
 ]
 
-Shrink: TypeAlias = Callable[[FloatArray, float], FloatArray]
+Shrink: TypeAlias = Callable[[FloatArray, float], Weighted]
 Progress: TypeAlias = Callable[[int, int], None]
 
 
@@ -198,15 +199,8 @@ def _sweep(
             stage.patch,
             step=1,
             channel_axis=-1,
-            merge="sum",
-            finalize=_divide_by_weights,
             dtype=planes.dtype,
             workers=workers,
             progress=progress,
         )
     return result
-
-
-def _divide_by_weights(slab: FloatArray) -> FloatArray:
-    """Weighted sums divided by the sum of weights, which is their last channel."""
-    return slab[..., :-1] / slab[..., -1:]

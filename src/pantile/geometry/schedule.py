@@ -178,6 +178,10 @@ class Ledger:
         """Whether a block of result ``k`` still needs a tile that was delivered."""
         return (k, tile) in self._owed
 
+    def waiting(self, k: int, tile: Index) -> list[Index]:
+        """The blocks of result ``k`` that a tile reaches into and that still lack another tile."""
+        return [block for block in self.schedules[k].served(tile) if (k, block) in self._missing]
+
     def finish(self, k: int, block: Index) -> list[Index]:
         """A block of result ``k`` is made: the tiles whose pieces no block of that result needs any more."""
         free = []

@@ -1,4 +1,4 @@
-"""Patches as a torch map-style dataset, and a sampler for any number of them (extra ``torch``)."""
+"""Models over tiles, patches as a map-style dataset, and a sampler for any number of them (extra ``torch``)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from ..geometry.limits import LIMITS, Limits
 from ..matrix import PatchMatrix
 from ..matrix.shuffle import shuffle_blocks
 from .rows import check_rows
+from .tile_model import TileModel
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BlockShuffleSampler", "PatchDataset"]
+__all__ = ["BlockShuffleSampler", "PatchDataset", "TileModel"]
 
 
 class PatchDataset:

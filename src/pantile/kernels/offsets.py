@@ -8,6 +8,7 @@ mask, or a list of indices.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -99,6 +100,24 @@ class Runs:
             groups.append(runs[begin:end])
             begin = end
         return groups
+
+    def filled(self, most: int, first: int | None = None) -> list[Runs]:
+        """Consecutive groups of exactly ``most`` patches: the first of ``first``, the last of what is left.
+
+        Runs are cut where a group ends.
+        """
+        begins = self.begins
+        ends = np.arange(most if first is None else first, self.n, most, dtype=np.int64)
+        starts = np.union1d(begins, ends)
+        k = np.searchsorted(begins, starts, side="right") - 1
+        within = starts - begins[k]
+        at = [a[k] for a in self.at]
+        at[self.along] = at[self.along] + within
+        runs = Runs(
+            tuple(at), np.diff(np.append(starts, self.n)), self.sequence[k] + within, self.along
+        )
+        cuts = [0, *np.searchsorted(starts, ends).tolist(), len(starts)]
+        return [runs[a:b] for a, b in itertools.pairwise(cuts)]
 
     def leaves(self, features: int, most: int) -> list[Runs]:
         """Parts for the threads, of about ``most`` elements; all in one where there are no more."""

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import PatchGrid
+from ..merge.weighted import Weighted
 from ..stream.map import map_patches
 
 if TYPE_CHECKING:
@@ -53,16 +54,14 @@ class _Basis:
         columns = np.moveaxis(patches, 0, -1).reshape(-1, len(patches))
         return np.asarray(self.rows @ (columns - self.mean))
 
-    def weigh(self, codes: Array, weight: Array) -> Array:
-        """Patches of these codes times ``weight``, with the weight as one more channel."""
+    def weigh(self, codes: Array, weight: Array) -> Weighted:
+        """Patches of these codes, with a weight each."""
         values = self.rows.T @ codes
         values += self.mean
-        values *= weight
         shaped = values.reshape(*self.patch, -1, len(weight))
-        last = np.broadcast_to(weight, (*self.patch, 1, len(weight)))
-        return np.moveaxis(np.concatenate([shaped, last], axis=-2), -1, 0)
+        return Weighted(np.moveaxis(shaped, -1, 0), weight)
 
-    def threshold(self, batch: Array) -> Array:
+    def threshold(self, batch: Array) -> Weighted:
         """The first pass, from ``(n, *patch, channels)``."""
         codes = self.codes(batch)
         keep = np.abs(codes) > _THRESHOLD * self.sigma
@@ -71,7 +70,7 @@ class _Basis:
         kept = np.maximum(keep.sum(axis=0, dtype=codes.dtype), 1)
         return self.weigh(codes, 1 / kept)
 
-    def apply_wiener(self, batch: Array) -> Array:
+    def apply_wiener(self, batch: Array) -> Weighted:
         """The second pass. The second half of the channels is the result of the first pass."""
         noisy, guide = np.split(batch, 2, axis=-1)
         gain = np.square(self.codes(guide))
@@ -113,11 +112,6 @@ def _run_pass(func: Any, image: Array, grid: PatchGrid) -> Array:
     # same for any number of workers
     with threadpool_limits(limits=1, user_api="blas"):
         found: Array = map_patches(
-            func, image, grid, channel_axis=-1, merge="sum", finalize=_divide, dtype=image.dtype,
-            layout="feature",
+            func, image, grid, channel_axis=-1, dtype=image.dtype, layout="feature",
         )  # fmt: skip
     return found
-
-
-def _divide(slab: Array) -> Array:
-    return np.asarray(slab[..., :-1] / slab[..., -1:])

@@ -95,6 +95,7 @@ class PatchBatch:
     feature: bool
     patch_weights: NDArray[np.float64] | None = None
     first: int = 0
+    sample_weights: Operand | None = None  # with which the patches are multiplied already
 
     def tabulate_lines(self, target: Operand, source: Operand | None = None) -> LineTables:
         """Where loops in patch order find the patches, and what they go into."""

@@ -1,47 +1,69 @@
-"""Mean, variance and number of the patches that meet, in one pass."""
+"""Mean, variance, number and effective number of the patches that meet, in one pass."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.offsets import tabulate_target
+from ..kernels.loops import add_by_patch
+from ..kernels.offsets import Weights, tabulate_target
 from ..kernels.select import count
-from .batch import PatchBatch
+from .batch import PatchBatch, one_patch
 from .reduction import State
 from .variance import Variance
 
 __all__ = ["MeanVarianceCount"]
 
+_SUMS = 6  # arrays of the variance's state
+
 
 @dataclass(frozen=True)
 class MeanVarianceCount(Variance):
-    """Three images: the weighted mean, the population variance around it, and how many patches there were.
+    """Four images: the weighted mean, the population variance around it, how many patches there were, and how
+    many of equal weight would tell as much: (sum of w)^2 / (sum of w^2) (Kish, Survey Sampling, 1965).
 
-    The state is that of the variance, with the patches counted behind it.
+    The state is that of the variance, with the patches counted behind it and, where they are
+    ``weighted``, the squares of the weights.
     """
 
+    weighted: bool = False
+
     def init(self, shape: tuple[int, ...]) -> State:
-        return (*super().init(shape), np.zeros(shape, dtype=np.int64))
+        squares = (np.zeros(shape),) if self.weighted else ()
+        return (*super().init(shape), np.zeros(shape, dtype=np.int64), *squares)
+
+    @cached_property
+    def _ones(self) -> NDArray[np.float64]:
+        return np.ones(self.patch)
 
     def add(self, state: State, batch: PatchBatch) -> None:
-        *sums, counts = state
-        super().add(tuple(sums), batch)
-        target = batch.area.operand(counts)
+        super().add(state[:_SUMS], batch)
+        target = batch.area.operand(state[_SUMS])
         count(target.memory, tabulate_target(target, batch.runs, batch.patch), 1)
+        if self.weighted:
+            target = batch.area.operand(state[_SUMS + 1])
+            lines = batch.tabulate_lines(target, one_patch(self._ones))
+            taper, each, first = batch.all_weights(self.taper)
+            add_by_patch(
+                target.memory, self._ones.ravel(), lines, Weights(taper**2, each**2, first)
+            )
 
     def combine(self, states: Sequence[State]) -> State:
-        sums = super().combine([state[:-1] for state in states])
-        return (*sums, np.sum([state[-1] for state in states], axis=0))
+        sums = super().combine([state[:_SUMS] for state in states])
+        rest = zip(*(state[_SUMS:] for state in states), strict=True)
+        return (*sums, *(np.sum(each, axis=0) for each in rest))
 
     def images(self, state: State, bounds: Rect, dtypes: Sequence[np.dtype[Any]]) -> State:
-        *sums, counts = state
+        sums, counts = state[:_SUMS], state[_SUMS]
         total, total_low, _, _, weight, weight_low = sums
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            mean: NDArray[Any] = (total + total_low) / (weight + weight_low)
-        return mean, self.finalize(tuple(sums), bounds, dtypes[1]), counts
+            weights = weight + weight_low
+            mean: NDArray[Any] = (total + total_low) / weights
+            effective = weights**2 / state[_SUMS + 1] if self.weighted else counts.astype(float)
+        return mean, self.finalize(sums, bounds, dtypes[1]), counts, effective

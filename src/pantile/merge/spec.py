@@ -207,10 +207,20 @@ def _extremum(largest: bool) -> MergeSpec:
 
 
 def _make_moments(made_of: Ingredients) -> Reduction:
-    return MeanVarianceCount(*made_of.patches, made_of.taper)
+    weighted = made_of.taper is not None or made_of.patch_weights
+    return MeanVarianceCount(*made_of.patches, made_of.taper, weighted)
 
 
-MOMENTS = Image("mean"), Image("variance"), Image("patches", np.dtype(np.int64), fill=0)
+def _moments_held(case: Case) -> float:
+    return _sums(8 if case.weighted else 7, case)
+
+
+MOMENTS = (
+    Image("mean"),
+    Image("variance"),
+    Image("patches", np.dtype(np.int64), fill=0),
+    Image("effective", np.dtype(np.float64), fill=0),
+)
 
 _summed = partial(MergeSpec, takes_weights=True, exact_dtype=False)
 _spread = partial(_summed, real_only=True, alone=False, weights_cancel=True)
@@ -223,7 +233,7 @@ MERGES: dict[str, MergeSpec] = {
     "min": _extremum(False),
     "median": MergeSpec(_make_median, _floating, _all_kept, _sorting, real_only=True),
     "var": _spread(_make_variance, _floating, partial(_sums, 6), _exact),
-    "moments": _spread(_make_moments, _floating, partial(_sums, 7), _exact, images=MOMENTS),
+    "moments": _spread(_make_moments, _floating, _moments_held, _exact, images=MOMENTS),
     "vote": MergeSpec(_make_vote, _same, _all_kept, _sorting, True, True, alone=False, weights_cancel=True),
     "first": _pick("first"),
     "last": _pick("last"),
@@ -374,8 +384,16 @@ class MergeRule:
             )
         check_weight_values(self.weights)
 
-    def with_patch_weights(self) -> MergeRule:
-        """The same for patches that have a weight each."""
+    def with_patch_weights(self, per: str = "patch") -> MergeRule:
+        """The same for patches that have weights, each one or (``per`` sample) many."""
+        if per == "sample" and self.merge not in ("mean", "sum"):
+            raise ValueError(
+                f"merge={self.merge!r} takes no weights per sample: give one per patch, or merge by mean or sum"
+            )
+        if self.trims:
+            raise ValueError(
+                "weights='trim' takes one patch per element, and needs no other weights"
+            )
         rule = replace(self, patch_weights=True)
         rule.check_weights()
         return rule

@@ -153,7 +153,8 @@ class Mean(Sum):
             return
         self._add(state[: self._parts], batch)
         if self.profiles is None and not self.counted:
-            self._add(state[self._parts :], batch, one_patch(self._ones))
+            ones = batch.sample_weights or one_patch(self._ones)
+            self._add(state[self._parts :], batch, ones)
 
     def _add_exactly(self, state: State, batch: PatchBatch) -> None:
         """Sums and weights by the same tables (small adds: a quarter of the time), the weights as a line of ones."""

@@ -203,7 +203,7 @@ class Merger:
         return self._counts[slices(whole(self.grid.shape), self._count_area.reach)]
 
     def result(self) -> NDArray[Any]:
-        """The image merged so far (a tuple of three with ``merge="moments"``); more can be added afterwards.
+        """The image merged so far (a tuple of four with ``merge="moments"``); more can be added afterwards.
 
         Raises `ValueError` when an element has no patch yet (or weights of 0) and there is no
         ``fill``.

@@ -65,7 +65,7 @@ def unpatchify(
         Where the patched axes and the channel axis stand in the image.
     merge : str or Merge
         ``mean``, ``sum``, ``max``, ``min``, ``median``, ``var``, ``vote``, ``first``, ``last``,
-        ``center``, ``moments`` (mean, variance and number of patches at once), or a `Merge`.
+        ``center``, ``moments`` (mean, variance and numbers of patches at once), or a `Merge`.
     weights : optional
         One weight per sample: a window's name (``"hann"``, ``"gaussian"``, ``("kaiser", 14.0)``),
         one 1-D array per axis, an array of the patch's shape, or ``"trim"``. None weighs all alike.
@@ -83,9 +83,10 @@ def unpatchify(
     -------
     ndarray
         The image. Floats keep their dtype and are summed in float64; integers are summed exactly,
-        their mean is float64. Of ``merge="moments"`` a tuple of three: mean, population variance, and
-        the number of patches (int64, 0 where there is none); ``out`` is such a tuple then. Patches
-        overlap, so this variance is no standard error of the mean.
+        their mean is float64. Of ``merge="moments"`` a tuple of four: mean, population variance, the
+        number of patches (int64, 0 where there is none), and how many of equal weight would tell as
+        much (float64, the sum of weights squared over the sum of their squares); ``out`` is such a
+        tuple then. Patches overlap, so this variance is no standard error of the mean.
 
     Raises
     ------

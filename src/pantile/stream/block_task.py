@@ -23,6 +23,7 @@ from ..merge.compiled import CompiledMerge
 from ..merge.pieces import Piece
 from ..merge.reduction import Reduction, State
 from ..ops.selection import touched
+from .argmax import finalize_slab
 from .job import FILLED, Job, Kind
 
 __all__ = ["Form", "Result", "finalized", "make_result", "turned_mask", "uncut_unit"]
@@ -255,7 +256,7 @@ def finalized(
     """``finalize(slab)``, with ``place`` and ``shape`` changed where it drops or resizes the channel axis."""
     where = ", ".join(f"{s.start}:{s.stop}" for s in place)
     try:
-        result = to_array(finalize(slab), "what finalize returned", FILLED)
+        result = to_array(finalize_slab(finalize, slab, channel), "what finalize returned", FILLED)
     except Exception as error:
         error.add_note(f"pantile: in finalize, for image region [{where}]")
         raise

@@ -18,7 +18,8 @@ from ..ops.arrays import unlabelled
 from ..ops.chunked import is_dask
 from ..ops.extract import check_layout, check_pad_value
 from ..ops.selection import selected
-from .job import Job
+from .chosen import Chooser
+from .job import Job, calls_at_once, for_frame, growth_of, threads_for
 from .labels import Labels
 from .options import (
     Options,
@@ -36,11 +37,14 @@ from .plan import Destination, Plan, Resources
 from .resume.journal import journal_path, read_journal
 from .resume.staging import check_same
 from .runners.caller import CallerRun
+from .runners.filled import FilledRun
 from .runners.threads import ThreadRun
 from .sizing import batch_size, faster_layout, fit_plan, with_allowed_workers
 from .source import as_source
 
 __all__ = ["draw_plan"]
+
+AHEAD = 2  # batches beside those in func: one that is cut, one whose results are merged
 
 
 def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) -> Plan:
@@ -53,7 +57,11 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     frame = frame_of(tuple(source.shape), patch, step, axes=axes, channel_axis=channel_axis)
     check_pad_value(frame, np.dtype(source.dtype))
     places = as_places(options.out, source, options.resume)
-    job = _draw_job(func, source, frame, labels.aligned(options.where), places, options)
+    func = for_frame(func, frame)
+    where = labels.aligned(options.where)
+    if callable(where) and not hasattr(where, "shape"):
+        where = _choose(where, image, (patch, step), options)
+    job = _draw_job(func, source, frame, where, places, options)
     if places is None and not is_dask(unlabelled(image)):
         wanted = job.result_dtype
         check_room(frame, job.rule, job.scale, 1 if wanted is None else wanted.itemsize)
@@ -61,8 +69,30 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     _warn_of_lost(labels, places)
     destination = Destination(options.out, places, options.resume, labels)
     tiling = Tiling(frame.axes, frame.counts)
-    drawn = Plan(job, tiling, destination, _draw_resources(options))
+    drawn = Plan(job, tiling, destination, _draw_resources(options, func))
     return _with_runner(_resumed(drawn) or fit_plan(drawn))
+
+
+def _choose(where: Any, image: Any, grid: tuple[Any, Any], options: Options) -> NDArray[np.bool_]:
+    """Which patches a function of a batch wants: a run of its own, so that batches are filled and plans are exact."""
+    if is_dask(unlabelled(image)):
+        raise TypeError(
+            "where= as a function looks at the image now, and a dask array is read when it is computed: give an array"
+            " of bool, one per patch or one per element"
+        )
+    mine = Options(
+        axes=options.axes,
+        channel_axis=options.channel_axis,
+        merge=None,
+        batch_bytes=options.batch_bytes,
+        batch=options.batch,
+        memory=options.memory,
+        workers=options.workers,
+    )
+    found: NDArray[np.bool_] = np.asarray(draw_plan(Chooser(where), image, *grid, mine).run())
+    if not found.any() and options.fill is None:
+        raise ValueError("where selects no patch: give fill= a value for all of the result")
+    return found
 
 
 def _draw_job(
@@ -84,8 +114,7 @@ def _draw_job(
     if where is not None:
         mask = selected(where, frame, empty=True)
     check_filling(frame, mask, rule, options.fill, known)
-    dtype, nbytes = np.dtype(source.dtype), options.batch_bytes
-    size = current_limits().batch_bytes if nbytes is None else as_bytes(nbytes, "batch_bytes")
+    dtype = np.dtype(source.dtype)
     return Job(
         func=func,
         source=source,
@@ -93,21 +122,42 @@ def _draw_job(
         rule=rule,
         dtype=dtype,
         layout=faster_layout(frame) if options.layout is None else check_layout(options.layout),
-        batch=batch_size(frame, dtype, size),
+        batch=_batch_of(frame, dtype, options),
         scale=as_scales(options.scale, frame),
         mask=mask,
         whole=mask is None,
         finalize=options.finalize,
         fill=options.fill,
         result_dtype=wanted,
+        growth=growth_of(func, frame, dtype),
+        exact=options.batch is not None or calls_at_once(func) is not None,
     )
 
 
-def _draw_resources(options: Options) -> Resources:
+def _batch_of(frame: Frame, dtype: np.dtype[Any], options: Options) -> int:
+    """How many patches a batch holds."""
+    if options.batch is None:
+        nbytes = options.batch_bytes
+        size = current_limits().batch_bytes if nbytes is None else as_bytes(nbytes, "batch_bytes")
+        return batch_size(frame, dtype, size)
+    if options.batch_bytes is not None:
+        raise ValueError(
+            f"batch={options.batch!r} and batch_bytes={options.batch_bytes!r} both say how large a batch is:"
+            " leave one out"
+        )
+    batch_size(frame, dtype, 0)  # refuses what cannot be cut
+    return min(frame.n_patches, as_count(options.batch, "batch"))
+
+
+def _draw_resources(options: Options, func: Any) -> Resources:
     """With what means it is done."""
-    workers = options.workers
+    workers, calls = options.workers, calls_at_once(func)
+    ours = options.executor in (None, "threads")
+    if workers is None:
+        workers = default_workers(options.executor) if calls is None or not ours else calls + AHEAD
+    workers = as_count(workers, "workers")
     return Resources(
-        default_workers(options.executor) if workers is None else as_count(workers, "workers"),
+        threads_for(func, workers) if ours else workers,
         options.executor,
         None if options.memory is None else as_bytes(options.memory),
         options.progress,
@@ -124,6 +174,8 @@ def _with_runner(drawn: Plan) -> Plan:
             from .runners.distributed import ClusterRun as runner
         else:
             from .runners.processes import ProcessRun as runner
+    elif drawn.job.exact:
+        runner = FilledRun
     elif isinstance(executor, str | None):
         unwatched = not drawn.resources.progress  # else it is told while func works
         if drawn.workers == 1 or (drawn.tasks == 1 and unwatched):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,29 @@ from ..geometry.tiling import Tile
 from ..merge.casts import check_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.spec import MergeRule
+from ..merge.weighted import Weighted
 from .chunks import ChunkStore
 from .source import read_padded, read_region
 
 FILLED = "return it filled, .filled(numpy.nan)"
 
-__all__ = ["FILLED", "Indexed", "Job", "Kind", "as_results", "describe_kinds", "kind_of"]
+__all__ = [
+    "FILLED",
+    "Indexed",
+    "Job",
+    "Kind",
+    "Result",
+    "as_results",
+    "calls_at_once",
+    "describe_kinds",
+    "for_frame",
+    "growth_of",
+    "kind_of",
+    "threads_for",
+]
+
+
+Result: TypeAlias = NDArray[Any] | Weighted
 
 
 class Kind(NamedTuple):
@@ -30,12 +48,22 @@ class Kind(NamedTuple):
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    weights: str = ""  # of what it has weights: "patch", "sample" or nothing
 
 
 class Indexed:
-    """As ``func`` of `map_patches`: ``func(batch, indices)``, with the flat index of each patch.
+    """As ``func`` of `pantile.map_patches`: a function that also gets the number of each patch.
 
-    Indices count in C order over ``(*batch, *counts)``.
+    ``func(batch, indices)``: ``indices`` are int64, ``(n,)``, and count in C order over ``(*batch axes,
+    *counts)`` of the grid, as `pantile.PatchGrid` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pantile as pt
+    >>> pt.map_patches(pt.Indexed(lambda batch, indices: indices), np.zeros((3, 4)), 2, merge=None)
+    array([[0, 1, 2],
+           [3, 4, 5]])
     """
 
     def __init__(self, func: Callable[[NDArray[Any], NDArray[np.int64]], Any]) -> None:
@@ -43,6 +71,42 @@ class Indexed:
 
     def __call__(self, batch: NDArray[Any]) -> Any:
         raise AssertionError("the indices are missing: a tile calls func with them")
+
+
+def calls_at_once(func: Any) -> int | None:
+    """How many calls of ``func`` may run at a time, where it has a number of its own."""
+    found = getattr(func, "calls_at_once", None)
+    return None if found is None else int(found)
+
+
+def growth_of(func: Any, frame: Frame, dtype: np.dtype[Any]) -> float:
+    """How many times more elements results have than patches: of a func that bounds its calls (a model), by one
+    call on a made-up patch; what is wrong with it is said by the first real one."""
+    if calls_at_once(func) is None:
+        return 1.0
+    try:
+        results = as_results(func(np.ones((1, *frame.patch_shape), dtype)), 1)
+    except Exception:
+        return 1.0
+    sizes = [math.prod(kind_of(result).shape) for result in results]
+    return max(1.0, sum(sizes) / frame.features)
+
+
+def threads_for(func: Any, workers: int) -> int:
+    """How many of ``workers`` threads are of use to ``func``.
+
+    Of one that works on the cores, no more than its calls: what the others do meanwhile it would
+    wait for (decision 0024).
+    """
+    calls = calls_at_once(func)
+    return workers if calls is None or not func.on_cores else min(workers, calls)
+
+
+def for_frame(func: Any, frame: Frame) -> Any:
+    """``func``, told where the channel axis of a patch is, if it wants to know."""
+    if not hasattr(func, "with_channel"):
+        return func
+    return func.with_channel(None if frame.channel is None else frame.channel - frame.n_batch)
 
 
 @dataclass(frozen=True)
@@ -64,6 +128,8 @@ class Job:
     finalize: Callable[[NDArray[Any]], Any] | None
     fill: Any
     result_dtype: np.dtype[Any] | None  # what the caller asked for
+    growth: float = 1.0  # elements of results for each of the patches, where func says so
+    exact: bool = False  # batches hold exactly so many patches, but for the last
 
     @property
     def batch_bytes(self) -> int:
@@ -102,7 +168,8 @@ class Job:
         if kind not in self._compiled:
             assert self.rule is not None
             frame = result_frame(kind, self.frame, self.scale)
-            found = self.rule.compile(frame, kind.dtype, self.whole)
+            rule = self.rule.with_patch_weights(kind.weights) if kind.weights else self.rule
+            found = rule.compile(frame, kind.dtype, self.whole)
             if self.whole:
                 _check_cover(kind, self.frame, frame, self.scale, self.rule.fill)
             self._compiled[kind] = found
@@ -116,12 +183,14 @@ class Job:
         return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
 
 
-def as_results(value: Any, n: int) -> list[NDArray[Any]]:
-    """The results of one call as arrays of ``n`` patches each."""
-    results = []
+def as_results(value: Any, n: int) -> list[Result]:
+    """The results of one call as arrays of ``n`` patches each, with weights where they have some."""
+    results: list[Result] = []
     for k, item in enumerate(value if isinstance(value, tuple) else (value,)):
         which = f"result {k} of func" if isinstance(value, tuple) else "what func returned"
-        array = to_array(item, which, FILLED)
+        if isinstance(item, Weighted):
+            item.check(n)
+        array = to_array(item.patches if isinstance(item, Weighted) else item, which, FILLED)
         if item is None or array.dtype == object:
             found = type(item).__name__ if item is None else "objects"
             raise TypeError(
@@ -133,19 +202,24 @@ def as_results(value: Any, n: int) -> list[NDArray[Any]]:
                 f"{which} must have {n} entries on its first axis, one per patch, got shape {array.shape}"
                 + ": return a tuple, not a list, for several results" * several
             )
-        results.append(array)
+        results.append(item if isinstance(item, Weighted) else array)
     if not results:
         raise TypeError("func returned an empty tuple")
     return results
 
 
-def kind_of(result: NDArray[Any]) -> Kind:
+def kind_of(result: Result) -> Kind:
+    if isinstance(result, Weighted):
+        return Kind(result.patches.dtype, result.patches.shape[1:], result.per)
     return Kind(result.dtype, result.shape[1:])
 
 
 def describe_kinds(kinds: list[Kind]) -> str:
     """Kinds of results as a message names them."""
-    return ", ".join(f"(n, {', '.join(map(str, k.shape))}) {k.dtype}" for k in kinds)
+    weights = {"": "", "patch": " with a weight each", "sample": " with weights of samples"}
+    return ", ".join(
+        f"(n, {', '.join(map(str, k.shape))}) {k.dtype}{weights[k.weights]}" for k in kinds
+    )
 
 
 def result_frame(kind: Kind, frame: Frame, scale: tuple[int, ...]) -> Frame:

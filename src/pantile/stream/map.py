@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from numpy.typing import DTypeLike, NDArray
 
@@ -43,7 +43,7 @@ def map_patches(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: None = None,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -55,6 +55,7 @@ def map_patches(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
 ) -> Array: ...
 
 
@@ -70,7 +71,7 @@ def map_patches(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: Out,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -82,6 +83,7 @@ def map_patches(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
 ) -> Out: ...
 
 
@@ -96,7 +98,7 @@ def map_patches(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: Any = None,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -108,6 +110,7 @@ def map_patches(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
 ) -> Any:
     """The image that ``func`` makes of an image, patch by patch: cut, call, merge, never expanded.
 
@@ -118,7 +121,8 @@ def map_patches(
         among the patch axes where the image has it; a buffer that is used again, so write to it and
         return it, but copy what you keep. The result has one patch per patch: of the same shape or
         smaller (it stands in the middle), of any dtype, with other channels, with none, or with a
-        new last axis; or a tuple of such arrays, for several images. Called exactly once per patch.
+        new last axis; or a tuple of such arrays, for several images; a `Weighted` says what its patches count.
+        Called exactly once per patch; `Indexed` also gets their numbers.
     image : array_like or path
         An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; an
         `xarray.DataArray`; or anything with ``shape``, ``dtype`` and slice access (Zarr arrays, HDF5
@@ -129,17 +133,20 @@ def map_patches(
         The patched axes (by default the last ones), and one that travels inside each patch. All
         others are batch axes. By number, or by name where the image's axes have names.
     merge : str, Merge or None
-        As in `unpatchify`; ``"moments"`` gives three images for each result of ``func``, one after
+        As in `unpatchify`; ``"moments"`` gives four images for each result of ``func``, one after
         the other. With None the results stand on the grid: ``(n,)`` gives ``(*counts,)``, ``(n, k)``
         gives ``(*counts, k)``.
     weights : optional
         As in `unpatchify`, for the shape of the patches that ``func`` returns.
-    where : array of bool, optional
-        Of the image's shape (patches that touch a True) or of the counts (exactly those).
-    finalize : callable, optional
-        ``finalize(slab) -> array`` reduces a finished piece of the image before it is written, for
-        example ``lambda s: s.argmax(-1)``. It may drop or resize the channel axis. It is called once
-        more, on what the first tile made, where only its result tells what the image will be.
+    where : array of bool or callable, optional
+        Of the image's shape (patches that touch a True) or of the counts (exactly those). Or a
+        function of a batch, ``where(batch) -> (n,) bool``: it sees all patches in a pass of its own
+        before (the image is read twice), and ``func`` only those it wants.
+    finalize : callable or "argmax", optional
+        ``finalize(slab) -> array`` reduces a finished piece of the image before it is written;
+        ``"argmax"`` is the number of the largest channel, in the smallest unsigned dtype. It
+        may drop or resize the channel axis. It is called once more, on what the first tile made,
+        where only its result tells what the image will be.
     out : path, array, or tuple of them, optional
         Where to put the result: a path ending in ``.npy``, ``.zarr``, ``.tif``, or ``.png``,
         ``.jpg``, ``.webp`` where a picture holds its dtype and shape; ``result.zarr/name``, a group
@@ -178,6 +185,11 @@ def map_patches(
         Another image, function, parameter or version is refused. Where nothing was begun, begin.
     scale : int or one per axis
         How many times larger the output is than the image.
+    batch : int, optional
+        Instead of ``batch_bytes``: exactly so many patches per call, the last one aside. Batches are
+        filled across tiles, and while ``func`` works on some the next ones are cut and what the last
+        ones gave is merged. Where tiles are worked on elsewhere (processes, a cluster, dask) each
+        tile has its own batches, and the last of a tile may be smaller.
 
     Returns
     -------
@@ -222,7 +234,7 @@ def map_patches(
     """
     options = Options(
         axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
-        memory, workers, executor, progress, resume, scale,
+        memory, workers, executor, progress, resume, scale, batch,
     )  # fmt: skip
     lazy = unlabelled(image)
     if not is_dask(lazy):
@@ -247,7 +259,7 @@ def plan(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: None = None,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -259,6 +271,8 @@ def plan(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
+    trial: bool = False,
 ) -> _ArrayPlan: ...
 
 
@@ -274,7 +288,7 @@ def plan(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: Out,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -286,6 +300,8 @@ def plan(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
+    trial: bool = False,
 ) -> Plan: ...
 
 
@@ -300,7 +316,7 @@ def plan(
     merge: MergeName | Merge | None = "mean",
     weights: Any = None,
     where: Any = None,
-    finalize: Callable[[Array], Any] | None = None,
+    finalize: Callable[[Array], Any] | Literal["argmax"] | None = None,
     out: Any = None,
     dtype: DTypeLike | None = None,
     fill: Any = None,
@@ -312,8 +328,14 @@ def plan(
     progress: Any = None,
     resume: bool = False,
     scale: int | Sequence[int] = 1,
+    batch: int | None = None,
+    trial: bool = False,
 ) -> Plan:
     """What `map_patches` would do with these arguments, as a `Plan` to print, ask and run.
+
+    With ``trial=True`` one batch goes through ``func`` now, twice, and the plan also says how many
+    ``seconds`` the run will take: that of a batch times the batches that each worker has. It is an
+    estimate: patches may differ, and blocks are still to be written.
 
     Examples
     --------
@@ -334,6 +356,11 @@ def plan(
     """
     options = Options(
         axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
-        memory, workers, executor, progress, resume, scale,
+        memory, workers, executor, progress, resume, scale, batch,
     )  # fmt: skip
-    return draw_plan(func, image, patch, step, options)
+    drawn = draw_plan(func, image, patch, step, options)
+    if not trial:
+        return drawn
+    from .trial import timed
+
+    return timed(drawn)

@@ -60,6 +60,7 @@ class Options:
     progress: Any = None
     resume: bool = False
     scale: int | Sequence[int] = 1
+    batch: int | None = None
 
 
 def check_callers(func: Any, image: Any, executor: Any) -> None:
@@ -207,8 +208,10 @@ def as_rule(
     merge: Any, weights: Any, fill: Any, finalize: Any, dtype: np.dtype[Any] | None
 ) -> MergeRule | None:
     """How results merge; None where they stand on the grid."""
-    if finalize is not None and not callable(finalize):
-        raise TypeError(f"finalize must be a function of a piece of the image, got {finalize!r}")
+    if not (finalize is None or callable(finalize) or finalize == "argmax"):
+        raise TypeError(
+            f"finalize must be a function of a piece of the image, or 'argmax', got {finalize!r}"
+        )
     if merge is None:
         if finalize is not None:
             raise ValueError(

@@ -18,6 +18,7 @@ from ..geometry import PatchGrid
 from ..geometry.limits import LIMITS, Limits
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, span_size
+from ..merge.assembly import KEPT
 from .block_task import uncut_unit
 from .chunks import Reading
 from .job import Job
@@ -96,6 +97,7 @@ class Plan:
     sharing: int | None = (
         None  # tiles alike in so many first axes share decoded chunks; None: none do
     )
+    seconds: float | None = None  # that it will take, where a batch was tried
 
     @property
     def grid(self) -> PatchGrid:
@@ -135,6 +137,9 @@ class Plan:
     def batches(self) -> dict[int, int]:
         """How many calls of ``func`` get how many patches: ``{patches: calls}``, largest first."""
         calls: Counter[int] = Counter()
+        if self.job.exact and self.resources.in_this_process:
+            full, rest = divmod(self.n_patches, self.job.batch)
+            return {n: times for n, times in ((self.job.batch, full), (rest, 1)) if n * times}
         for tile, times in self._kinds_of_tiles():
             mask = self.job.selection(tile)
             if mask is None or mask.any():
@@ -218,6 +223,9 @@ class Plan:
     @property
     def window(self) -> int:
         """How many tiles may be started before the oldest one is done."""
+        if self.job.exact and self.resources.in_this_process:
+            tile = math.prod(self.tiling.lengths)
+            return -(-self.workers * self.job.batch // tile) + 1 + self.workers
         return min(math.prod(self.tiling.shape[1:]) + 2 * self.workers, 6 * self.workers)
 
     @property
@@ -225,13 +233,23 @@ class Plan:
         """How many pieces may be held at once: those that a block still waits for, and those at work."""
         return min(len(self.tiling), self.blocks.reach + self.window)
 
+    @property
+    def _pieces(self) -> float:
+        """How many pieces may be held at once, those counted in part of which a part is kept."""
+        frame, own = self.job.frame, 1.0
+        for axis, n in zip(frame.axes, self.tiling.lengths, strict=True):
+            if n < axis.count:
+                own *= min(1.0, n * axis.longest_gap / ((n - 1) * axis.longest_gap + axis.extent))
+        at_work = min(self.waiting, self.window)
+        return at_work + (self.waiting - at_work) * (1 - own if 1 - own < KEPT else 1)
+
     @cached_property
     def state_bytes(self) -> float:
         """Bytes of accumulators per element, as if results had the image's dtype."""
         job = self.job
         if job.rule is None:
             return float(job.dtype.itemsize)
-        return job.rule.held_bytes(job.frame, job.dtype, job.whole)
+        return job.rule.held_bytes(job.frame, job.dtype, job.whole) * job.growth
 
     @property
     def projected_bytes(self) -> int:
@@ -240,13 +258,13 @@ class Plan:
         ratio, result_item = math.prod(self.job.scale), self._result_dtype.itemsize
         span = span_size(frame.axes, self.tiling.lengths)
         piece = span * ratio * self.state_bytes
-        elements = max(math.prod(self.blocks.largest), span) * ratio
+        elements = max(math.prod(self.blocks.largest), span * self.job.growth) * ratio
         strip = min(elements, 2 * self.resources.limits.strip_elements)
         block = strip * (self.state_bytes + self._finishing + item)
         block += elements * (result_item + (16 if self.job.finalize else 0))
         if not self.destination.in_memory:
             block += 3 * elements * result_item  # while it is encoded
-        held = self.waiting * piece + self.workers * (
+        held = self._pieces * piece + self.workers * (
             block + self._read_size() + 2 * self.batch_bytes
         )
         held += self.reading.kept_bytes
@@ -308,7 +326,10 @@ class Plan:
         """Bytes of the result, as if it had the image's shape and dtype."""
         if self.job.rule is None:
             return math.prod(self.job.frame.counts) * 8
-        return self.job.rule.images * math.prod(self._scaled) * self._result_dtype.itemsize
+        growth = 1.0 if self.job.finalize else self.job.growth
+        return int(
+            self.job.rule.images * math.prod(self._scaled) * growth * self._result_dtype.itemsize
+        )
 
     def _shown(self, per_axis: tuple[int, ...]) -> str:
         return "x".join(str(n) for k, n in enumerate(per_axis) if k != self.job.frame.channel)
@@ -346,7 +367,16 @@ class Plan:
             "tiles": f"{len(self.tiling):,} of {self._shown(self.tiling.lengths)} patches",
             "batches": self._calls,
             "workers": f"{self.workers} {self.resources.described}",
+            **({} if self.seconds is None else {"time": f"about {self._duration}, by a trial"}),
         }
+
+    @property
+    def _duration(self) -> str:
+        assert self.seconds is not None
+        if self.seconds < 100:
+            return f"{self.seconds:.2g} s"
+        minutes = round(self.seconds / 60)
+        return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
     @property
     def _calls(self) -> str:
@@ -354,6 +384,8 @@ class Plan:
         most, least = max(self.batches, default=0), min(self.batches, default=0)
         size = f"{most:,}" if most == least else f"{least:,} to {most:,}"
         times = sum(self.batches.values())
+        if most > least and list(self.batches.values())[1:] == [1]:
+            times, size = times - 1, f"{most:,} and one of {least:,}"
         nbytes = readable_size(most * self.job.frame.features * self.job.dtype.itemsize)
         return f"{times:,} of {size} patches, up to {nbytes}, {self.job.layout} layout"
 

@@ -118,6 +118,8 @@ def _shrink(drawn: Plan, usual: float, together: int) -> Iterator[Plan]:
     state, batch = float(usual), drawn.job.batch
     floor = 1.0 if together == 1 else usual / _SMALL
     few = 1 if together == 1 else -(-batch // _SMALL)
+    if drawn.job.exact:
+        few = batch  # as the caller wants it
     while True:
         tried = _tile(drawn.with_tiles(drawn.tiling.lengths, batch), state)
         yield tried

@@ -26,9 +26,21 @@ from ..kernels.offsets import (
 )
 from ..merge.batch import Area, PatchBatch
 from ..merge.reduction import State
-from .job import Indexed, Job, Kind, as_results, describe_kinds, kind_of
+from ..merge.weighted import Weighted
+from .job import Indexed, Job, Kind, Result, as_results, describe_kinds, kind_of
 
-__all__ = ["Cancelled", "TileResult", "batch_sizes", "run_tile"]
+__all__ = [
+    "Cancelled",
+    "Cutter",
+    "TileResult",
+    "TileWork",
+    "batch_sizes",
+    "call_on",
+    "empty_batch",
+    "numbers_of",
+    "run_tile",
+    "where_of",
+]
 
 
 class Cancelled(Exception):
@@ -57,41 +69,71 @@ def run_tile(
 
     ``learn`` is called with the kinds of results as soon as the first are there.
     """
-    runs = _runs(job.frame, tile, mask)
-    taken: _Merged | _OnGrid | None = None
-    for part, batch in _batches(job, tile, block, runs):
+    work = TileWork(job, tile, mask)
+    for part, batch in _batches(job, tile, block, work.runs):
         if cancelled is not None and cancelled.is_set():
             raise Cancelled
         try:
-            value = _call(job, batch, tile, part)
+            value = call_on(job, batch, tile, part)
         except Exception as error:
-            error.add_note(f"pantile: in func, {_where(job.frame, tile, part)}")
+            error.add_note(f"pantile: in func, {where_of(job.frame, tile, part)}")
             raise
         try:
             results = as_results(value, part.n)
-            kinds = [kind_of(result) for result in results]
-            if taken is None:
-                if learn is not None:
-                    learn(kinds)
-                taken = (_OnGrid if job.rule is None else _Merged)(job, tile, runs, kinds)
-            elif kinds != taken.kinds:
-                raise ValueError(
-                    "func must return the same kind of result every time:"
-                    f" first {describe_kinds(taken.kinds)}, now {describe_kinds(kinds)}"
-                )
-            taken.take(results, part)
+            if work.first and learn is not None:
+                learn([kind_of(result) for result in results])
+            work.take(results, part)
         except Exception as error:
-            error.add_note(f"pantile: with what func returned {_where(job.frame, tile, part)}")
+            error.add_note(f"pantile: with what func returned {where_of(job.frame, tile, part)}")
             raise
         if progress is not None:
             progress(part.n)
-    assert taken is not None, "tiles without patches are not run"
-    return TileResult(tile, taken.kinds, taken.states)
+    return work.result()
+
+
+class TileWork:
+    """A tile that is worked on: its patches as runs, and what their results have added up to."""
+
+    def __init__(self, job: Job, tile: Tile, mask: NDArray[np.bool_] | None) -> None:
+        self.job, self.tile = job, tile
+        self.runs = _runs(job.frame, tile, mask)
+        self.left = self.runs.n  # patches whose results are not taken yet
+        self._taken: _Merged | _OnGrid | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether no result was taken yet."""
+        return self._taken is None
+
+    def take(self, results: list[Result], part: Runs) -> None:
+        """Add what ``func`` gave for ``part`` of the patches; parts come in order."""
+        kinds = [kind_of(result) for result in results]
+        if self._taken is None:
+            made = _OnGrid if self.job.rule is None else _Merged
+            self._taken = made(self.job, self.tile, self.runs, kinds)
+        elif kinds != self._taken.kinds:
+            raise ValueError(
+                "func must return the same kind of result every time:"
+                f" first {describe_kinds(self._taken.kinds)}, now {describe_kinds(kinds)}"
+            )
+        self._taken.take(results, part)
+        self.left -= part.n
+
+    def result(self) -> TileResult:
+        """The tile's piece, once all its results are taken."""
+        taken, self._taken = self._taken, None  # the piece is let go of as soon as it can be
+        assert taken is not None, "tiles without patches are not run"
+        return TileResult(self.tile, taken.kinds, taken.states)
 
 
 def batch_sizes(job: Job, tile: Tile, mask: NDArray[np.bool_] | None = None) -> list[int]:
     """How many patches each call of ``func`` gets, for one tile."""
-    return [part.n for part in _runs(job.frame, tile, mask).split(job.batch)]
+    return [part.n for part in _split(job, _runs(job.frame, tile, mask))]
+
+
+def _split(job: Job, runs: Runs) -> list[Runs]:
+    """The patches of each call of ``func``: exactly as many as the caller wants, or runs in equal parts."""
+    return runs.filled(job.batch) if job.exact else runs.split(job.batch)
 
 
 def _runs(frame: Frame, tile: Tile, mask: NDArray[np.bool_] | None) -> Runs:
@@ -106,14 +148,12 @@ def _batches(
 ) -> Iterator[tuple[Runs, NDArray[Any]]]:
     """The tile's patches, some at a time, in a buffer that is used again."""
     frame = job.frame
-    origin = [begin for begin, _ in job.reach(tile)]
     block = ensure_item_strides(block)
-    memory = flatten(block, as_bits(block.dtype))
-    source = place_on_image(memory, frame.axes, origin, tile.ranges, frame.gap, frame.along)
-    parts = runs.split(job.batch)
+    source = _source(job, tile, block)
+    parts = _split(job, runs)
     buffer = np.empty(max([p.n for p in parts]) * frame.features, dtype=block.dtype)
     feature = job.layout == "feature"
-    copy = copy_by_feature if feature else copy_by_patch
+    copy = _copy_of(job)
     made: dict[int, tuple[NDArray[Any], Operand]] = {}  # few sizes come again and again
     for part in parts:
         if part.n not in made:
@@ -122,6 +162,39 @@ def _batches(
         batch, goal = made[part.n]
         copy(goal, source, part, frame.patch)
         yield part, batch
+
+
+def _source(job: Job, tile: Tile, block: NDArray[Any]) -> Operand:
+    """The elements that a tile's patches reach over, as where they are cut from."""
+    frame, memory = job.frame, flatten(block, as_bits(block.dtype))
+    origin = [begin for begin, _ in job.reach(tile)]
+    return place_on_image(memory, frame.axes, origin, tile.ranges, frame.gap, frame.along)
+
+
+def _copy_of(job: Job) -> Callable[..., None]:
+    return copy_by_feature if job.layout == "feature" else copy_by_patch
+
+
+class Cutter:
+    """Cuts patches of a tile into batches that others have a part in."""
+
+    def __init__(self, job: Job, tile: Tile, block: NDArray[Any]) -> None:
+        self.job, self.tile = job, tile
+        self.block = ensure_item_strides(block)
+        self.source = _source(job, tile, self.block)
+
+    def cut(self, part: Runs, into: NDArray[Any]) -> None:
+        """The patches of ``part`` into the entries of a batch that are theirs."""
+        frame = self.job.frame
+        goal = place_in_list(flatten(into, as_bits(into.dtype)), frame.n_batch)
+        _copy_of(self.job)(goal, self.source, part, frame.patch)
+
+
+def empty_batch(job: Job, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Room for ``n`` patches in the layout of the job."""
+    frame = job.frame
+    buffer = np.empty(n * frame.features, dtype=dtype)
+    return _batch_view(buffer, n, frame.patch_shape, job.layout == "feature")
 
 
 def _batch_view(
@@ -133,12 +206,17 @@ def _batch_view(
     return batch.reshape(n, *patch)
 
 
-def _call(job: Job, batch: NDArray[Any], tile: Tile, part: Runs) -> Any:
+def call_on(job: Job, batch: NDArray[Any], tile: Tile, part: Runs) -> Any:
     """``func(batch)``, with the indices of the patches where it wants them."""
     if not isinstance(job.func, Indexed):
         return job.func(batch)
+    return job.func.func(batch, numbers_of(job, tile, part))
+
+
+def numbers_of(job: Job, tile: Tile, part: Runs) -> NDArray[np.int64]:
+    """Flat indices of a tile's patches in the whole grid."""
     at = [a + begin for a, (begin, _) in zip(part.each().at, tile.ranges, strict=True)]
-    return job.func.func(batch, np.ravel_multi_index(tuple(at), job.frame.counts))
+    return np.ravel_multi_index(tuple(at), job.frame.counts)
 
 
 class _Merged:
@@ -155,17 +233,36 @@ class _Merged:
             self.goals.append((area, merged, None if merged.frame is job.frame else follows))
             self.states.append(merged.reduction.init(area.shape))
 
-    def take(self, results: list[NDArray[Any]], runs: Runs) -> None:
+    def take(self, results: list[Result], runs: Runs) -> None:
         for (area, merged, follows), state, result in zip(
             self.goals, self.states, results, strict=True
         ):
             reduction, frame = merged.reduction, merged.frame
-            reduction.check(result)
-            readable = ensure_item_strides(reduction.readable(result))
+            values, weights = _taken_apart(result, frame)
+            reduction.check(values)
+            readable = ensure_item_strides(reduction.readable(values))
             source = place_in_list(reduction.memory(readable), frame.n_batch)
             mine = runs if follows is None else _on_axes(runs, follows, frame)
             feature = _by_feature(source, frame)
-            reduction.add(state, PatchBatch(area, source, mine, frame.patch, feature))
+            each: dict[str, Any] = {}
+            if weights is not None and weights.ndim == 1:
+                each = {"patch_weights": weights, "first": int(mine.sequence[0])}
+            elif weights is not None:
+                each = {"sample_weights": place_in_list(flatten(weights), frame.n_batch)}
+            reduction.add(state, PatchBatch(area, source, mine, frame.patch, feature, **each))
+
+
+def _taken_apart(
+    result: NDArray[Any] | Weighted, frame: Frame
+) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    """Patches and what they weigh: one number each, or one per sample, which they are multiplied with."""
+    if not isinstance(result, Weighted):
+        return result, None
+    if result.per == "patch":
+        return result.patches, result.weights.astype(np.float64, copy=False)
+    channel = None if frame.channel is None else frame.channel - frame.n_batch + 1
+    weights = ensure_item_strides(result.spread(channel).astype(np.float64, copy=False))
+    return result.patches * weights, weights
 
 
 def _on_axes(runs: Runs, follows: tuple[int | None, ...], frame: Frame) -> Runs:
@@ -183,16 +280,20 @@ class _OnGrid:
     """Results that stand on the grid: one entry per patch of the tile."""
 
     def __init__(self, job: Job, tile: Tile, runs: Runs, kinds: list[Kind]) -> None:
+        if any(kind.weights for kind in kinds):
+            raise ValueError(
+                "func returned pantile.Weighted, and with merge=None nothing is weighted: return the patches"
+            )
         self.kinds = kinds
         self.states: list[State] = [(np.empty((runs.n, *k.shape), dtype=k.dtype),) for k in kinds]
 
-    def take(self, results: list[NDArray[Any]], runs: Runs) -> None:
+    def take(self, results: list[Result], runs: Runs) -> None:
         begin = int(runs.sequence[0])
         for (stored,), result in zip(self.states, results, strict=True):
             stored[begin : begin + runs.n] = result
 
 
-def _where(frame: Frame, tile: Tile, runs: Runs) -> str:
+def where_of(frame: Frame, tile: Tile, runs: Runs) -> str:
     """Which patches a batch holds, and the region of the image they span."""
     firsts = [a + begin for a, (begin, _) in zip(runs.at, tile.ranges, strict=True)]
     lasts = list(firsts)

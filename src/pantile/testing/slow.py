@@ -161,17 +161,33 @@ def unpatchify(
     return image.transpose(np.argsort(roles.order))
 
 
-def moments(patches: npt.ArrayLike, grid: PatchGrid, **options: Any) -> tuple[Array, Array, Array]:
-    """Mean, variance and number of the patches that meet: three merges, where the library makes one pass.
+def moments(
+    patches: npt.ArrayLike, grid: PatchGrid, **options: Any
+) -> tuple[Array, Array, Array, Array]:
+    """Mean, variance, number and effective number of the patches that meet: merges one by one, where the library
+    makes one pass.
 
     >>> import pantile as pt
     >>> moments([[1, 2], [4, 5]], pt.PatchGrid(3, 2))
-    (array([1., 3., 5.]), array([0., 1., 0.]), array([1, 2, 1]))
+    (array([1., 3., 5.]), array([0., 1., 0.]), array([1, 2, 1]), array([1., 2., 1.]))
     """
     mean, variance = (unpatchify(patches, grid, merge=m, **options) for m in ("mean", "var"))
     ones = np.ones(np.shape(patches), dtype=np.int64)
     roles = {k: v for k, v in options.items() if k in ("axes", "channel_axis")}
-    return mean, variance, unpatchify(ones, grid, merge="sum", fill=0, **roles)
+    counts = unpatchify(ones, grid, merge="sum", fill=0, **roles)
+    weights, each = taper(options.get("weights"), grid.patch), options.get("patch_weights")
+    sums = weight_sum(grid, weights, each)
+    squares = weight_sum(grid, weights**2, None if each is None else np.square(each))
+    effective = np.divide(sums**2, squares, out=np.zeros(grid.shape), where=squares > 0)
+    plain = _find_roles(
+        np.ndim(counts), len(grid.patch), **{"axes": None, "channel_axis": None, **roles}
+    )
+    shape = [1] * np.ndim(counts)
+    for axis, size in zip(plain.patched, grid.shape, strict=True):
+        shape[axis] = size
+    sorted_axes = np.argsort(np.argsort(plain.patched))
+    turned = np.moveaxis(effective, range(effective.ndim), sorted_axes).reshape(shape)
+    return mean, variance, counts, np.broadcast_to(turned, np.shape(counts)).copy()
 
 
 def coverage(grid: PatchGrid) -> npt.NDArray[np.int64]:

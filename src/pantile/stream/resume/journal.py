@@ -241,9 +241,10 @@ def _is_result(each: dict[str, Any]) -> bool:
     kind, unit = each.get("kind"), each.get("unit", 0)
     return (
         isinstance(kind, list)
-        and len(kind) == 2
+        and len(kind) in (2, 3)  # two of a version that knew no weights
         and _whole_numbers(kind[1])
         and _is_dtype(kind[0])
+        and all(weights in ("", "patch", "sample") for weights in kind[2:])
         and _whole_numbers(each.get("shape"))
         and _is_dtype(each.get("dtype"))
         and (unit is None or _whole_numbers(unit))

@@ -114,7 +114,7 @@ class Staging(Places):
         ]
         if None in writers:
             return self._committed(record, writers)
-        kinds = [Kind(np.dtype(e["kind"][0]), tuple(e["kind"][1])) for e in entries]
+        kinds = [Kind(np.dtype(e["kind"][0]), tuple(e["kind"][1]), *e["kind"][2:]) for e in entries]
         self.results = [
             make_result(self.plan.job, kinds[p], forms[p : p + self.images])
             for p in range(0, len(forms), self.images)
@@ -162,7 +162,7 @@ class Staging(Places):
         plan = self.plan
         results = [
             {
-                "kind": [result.kind.dtype.str, list(result.kind.shape)],
+                "kind": [result.kind.dtype.str, list(result.kind.shape), result.kind.weights],
                 "shape": list(form.shape),
                 "dtype": form.dtype.str,
                 "unit": _listed(units_of(place)),

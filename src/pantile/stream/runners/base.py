@@ -183,7 +183,10 @@ class Run(ABC):
         results, tile = self.staging.results, outcome.tile
         pieces = [r.piece(tile, s) for r, s in zip(results, outcome.states, strict=True)]
         outcome.states = []
-        self._flush(self.assembly.deliver(tile.index, pieces))
+        ready = self.assembly.deliver(tile.index, pieces)
+        del pieces
+        self._flush(ready)
+        self.assembly.trim([tile.index], ready)
 
     def pass_over(self, tile: Tile) -> None:
         """A tile of which no patch takes part."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ...geometry.tiling import Tile
 from ...kernels.libraries import limit_libraries, limit_thread, share_of
+from ..job import calls_at_once
 from ..tile_task import Cancelled
 from .base import PATIENCE, Run
 
@@ -91,15 +92,24 @@ class Threads:
 class ThreadRun(Run):
     """Tiles in threads of this process: its own, or a pool of the caller's."""
 
+    @property
+    def at_once(self) -> int:
+        """How many threads there is work for."""
+        return min(self.plan.workers, self.plan.tasks)
+
     @contextmanager
     def workers(self) -> Iterator[None]:
-        at_once = min(self.plan.workers, self.plan.tasks)
-        with limit_libraries(at_once):
+        at_once = self.at_once
+        calls = calls_at_once(self.job.func)
+        busy = (
+            at_once if calls is None else min(at_once, calls)
+        )  # threads that libraries share cores with
+        with limit_libraries(busy):
             if not isinstance(self.plan.resources.executor, str | None):
                 self.executor: Any = self.plan.resources.executor
                 yield
                 return
-            prepare = partial(limit_thread, share_of(at_once))
+            prepare = partial(limit_thread, share_of(busy))
             self.executor = own = Threads(at_once, prepare)
             try:
                 yield
