@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         plot as plot,
     )
     from . import (
+        tensors as tensors,
+    )
+    from . import (
         testing as testing,
     )
     from . import (
@@ -56,7 +59,17 @@ __all__ = [
     "unpatchify",
 ]
 
-_PACKAGES = ["compat", "denoise", "files", "integrations", "learn", "plot", "testing", "tileset"]
+_PACKAGES = [
+    "compat",
+    "denoise",
+    "files",
+    "integrations",
+    "learn",
+    "plot",
+    "tensors",
+    "testing",
+    "tileset",
+]
 _HOMES = {
     "Merge": "merge.custom",
     "Merger": "ops.merger",

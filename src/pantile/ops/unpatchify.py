@@ -15,6 +15,7 @@ from ..geometry.frame import Frame
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, slices, whole
 from ..geometry.schedule import Schedule
+from ..geometry.tensors import tensor_verbs
 from ..geometry.tiling import Tile, Tiling, choose_lengths, span_size
 from ..kernels.memory import ensure_item_strides
 from ..kernels.offsets import find_all_runs, place_on_grid
@@ -108,6 +109,11 @@ def unpatchify(
     >>> pt.unpatchify(pt.patchify(np.ones(4), 2), 4, merge="sum")
     array([1., 2., 2., 1.])
     """
+    if (tensors := tensor_verbs(patches)) is not None:
+        return tensors.unpatchify(
+            patches, shape, step, axes=axes, channel_axis=channel_axis, merge=merge, weights=weights,
+            patch_weights=patch_weights, fill=fill, dtype=dtype, out=out,
+        )  # fmt: skip
     array = as_array(patches, "patches")
     stack = recognise(array, shape, step, axes, channel_axis)
     frame = stack.frame

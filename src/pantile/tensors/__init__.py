@@ -1,0 +1,12 @@
+"""The verbs for arrays of other libraries: torch, JAX, CuPy, and what follows the array API standard.
+
+`verbs` is the door: what `pantile.extract` and the others call when they are given such an array.
+torch goes by the compiled kernels where the tensor is in main memory (`torch_ops`), everything else
+by `leaves`, which are written once against the array's own namespace.
+"""
+
+from ..names import lazy_names
+
+__all__ = ["extract", "patchify", "unpatchify"]
+
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "verbs"))
