@@ -7,6 +7,15 @@ by `leaves`, which are written once against the array's own namespace.
 
 from ..names import lazy_names
 
-__all__ = ["extract", "patchify", "unpatchify"]
+__all__ = ["TensorMerger", "extract", "map_patches", "patchify", "plan", "unpatchify"]
 
-__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "verbs"))
+_HOMES = {
+    "TensorMerger": "merger",
+    "extract": "verbs",
+    "map_patches": "mapping",
+    "patchify": "verbs",
+    "plan": "mapping",
+    "unpatchify": "verbs",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

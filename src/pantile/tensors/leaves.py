@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,10 +66,23 @@ def cut(xp: Any, image: Tensor, linear: Linear, rows: NDArray[np.int64] | None =
     """All patches of canonical images, ``(*batch, *counts, *patch)``, or chosen ones, ``(*batch, n, *patch)``."""
     if rows is not None:
         return _cut_rows(xp, image, linear, rows)
-    grid, n_batch = linear.grid, image.ndim - linear.n_axes
-    for k, axis in enumerate(grid.axis_grids):
-        image = _gather(xp, image, n_batch + k, n_batch + linear.axis(k) + k, axis, grid)
+    return cut_axes(xp, image, linear.grid.axis_grids, linear.channel, linear.grid)
+
+
+def cut_axes(
+    xp: Any, image: Tensor, axes: Sequence[AxisGrid], channel: int | None, grid: Any
+) -> Tensor:
+    """Patches along ``axes``; ``grid`` says what lies outside the image."""
+    n_batch = image.ndim - len(axes) - (channel is not None)
+    for k, axis in enumerate(axes):
+        at = n_batch + beside(k, channel) + k  # counts of those before it have come
+        image = _gather(xp, image, n_batch + k, at, axis, grid)
     return image
+
+
+def beside(k: int, channel: int | None) -> int:
+    """Where the ``k``-th patched axis stands among the axes of a patch."""
+    return k + (channel is not None and k >= channel)
 
 
 def _gather(xp: Any, array: Tensor, count: int, at: int, axis: AxisGrid, grid: Any) -> Tensor:
@@ -163,9 +176,22 @@ def add(
     """Patches summed where they meet (or combined, from ``empty`` on): the adjoint of `cut`."""
     if rows is not None:
         return _add_rows(xp, patches, linear, rows)
-    n_batch, n = patches.ndim - linear.n_axes - linear.grid.ndim, linear.grid.ndim
-    for k, axis in enumerate(linear.grid.axis_grids):
-        at = n_batch + n - k + linear.axis(k)  # counts before it have gone
+    return add_axes(xp, patches, linear.grid.axis_grids, linear.channel, combine, empty)
+
+
+def add_axes(
+    xp: Any,
+    patches: Tensor,
+    axes: Sequence[AxisGrid],
+    channel: int | None,
+    combine: Combine = operator.add,
+    empty: float | None = None,
+) -> Tensor:
+    """Patches merged along ``axes``, one after the other."""
+    n = len(axes)
+    n_batch = patches.ndim - 2 * n - (channel is not None)
+    for k, axis in enumerate(axes):
+        at = n_batch + n - k + beside(k, channel)  # counts before it have gone
         patches = _overlap(xp, patches, n_batch, at, axis, combine, empty)
         patches = move(xp, patches, n_batch, at - 1)
     return patches

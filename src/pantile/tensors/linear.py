@@ -40,6 +40,7 @@ class Linear:
     fill: Any = None
     dtype: str | None = None  # of what a merge gives
     layout: str = "patch"
+    listed: bool = True  # patches come as a list, whose gradient can be no view
 
     @property
     def n_axes(self) -> int:
@@ -146,16 +147,12 @@ class Linear:
     @cached_property
     def text(self) -> str:
         """The same as text, which is what an operator of torch can be given."""
+        fill = None if self.fill is None else repr(complex(self.fill))
         fields = [
-            self.channel,
-            self.mean,
-            _written(self.weights),
-            self.fill,
-            self.dtype,
-            self.layout,
-        ]
-        fields[3] = None if self.fill is None else repr(complex(self.fill))
-        return json.dumps([self.grid.to_dict(), *fields], default=repr)
+            self.grid.to_dict(), self.channel, self.mean, _written(self.weights), fill, self.dtype,
+            self.layout, self.listed,
+        ]  # fmt: skip
+        return json.dumps(fields)
 
 
 def _written(weights: Any) -> Any:
@@ -184,8 +181,8 @@ def _read(text: Any) -> Any:
 @lru_cache(maxsize=256)
 def read_linear(text: str) -> Linear:
     """What `Linear.text` was made of."""
-    grid, channel, mean, weights, fill, dtype, layout = json.loads(text)
+    grid, channel, mean, weights, fill, *rest = json.loads(text)
     value = None if fill is None else complex(fill)
     if value is not None and not value.imag:
         value = value.real
-    return Linear(PatchGrid.from_dict(grid), channel, mean, _read(weights), value, dtype, layout)
+    return Linear(PatchGrid.from_dict(grid), channel, mean, _read(weights), value, *rest)

@@ -245,7 +245,7 @@ def _add_backward(ctx: Any, grad: Tensor) -> Any:
     each, rows = ctx.saved_tensors
     linear = read_linear(ctx.text)
     grad = grad.to(ctx.dtype)
-    if rows is not None or not linear.grid.regular:
+    if rows is not None or linear.listed or not linear.grid.regular:
         return operators().cut(grad, each, rows, linear.adjoint.text), None, None, None
     return _windows_backward(grad, each, linear), None, None, None
 

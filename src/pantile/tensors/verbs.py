@@ -29,9 +29,12 @@ from .others import MERGES
 
 __all__ = [
     "check_tensor",
+    "dummy",
     "extract",
     "numpy_dtype",
     "patchify",
+    "permuted",
+    "reshaped",
     "to_host",
     "unpatchify",
     "wants_grad",
@@ -119,19 +122,17 @@ def _linear(frame: Frame, **options: Any) -> Linear:
     return Linear(frame.grid, channel, **options)
 
 
-def _permuted(array: Tensor, order: tuple[int, ...]) -> Tensor:
+def permuted(array: Tensor, order: tuple[int, ...]) -> Tensor:
+    """``array`` with its axes in another order, a view where the library has views."""
     if order == tuple(range(len(order))):
         return array
-    return (
-        array.permute(order)
-        if library_of(array) == "torch"
-        else array.transpose(order)
-        if hasattr(array, "transpose")
-        else namespace_of(array).permute_dims(array, order)
-    )
+    if library_of(array) == "torch":
+        return array.permute(order)
+    return namespace_of(array).permute_dims(array, order)
 
 
-def _reshaped(array: Tensor, shape: tuple[int, ...]) -> Tensor:
+def reshaped(array: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """``array`` in another shape, a view where that can be."""
     if library_of(array) == "torch":
         return array.reshape(shape)
     return namespace_of(array).reshape(array, shape)
@@ -141,7 +142,7 @@ def _stands(array: Tensor) -> Tensor:
     return array.contiguous() if library_of(array) == "torch" else array
 
 
-def _dummy(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def dummy(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """An array of a shape, without memory: what checks look at."""
     return np.broadcast_to(np.zeros((), bool), shape)
 
@@ -168,8 +169,8 @@ def _extract(
     many = frame.grid.n_patches if rows is None else len(rows)
     shape = (*frame.batch_shape, many, *frame.patch_shape)
     _check_out(out, image, {"out": out}, shape, dtype_name(image.dtype))
-    canonical, linear = _permuted(image, frame.order), _linear(frame, layout=layout)
-    patches = _reshaped(cut(library, canonical, linear, rows), shape)
+    canonical, linear = permuted(image, frame.order), _linear(frame, layout=layout)
+    patches = reshaped(cut(library, canonical, linear, rows), shape)
     return patches if out is None else _written(out, patches)
 
 
@@ -246,7 +247,7 @@ def _patchify(
 ) -> Tensor:
     library = check_tensor(image, "image")
     shape = views.patchify(
-        _dummy(tuple(image.shape)), patch, step, dilation=dilation, axes=axes
+        dummy(tuple(image.shape)), patch, step, dilation=dilation, axes=axes
     ).shape
     if library == "cupy":
         return _cupy_view(image, patch, step, dilation, axes)
@@ -255,13 +256,13 @@ def _patchify(
         options = {"dilation": dilation, "tail": "drop"}
         grid = frame_of(tuple(image.shape), patch, step, axes=axes, **options).grid
     frame = frame_of(tuple(image.shape), grid, axes=axes)
-    canonical, linear = _permuted(image, frame.order), _linear(frame)
+    canonical, linear = permuted(image, frame.order), _linear(frame)
     if library == "torch":
         patches = torch_ops.windows(canonical, linear)
     else:
         patches = leaves.cut(namespace_of(image), canonical, linear)
     n = image.ndim
-    found = _permuted(patches, (*frame.back, *range(n, patches.ndim)))
+    found = permuted(patches, (*frame.back, *range(n, patches.ndim)))
     assert tuple(found.shape) == shape, "patches stand as those of arrays"
     return found
 
@@ -305,7 +306,7 @@ def _unpatchify(
             patches, merge, shape, step, axes=axes, channel_axis=channel_axis, weights=weights,
             patch_weights=to_host(patch_weights), fill=fill, dtype=wanted,
         )  # fmt: skip
-    stack = recognise(_dummy(tuple(patches.shape)), shape, step, axes, channel_axis)
+    stack = recognise(dummy(tuple(patches.shape)), shape, step, axes, channel_axis)
     frame = stack.frame
     each = None
     if patch_weights is not None:
@@ -327,9 +328,10 @@ def _unpatchify(
         weights=None if rule.trims else rule.weights,
         fill=fill,
         dtype=name,
+        listed=not stack.as_view,
     )
     images = join(library, _canonical(patches, stack), linear, rule, each)
-    found = tuple(_stands(_permuted(image, frame.back)) for image in images)
+    found = tuple(_stands(permuted(image, frame.back)) for image in images)
     if out is not None:
         return _written(out, found[0])
     return found if len(found) > 1 else found[0]
@@ -339,13 +341,13 @@ def _canonical(patches: Tensor, stack: Any) -> Tensor:
     """Patches as ``(*batch, *counts, *patch)``, a view where the library has views."""
     frame = stack.frame
     if not stack.as_view:
-        return _reshaped(patches, (*frame.batch_shape, *frame.grid.counts, *frame.patch_shape))
+        return reshaped(patches, (*frame.batch_shape, *frame.grid.counts, *frame.patch_shape))
     n = len(frame.order)
     order = [*frame.order, *range(n, patches.ndim)]
     if frame.channel is not None:  # from among the counts to among the axes of a patch
         at = order.pop(frame.channel)
         order.insert(n - 1 + frame.channel - frame.n_batch, at)
-    return _permuted(patches, tuple(order))
+    return permuted(patches, tuple(order))
 
 
 def join(
