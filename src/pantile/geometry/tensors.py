@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["holds_tensor", "library_of", "refuse_mixed", "tensor_verbs"]
+__all__ = ["holds_tensor", "library_of", "refuse_mixed", "tensor_verbs", "tensors_package"]
 
 # where a library keeps the class of its arrays; asked only if the library is imported already
 _CLASSES = {"torch": "Tensor", "jax": "Array", "cupy": "ndarray"}
@@ -37,9 +37,8 @@ def library_of(array: Any) -> str | None:
 
 def holds_tensor(image: Any) -> bool:
     """Whether ``image`` is an array of another library, or a list that has one."""
-    if isinstance(image, list | tuple):
-        return any([library_of(each) is not None for each in image])
-    return library_of(image) is not None
+    images = image if isinstance(image, list | tuple) else [image]
+    return any(library_of(each) is not None for each in images)
 
 
 def tensor_verbs(array: Any) -> Any:
@@ -49,6 +48,11 @@ def tensor_verbs(array: Any) -> Any:
     """
     if type(array) is np.ndarray or library_of(array) is None:
         return None
+    return tensors_package()
+
+
+def tensors_package() -> Any:
+    """Where the verbs for other libraries are; loaded when something is asked of it."""
     return sys.modules[_PACKAGE].tensors
 
 

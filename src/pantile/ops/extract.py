@@ -95,9 +95,10 @@ def extract(
             [14, 15]]])
     """
     if (tensors := tensor_verbs(image)) is not None:
-        return tensors.extract(
+        cut: NDArray[Any] = tensors.extract(
             image, patch, step, axes=axes, channel_axis=channel_axis, indices=indices, layout=layout, out=out,
         )  # fmt: skip
+        return cut
     array = as_array(image)
     frame = frame_of(array.shape, patch, step, axes=axes, channel_axis=channel_axis)
     check_layout(layout)

@@ -65,9 +65,10 @@ def patchify(
            [6, 7]])
     """
     if (tensors := tensor_verbs(image)) is not None:
-        return tensors.patchify(
+        cut: NDArray[Any] = tensors.patchify(
             image, patch, step, dilation=dilation, axes=axes, writeable=writeable,
         )  # fmt: skip
+        return cut
     array = as_array(image)
     if writeable and not array.flags.writeable:
         raise ValueError(

@@ -110,10 +110,11 @@ def unpatchify(
     array([1., 2., 2., 1.])
     """
     if (tensors := tensor_verbs(patches)) is not None:
-        return tensors.unpatchify(
+        given: NDArray[Any] = tensors.unpatchify(
             patches, shape, step, axes=axes, channel_axis=channel_axis, merge=merge, weights=weights,
             patch_weights=patch_weights, fill=fill, dtype=dtype, out=out,
         )  # fmt: skip
+        return given
     array = as_array(patches, "patches")
     stack = recognise(array, shape, step, axes, channel_axis)
     frame = stack.frame

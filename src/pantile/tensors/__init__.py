@@ -7,10 +7,19 @@ by `leaves`, which are written once against the array's own namespace.
 
 from ..names import lazy_names
 
-__all__ = ["TensorMerger", "extract", "map_patches", "patchify", "plan", "unpatchify"]
+__all__ = [
+    "TensorMerger",
+    "TensorPatchMatrix",
+    "extract",
+    "map_patches",
+    "patchify",
+    "plan",
+    "unpatchify",
+]
 
 _HOMES = {
     "TensorMerger": "merger",
+    "TensorPatchMatrix": "matrix",
     "extract": "verbs",
     "map_patches": "mapping",
     "patchify": "verbs",

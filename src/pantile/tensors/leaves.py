@@ -392,7 +392,8 @@ def weight_of_rows(
     each = np.ones(len(rows)) if patch_weights is None else patch_weights
     samples, nowhere = linear.samples(rows, merging=True)
     values = each[:, None] * taper.reshape(1, -1)
-    found = np.bincount(samples.ravel(), values.ravel(), nowhere + 1)[:nowhere]
+    sums: Any = np.bincount(samples.ravel(), values.ravel(), nowhere + 1)
+    found: NDArray[np.float64] = sums[:nowhere]
     shaped = found.reshape(linear.grid.shape)
     return shaped if linear.channel is None else np.expand_dims(shaped, linear.channel)
 

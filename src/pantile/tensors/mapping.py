@@ -31,17 +31,19 @@ from ..stream.plan import Plan
 from . import leaves, torch_ops
 from .namespaces import (
     as_dtype_name,
+    constant,
     convert,
     dtype_name,
     float_name,
     is_float,
     namespace_of,
+    put,
     working_name,
     zeros,
 )
 from .verbs import check_tensor, numpy_dtype, permuted, reshaped, to_host, wants_grad
 
-__all__ = ["map_patches", "plan"]
+__all__ = ["map_patches", "part", "plan"]
 
 Tensor = Any
 _BATCH_BYTES = 1 << 26  # of a batch on a device: calls should be few, and memory is not the cache's
@@ -119,9 +121,7 @@ def _as_place(out: Any) -> Any:
     return torch_ops.as_array(out, moved=True) if library_of(out) == "torch" else out
 
 
-def _run(
-    run: Callable[..., Any], ends: _Ends, dtype: str | None, out: Any, drawn: Plan, report: Any
-) -> Any:
+def _run(run: Any, ends: _Ends, dtype: str | None, out: Any, drawn: Plan, report: Any) -> Any:
     """The run of a plan, with its new arrays as tensors."""
     found = run(drawn, report)
     if out is not None:
@@ -219,7 +219,8 @@ class _Part:
         return [i - first for i in self.inner.breaks(first + begin, first + end)]
 
 
-def _part(axis: AxisGrid, begin: int, end: int) -> AxisGrid:
+def part(axis: AxisGrid, begin: int, end: int) -> AxisGrid:
+    """Patches ``begin`` to ``end`` of an axis, where they are."""
     spacing: Any = _Part(axis.spacing, begin, end - begin)
     return replace(axis, spacing=spacing)
 
@@ -293,13 +294,13 @@ class _Mapping:
     ) -> list[Tensor]:
         """What ``func`` makes of the patches of a tile, ``(n, ...)`` each."""
         frame, xp = self.frame, self.xp
-        cut = [_part(frame.axes[k], *ranges[k]) for k, p in enumerate(frame.patched) if p]
+        cut = [part(frame.axes[k], *ranges[k]) for k, p in enumerate(frame.patched) if p]
         block = canonical[(*(slice(*r) for r in ranges[: frame.n_batch]), ...)]
         patches = leaves.cut_axes(xp, block, cut, self.channel(frame), frame.grid)
         batch = reshaped(patches, (-1, *frame.patch_shape))
         if chosen is not None:
             rows = np.flatnonzero(chosen)
-            batch = xp.take(batch, leaves.constant(xp, rows, batch), axis=0)
+            batch = xp.take(batch, constant(xp, rows, batch), axis=0)
         value = self.func(batch)
         results = list(value) if isinstance(value, tuple) else [value]
         for result in results:
@@ -327,7 +328,7 @@ class _Mapping:
             table[np.flatnonzero(chosen)] = np.arange(result.shape[0])
             nothing = zeros(self.xp, (1, *result.shape[1:]), result)
             result = self.xp.concat([result, nothing], axis=0)
-            result = self.xp.take(result, leaves.constant(self.xp, table, result), axis=0)
+            result = self.xp.take(result, constant(self.xp, table, result), axis=0)
         return reshaped(result, (*counts, *result.shape[1:]))
 
 
@@ -362,7 +363,7 @@ class _Listed(_Goal):
         mapping = self.mapping
         values = mapping.spread(result, ranges, chosen)
         place = tuple(slice(b, e) for k, (b, e) in enumerate(ranges) if k != mapping.frame.channel)
-        self.found = leaves.put(self.found, (*place, ...), values, _second)
+        self.found = put(self.found, (*place, ...), values, _second)
         self.known[place] = True if chosen is None else chosen.reshape(self.known[place].shape)
 
     def result(self) -> Tensor:
@@ -373,7 +374,7 @@ class _Listed(_Goal):
             if fill is None:
                 refuse_holes(int((~self.known).sum()), ())
             shape = (*self.known.shape, *[1] * (found.ndim - self.known.ndim))
-            mask = leaves.constant(mapping.xp, self.known.reshape(shape), found)
+            mask = constant(mapping.xp, self.known.reshape(shape), found)
             found = mapping.xp.where(mask, found, zeros(mapping.xp, found.shape, found, fill))
         return leaves.cast(mapping.xp, found, mapping.dtype or self.own)
 
@@ -409,7 +410,7 @@ class _Summed(_Goal):
     def take(self, result: Tensor, ranges: Rect, chosen: NDArray[np.bool_] | None) -> None:
         mapping, xp, n_batch = self.mapping, self.mapping.xp, self.frame.n_batch
         patched = [r for k, r in enumerate(ranges) if mapping.frame.patched[k]]
-        parts = [_part(a, *r) for a, r in zip(self.axes, patched, strict=True)]
+        parts = [part(a, *r) for a, r in zip(self.axes, patched, strict=True)]
         inner, places = zip(*map(_cropped, parts), strict=True)
         batch = tuple(slice(*r) for r in ranges[:n_batch])
         values = convert(xp, mapping.spread(result, ranges, chosen), self.work)
@@ -422,12 +423,12 @@ class _Summed(_Goal):
         if self.taper is not None:
             taper = self.taper if self.channel is None else np.expand_dims(self.taper, self.channel)
             real = self.work.replace("complex64", "float32").replace("complex128", "float64")
-            values = values * convert(xp, leaves.constant(xp, taper, values), real)
+            values = values * convert(xp, constant(xp, taper, values), real)
         summed = leaves.add_axes(xp, values, inner, self.channel)
         where = list(places)
         if self.channel is not None:
             where.insert(self.channel, slice(None))
-        self.total = leaves.put(self.total, (*batch, *where), summed, operator.add)
+        self.total = put(self.total, (*batch, *where), summed, operator.add)
 
     def result(self) -> Tensor:
         xp, fill, total = self.mapping.xp, self.rule.fill, self.total

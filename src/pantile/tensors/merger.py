@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..geometry import PatchGrid
 from ..geometry.frame import Frame
 from ..geometry.tensors import library_of, refuse_mixed
-from ..merge.casts import check_holes
+from ..merge.casts import refuse_holes
 from ..merge.spec import resolve_rule
 from ..merge.weights import check_patch_weights
 from ..ops.forms import recognise_some
@@ -50,7 +50,7 @@ class TensorMerger:
         self.dtype = as_dtype_name(dtype)
         self.last: Tensor = None
         self.frame: Frame | None = None
-        self.counter = Merger(grid, merge="sum", fill=0)  # how many patches, and the weights
+        self.counter = Merger(grid, merge="sum", fill=0)  # how many patches, where no other counts
         self.inner: Merger | None = None
         self.kept: list[tuple[Tensor, NDArray[np.int64], NDArray[np.float64] | None]] = []
         self.total: Tensor = None
@@ -79,7 +79,8 @@ class TensorMerger:
         each = None if patch_weights is None else _as_weights(patch_weights, len(rows))
         shaped = reshaped(patches, (*frame.batch_shape, len(rows), *frame.patch_shape))
         self._merge(shaped, frame, rows, each)
-        self.counter.add(np.broadcast_to(1.0, (len(rows), *self.grid.patch)), rows)
+        if self.inner is None:
+            self.counter.add(np.broadcast_to(1.0, (len(rows), *self.grid.patch)), rows)
         self.frame, self.last = frame, patches[(slice(0, 0), ...)]
         self.weighted = each is not None
 
@@ -156,7 +157,7 @@ class TensorMerger:
 
     def coverage(self) -> NDArray[np.int64]:
         """How many patches have been added to each element."""
-        return self.counter.coverage()
+        return (self.inner or self.counter).coverage()
 
     def result(self) -> Any:
         """The image merged so far, an array of the library that patches are of."""
@@ -198,7 +199,7 @@ class TensorMerger:
         assert weight is not None
         holes = weight == 0
         if self.fill is None and holes.any():
-            leaves.refuse_holes(int(holes.sum()), tuple((0, n) for n in self.grid.shape))
+            refuse_holes(int(holes.sum()), tuple((0, n) for n in self.grid.shape))
         if self.merge == "mean" and not is_float(dtype_name(total.dtype)):
             total = convert(xp, total, float_name(xp))
         divisor = weight if self.merge == "mean" else (~holes).astype(float)

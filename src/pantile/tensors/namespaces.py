@@ -51,7 +51,7 @@ def as_dtype_name(dtype: Any) -> str | None:
     """What a caller gives as ``dtype=``, by its name: a library's own dtype, NumPy's, or a name."""
     if dtype is None:
         return None
-    if isinstance(dtype, str | type) or isinstance(dtype, np.dtype):
+    if isinstance(dtype, str | type | np.dtype):
         return "bfloat16" if str(dtype) == "bfloat16" else np.dtype(dtype).name
     return dtype_name(dtype)
 
@@ -94,7 +94,7 @@ def constant(xp: Any, table: NDArray[Any], like: Tensor) -> Tensor:
     return xp.asarray(table, device=like.device)
 
 
-def zeros(xp: Any, shape: tuple[int, ...], like: Tensor, value: float | None = None) -> Tensor:
+def zeros(xp: Any, shape: tuple[int, ...], like: Tensor, value: complex | None = None) -> Tensor:
     """A new array of ``value`` (0 by default), of the dtype and on the device of ``like``."""
     if library_of(like) == "torch":  # by the tensor itself: within vmap it makes one per entry
         made = like.new_zeros(shape)

@@ -105,7 +105,10 @@ def _divided(image: Tensor, linear: Linear, each: NDArray[np.float64] | None) ->
 
 def _cut_in_memory(image: Tensor, linear: Linear, rows: NDArray[np.int64] | None) -> Tensor:
     name, grid = dtype_name(image.dtype), linear.grid
-    bits = name in _BITS and (grid.inside or (grid.pad_value == 0 and grid.pad_mode == "constant"))
+    bits = name in _BITS and (
+        all(axis.inside for axis in grid.axis_grids)
+        or (grid.pad_value == 0 and grid.pad_mode == "constant")
+    )
     array = as_array(image, moved=bits)
     n_batch = image.ndim - linear.n_axes
     channel = None if linear.channel is None else n_batch + linear.channel
@@ -191,11 +194,11 @@ def result_names(merge: Any, dtype: str, linear: Linear) -> list[str]:
 # shapes, without work
 
 
-def _fake_cut(image: Tensor, patch_weights: Any, rows: Tensor | None, text: str) -> Tensor:
+def _fake_cut(image: Tensor, _weights: Any, rows: Tensor | None, text: str) -> Tensor:
     linear = read_linear(text)
     batch = _batch(image, linear)
     count = linear.grid.counts if rows is None else (rows.shape[0],)
-    patch = _with_channels(linear.patch, image, len(batch), linear)
+    patch = _with_channels(linear.patch, image, len(batch))
     if linear.layout == "patch" or image.device.type != "cpu":
         return image.new_empty((*batch, *count, *patch))
     n, k = len(batch), len(count)
@@ -203,12 +206,12 @@ def _fake_cut(image: Tensor, patch_weights: Any, rows: Tensor | None, text: str)
     return image.new_empty((*batch, *patch, *count)).permute(order)
 
 
-def _with_channels(shape: Any, tensor: Tensor, before: int, linear: Linear) -> tuple[int, ...]:
+def _with_channels(shape: Any, tensor: Tensor, before: int) -> tuple[int, ...]:
     """A shape with the size of the channel axis of a tensor, whose patch axes begin at ``before``."""
     return tuple(tensor.shape[before + k] if n < 0 else n for k, n in enumerate(shape))
 
 
-def _fake_add(patches: Tensor, patch_weights: Any, rows: Tensor | None, text: str) -> Tensor:
+def _fake_add(patches: Tensor, _weights: Any, rows: Tensor | None, text: str) -> Tensor:
     linear = read_linear(text)
     name = linear.dtype or dtype_name(patches.dtype)
     return _fake_image(patches, linear, 1 if rows is not None else linear.grid.ndim, name)
@@ -216,11 +219,11 @@ def _fake_add(patches: Tensor, patch_weights: Any, rows: Tensor | None, text: st
 
 def _fake_image(patches: Tensor, linear: Linear, counts: int, name: str) -> Tensor:
     batch = _batch(patches, linear, counts)
-    sizes = _with_channels(linear.sizes, patches, len(batch) + counts, linear)
+    sizes = _with_channels(linear.sizes, patches, len(batch) + counts)
     return patches.new_empty((*batch, *sizes), dtype=getattr(_torch(), name))
 
 
-def _fake_merge(patches: Tensor, patch_weights: Any, merge: str, text: str) -> list[Tensor]:
+def _fake_merge(patches: Tensor, _weights: Any, merge: str, text: str) -> list[Tensor]:
     linear = read_linear(text)
     names = result_names(merge, dtype_name(patches.dtype), linear)
     return [_fake_image(patches, linear, linear.grid.ndim, name) for name in names]
@@ -229,7 +232,7 @@ def _fake_merge(patches: Tensor, patch_weights: Any, merge: str, text: str) -> l
 # gradients
 
 
-def _keep(ctx: Any, inputs: Any, output: Any) -> None:
+def _keep(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ARG001 (torch names them)
     tensor, each, rows, text = inputs
     ctx.save_for_backward(each, rows)
     ctx.text, ctx.dtype = text, tensor.dtype
@@ -325,10 +328,8 @@ def _each_of_vmap(operator: Any, info: Any, in_dims: Any, *args: Any) -> Any:
         raise NotImplementedError(
             "indices that differ from one entry of a vmap to the next: cut them one by one"
         )
-    if in_dims[0] is None:
-        tensor = tensor.expand(info.batch_size, *tensor.shape)
-    else:
-        tensor = tensor.movedim(in_dims[0], 0)
+    at = in_dims[0]
+    tensor = tensor.expand(info.batch_size, *tensor.shape) if at is None else tensor.movedim(at, 0)
     if each is not None and in_dims[1] is not None:
         each = each.movedim(in_dims[1], 0)
         n = read_linear(rest[-1]).grid.ndim

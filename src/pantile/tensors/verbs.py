@@ -246,6 +246,11 @@ def _patchify(
     writeable: bool = False,
 ) -> Tensor:
     library = check_tensor(image, "image")
+    if writeable and library not in ("torch", "cupy"):
+        raise ValueError(
+            f"arrays of {library} have no views, so writing to the patches would not reach the image: leave"
+            " writeable=False"
+        )
     shape = views.patchify(
         dummy(tuple(image.shape)), patch, step, dilation=dilation, axes=axes
     ).shape
@@ -370,7 +375,9 @@ def join(
     xp = namespace_of(patches)
     if summed:
         return [
-            leaves.cast(xp, leaves.merged(xp, patches, linear, None, patch_weights), linear.dtype)
+            leaves.cast(
+                xp, leaves.merged(xp, patches, linear, None, patch_weights), linear.dtype or ""
+            )
         ]
     if merge not in MERGES:
         raise ValueError(
@@ -380,7 +387,7 @@ def join(
     if patch_weights is not None:
         raise ValueError(f"merge={merge!r} takes no patch_weights here: use mean or sum")
     images = MERGES[merge](xp, patches, linear)
-    kinds = [linear.dtype if i.dtype is None else i.dtype.name for i in rule.spec.images]
+    kinds = [linear.dtype or "" if i.dtype is None else i.dtype.name for i in rule.spec.images]
     return [leaves.cast(xp, image, kind) for image, kind in zip(images, kinds, strict=True)]
 
 
