@@ -23,7 +23,7 @@ CASES = {  # image, patch, step
 }
 
 
-def unfolded(torch: Any, image: Any, patch: int, step: int) -> Any:
+def unfolded(image: Any, patch: int, step: int) -> Any:
     """All windows with torch's own view; copied, as its users have them."""
     for k in range(image.ndim):
         image = image.unfold(k, patch, step)
@@ -58,7 +58,7 @@ def compare(torch: Any, name: str, device: str, runs: int) -> None:
     shape, patch, step = CASES[name]
     grid = pt.PatchGrid(shape, patch, step)
     image = torch.rand(shape, device=device)
-    views = unfolded(torch, image, patch, step)
+    views = unfolded(image, patch, step)
     ndim = len(shape)
     mine = {
         "patch layout": pt.extract(image, grid).requires_grad_(),
@@ -103,7 +103,7 @@ def compare(torch: Any, name: str, device: str, runs: int) -> None:
         else:
             note(
                 "torch Tensor.unfold, copied",
-                lambda: unfolded(torch, gradient, patch, step).contiguous(),
+                lambda: unfolded(gradient, patch, step).contiguous(),
             )
         note("copy of the patches", lambda: theirs.detach().clone())
 

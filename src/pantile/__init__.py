@@ -59,17 +59,7 @@ __all__ = [
     "unpatchify",
 ]
 
-_PACKAGES = [
-    "compat",
-    "denoise",
-    "files",
-    "integrations",
-    "learn",
-    "plot",
-    "tensors",
-    "testing",
-    "tileset",
-]
+_PACKAGES = ["compat", "denoise", "files", "integrations", "learn", "plot", "testing", "tileset"]
 _HOMES = {
     "Merge": "merge.custom",
     "Merger": "ops.merger",
@@ -85,4 +75,4 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and sees a name that is misspelt
-    __getattr__, __dir__ = lazy_names(__name__, _HOMES, _PACKAGES)
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, _PACKAGES, hidden=["tensors"])

@@ -129,6 +129,9 @@ class TensorPatchMatrix(PatchMatrix):
         smaller.__dict__.update(self.__dict__, selection=found.selection, plain=False)
         return smaller
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return super().__array__(self.selection.dtype if dtype is None else dtype, copy)
+
     def _wrap(self, array: Any, name: str | None = None) -> Any:
         if not isinstance(array, np.ndarray | np.generic):
             return array
