@@ -33,7 +33,7 @@ from .arrays import as_array, check_apart
 from .forms import PatchStack, recognise
 from .side_by_side import lie_side_by_side, put
 
-__all__ = ["new_output", "unpatchify"]
+__all__ = ["as_patch_weights", "merge_stack", "new_output", "unpatchify"]
 
 
 def unpatchify(
@@ -117,6 +117,20 @@ def unpatchify(
         return given
     array = as_array(patches, "patches")
     stack = recognise(array, shape, step, axes, channel_axis)
+    return merge_stack(stack, array, merge, weights, patch_weights, fill, dtype, out)
+
+
+def merge_stack(
+    stack: PatchStack,
+    array: NDArray[Any],
+    merge: MergeName | Merge = "mean",
+    weights: Any = None,
+    patch_weights: ArrayLike | None = None,
+    fill: Any = None,
+    dtype: DTypeLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """The image, or images, that a stack merges into; ``array`` is the memory that it shows."""
     frame = stack.frame
     each = None if patch_weights is None else as_patch_weights(patch_weights, frame)
     rule = resolve_rule(merge, weights, each is not None, fill, dtype)

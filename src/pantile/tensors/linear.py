@@ -134,10 +134,17 @@ class Linear:
     @cached_property
     def adjoint(self) -> Linear:
         """The same for the other way: without what padding and fill add, which no gradient goes through."""
-        grid = self.grid
-        if grid.pad_value != 0:
-            grid = PatchGrid.from_dict({**grid.to_dict(), "pad_value": 0})
+        plain = {"pad_mode": "constant", "pad_value": 0}  # a merge drops what lies in the padding
+        grid = PatchGrid.from_dict(self.grid.to_dict() | plain)
         return replace(self, grid=grid, fill=0, dtype=None, layout="patch")
+
+    @cached_property
+    def tangent(self) -> Linear:
+        """The linear part of the same."""
+        grid = self.grid
+        if grid.pad_mode == "constant" and grid.pad_value != 0:
+            grid = PatchGrid.from_dict(grid.to_dict() | {"pad_value": 0})
+        return replace(self, grid=grid, fill=0)
 
     @cached_property
     def plain(self) -> Linear:

@@ -192,7 +192,9 @@ class TensorMerger:
         weights = torch.from_numpy(np.concatenate(each)) if self.weighted else None
         linear = self._linear(self.frame, self._natural())
         chosen = torch.from_numpy(np.concatenate(rows))
-        return torch_ops.operators().add(torch.cat(patches, along), weights, chosen, linear.text)
+        return torch_ops.operators().add_node(
+            torch.cat(patches, along), weights, chosen, linear.text
+        )
 
     def _result_elsewhere(self) -> Tensor:
         xp, total, weight = namespace_of(self.total), self.total, self.weight

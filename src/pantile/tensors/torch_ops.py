@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ..geometry import PatchGrid
 from ..merge.spec import resolve_rule
 from ..ops.extract import extract
+from ..ops.forms import PatchStack
 from ..ops.merger import Merger
-from ..ops.unpatchify import unpatchify
+from ..ops.unpatchify import merge_stack
 from . import leaves
 from .linear import Linear, read_linear
 from .namespaces import dtype_name, namespace_of
@@ -78,7 +79,7 @@ def _rows(rows: Tensor | None) -> NDArray[np.int64] | None:
 def _cut(image: Tensor, patch_weights: Tensor | None, rows: Tensor | None, text: str) -> Tensor:
     linear, each, chosen = read_linear(text), _weights(patch_weights), _rows(rows)
     if linear.mean:
-        image = _divided(image, linear, each)
+        image = _divided(image, linear, each, chosen)
     if image.device.type != "cpu":
         xp = namespace_of(image)
         patches = leaves.times_taper(xp, leaves.cut(xp, image, linear, chosen), linear)
@@ -94,10 +95,15 @@ def _real(tensor: Tensor) -> Any:
     return tensor.real.dtype if tensor.is_complex() else tensor.dtype
 
 
-def _divided(image: Tensor, linear: Linear, each: NDArray[np.float64] | None) -> Tensor:
+def _divided(
+    image: Tensor,
+    linear: Linear,
+    each: NDArray[np.float64] | None,
+    rows: NDArray[np.int64] | None,
+) -> Tensor:
     """An image divided by the sum of the weights, and 0 where there is none."""
     torch = _torch()
-    divisor = linear.divisor(each)
+    divisor = linear.divisor(each) if rows is None else leaves.weight_of_rows(linear, rows, each)
     reciprocal = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor != 0)
     factor = torch.from_numpy(reciprocal).to(image.device)
     return (image * factor).to(image.dtype)
@@ -138,21 +144,18 @@ def _add(patches: Tensor, patch_weights: Tensor | None, rows: Tensor | None, tex
 def _merge_in_memory(
     patches: Tensor, linear: Linear, each: NDArray[np.float64] | None, merge: Any
 ) -> Any:
-    array = as_array(patches)
-    n_grid = linear.grid.ndim
-    n_batch = array.ndim - linear.n_axes - n_grid
-    channel = None
-    if linear.channel is not None:  # to where it is among the counts, as `patchify` gives it
-        channel = n_batch + linear.channel
-        array = np.moveaxis(array, n_batch + n_grid + linear.channel, channel)
-    weights = None
-    if each is not None:
-        weights = np.broadcast_to(each, (*array.shape[:n_batch], *linear.grid.counts)).ravel()
-    return unpatchify(
-        array, linear.grid, channel_axis=channel, merge=merge, weights=linear.weights,
-        patch_weights=weights, fill=linear.fill,
-        dtype=None if linear.dtype == "bfloat16" else linear.dtype,
-    )  # fmt: skip
+    array, counts = as_array(patches), linear.grid.counts
+    batch = array.shape[: array.ndim - linear.n_axes - len(counts)]
+    channels = (
+        None if linear.channel is None else array.shape[len(batch) + len(counts) + linear.channel]
+    )
+    frame = linear.frame(batch, channels)
+    stack = array if frame.channel is None else np.expand_dims(array, frame.channel)
+    weights = None if each is None else np.broadcast_to(each, (*batch, *counts)).ravel()
+    dtype = None if linear.dtype == "bfloat16" else linear.dtype
+    return merge_stack(
+        PatchStack(frame, stack), array, merge, linear.weights, weights, linear.fill, dtype
+    )
 
 
 def _merge_rows(
@@ -241,7 +244,7 @@ def _keep(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ARG001 (torch na
 def _cut_backward(ctx: Any, grad: Tensor) -> Any:
     each, rows = ctx.saved_tensors
     adjoint = read_linear(ctx.text).adjoint.text
-    return operators().add(grad, each, rows, adjoint), None, None, None
+    return operators().add_node(grad, each, rows, adjoint), None, None, None
 
 
 def _add_backward(ctx: Any, grad: Tensor) -> Any:
@@ -249,7 +252,7 @@ def _add_backward(ctx: Any, grad: Tensor) -> Any:
     linear = read_linear(ctx.text)
     grad = grad.to(ctx.dtype)
     if rows is not None or linear.listed or not linear.grid.regular:
-        return operators().cut(grad, each, rows, linear.adjoint.text), None, None, None
+        return operators().cut_node(grad, each, rows, linear.adjoint.text), None, None, None
     return _windows_backward(grad, each, linear), None, None, None
 
 
@@ -257,7 +260,7 @@ def _windows_backward(grad: Tensor, each: Tensor | None, linear: Linear) -> Tens
     """The same as a view of the gradient: no patch is copied where all weigh alike."""
     torch = _torch()
     if linear.mean:
-        grad = _divided(grad, linear, _weights(each))
+        grad = _divided(grad, linear, _weights(each), None)
     patches = windows(grad, linear)
     if linear.taper is not None:
         taper = torch.from_numpy(linear.taper).to(device=grad.device, dtype=_real(grad))
@@ -291,11 +294,17 @@ def _view(image: Tensor, text: str) -> Tensor:
 
 
 class Operators(NamedTuple):
-    """What is registered with torch."""
+    """What is registered with torch (``cut``, ``add``, ``merge``), and the nodes of autograd that verbs use.
+
+    The nodes run the operators, and are there beside them because registered ones know neither
+    forward mode nor the transforms of `torch.func`.
+    """
 
     cut: Any
     add: Any
     merge: Any
+    cut_node: Any
+    add_node: Any
     windows: Any
 
 
@@ -318,7 +327,48 @@ def operators() -> Operators:
         made[name].register_vmap(partial(_each_of_vmap, made[name]))
     made["cut"].register_autograd(_cut_backward, setup_context=_keep)
     made["add"].register_autograd(_add_backward, setup_context=_keep)
-    return Operators(**made, windows=_windows_function(torch).apply)
+    nodes = [
+        _node(torch, made[name], backward).apply
+        for name, backward in (("cut", _cut_backward), ("add", _add_backward))
+    ]
+    return Operators(
+        **made, cut_node=nodes[0], add_node=nodes[1], windows=_windows_function(torch).apply
+    )
+
+
+def _node(torch: Any, operator: Any, backward_of: Callable[..., Any]) -> Any:
+    """An operator as a function of autograd that every transform knows."""
+
+    class Node(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(tensor: Tensor, each: Any, rows: Any, text: str) -> Tensor:
+            return operator(tensor, each, rows, text)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            _keep(ctx, inputs, output)
+            _, each, rows, _ = inputs
+            ctx.save_for_forward(each, rows)
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Any:
+            return backward_of(ctx, grad)
+
+        @staticmethod
+        def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+            linear = read_linear(ctx.text)
+            if linear.grid.pad_mode in ("maximum", "minimum", "median"):
+                raise NotImplementedError(
+                    f"pad_mode={linear.grid.pad_mode!r} is not linear: pad the image first"
+                )
+            each, rows = ctx.saved_tensors
+            return Node.apply(tangent, each, rows, linear.tangent.text)
+
+        @staticmethod
+        def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+            return _each_of_vmap(Node.apply, info, in_dims, *args)
+
+    return Node
 
 
 def _each_of_vmap(operator: Any, info: Any, in_dims: Any, *args: Any) -> Any:
@@ -352,7 +402,7 @@ def _windows_function(torch: Any) -> Any:
         @staticmethod
         def backward(ctx: Any, grad: Tensor) -> Any:
             adjoint = read_linear(ctx.text).plain.text
-            return operators().add(grad, None, None, adjoint), None
+            return operators().add_node(grad, None, None, adjoint), None
 
         @staticmethod
         def jvp(ctx: Any, tangent: Tensor, _: Any) -> Tensor:

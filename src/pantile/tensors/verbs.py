@@ -186,7 +186,7 @@ def cut(
         linear = replace(linear, grid=_without_padding(linear.grid))
     torch = sys.modules["torch"]
     chosen = None if rows is None else torch.from_numpy(rows)
-    return torch_ops.operators().cut(canonical, None, chosen, linear.text)
+    return torch_ops.operators().cut_node(canonical, None, chosen, linear.text)
 
 
 def _repeats(grid: PatchGrid) -> bool:
@@ -369,7 +369,7 @@ def join(
         torch = sys.modules["torch"]
         each = None if patch_weights is None else torch.from_numpy(patch_weights.copy())
         if summed:
-            return [torch_ops.operators().add(patches, each, None, linear.text)]
+            return [torch_ops.operators().add_node(patches, each, None, linear.text)]
         if patches.device.type == "cpu" and not wants_grad(patches):
             return list(torch_ops.operators().merge(patches, each, merge, linear.text))
     xp = namespace_of(patches)
