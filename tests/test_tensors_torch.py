@@ -108,7 +108,7 @@ def test_gradients_of_views(grid: pt.PatchGrid, seed: int) -> None:
 
 
 def test_the_gradient_of_patches_on_the_grid_is_a_view() -> None:
-    patches = pt.patchify(torch.rand(30, 30), 7).clone().requires_grad_()
+    patches = pt.patchify(torch.rand(30, 30).double(), 7).clone().requires_grad_()
     image = pt.unpatchify(patches, (30, 30))
     (found,) = torch.autograd.grad(image.sum(), patches)
     assert found.untyped_storage().nbytes() <= 30 * 30 * 8

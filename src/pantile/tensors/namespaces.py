@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -112,5 +113,7 @@ def put(
     found = combine(target[place], values)
     if hasattr(target, "at"):  # JAX, whose arrays do not change
         return target.at[place].set(found)
+    if combine is not operator.add and getattr(found, "requires_grad", False):
+        target = target.clone()  # its gradient will ask for what was there
     target[place] = found
     return target
