@@ -39,6 +39,7 @@ __all__ = [
     "cast",
     "cut",
     "divide",
+    "fill_holes",
     "join",
     "merged",
     "move",
@@ -320,24 +321,29 @@ def divide(xp: Any, total: Tensor, divisor: NDArray[np.float64], fill: Any = 0) 
     """``total / divisor``, and ``fill`` where that is 0."""
     holes = divisor == 0
     safe = constant(xp, np.where(holes, 1.0, divisor), total)
-    name = dtype_name(total.dtype).replace("complex64", "float32").replace("complex128", "float64")
-    found = total / convert(xp, safe, name)
+    return fill_holes(xp, total / convert(xp, safe, _real(total)), holes, fill)
+
+
+def fill_holes(xp: Any, image: Tensor, holes: NDArray[np.bool_], fill: Any = 0) -> Tensor:
+    """``image`` with ``fill`` where there are holes, which broadcast against it."""
     if not holes.any():
-        return found
-    mask = constant(
-        xp, np.broadcast_to(holes, np.broadcast_shapes(holes.shape, total.shape)), total
-    )
-    return xp.where(mask, zeros(xp, total.shape, found, fill), found)
+        return image
+    shape = np.broadcast_shapes(holes.shape, tuple(image.shape))
+    mask = constant(xp, np.broadcast_to(holes, shape), image)
+    return xp.where(mask, zeros(xp, tuple(image.shape), image, fill), image)
+
+
+def _real(array: Tensor) -> str:
+    """The dtype of the real part."""
+    name = dtype_name(array.dtype)
+    return {"complex64": "float32", "complex128": "float64"}.get(name, name)
 
 
 def times_taper(xp: Any, patches: Tensor, linear: Linear) -> Tensor:
     """Patches times the weights of their samples."""
     if linear.taper is None:
         return patches
-    name = (
-        dtype_name(patches.dtype).replace("complex64", "float32").replace("complex128", "float64")
-    )
-    return patches * convert(xp, constant(xp, linear.taper, patches), name)
+    return patches * convert(xp, constant(xp, linear.taper, patches), _real(patches))
 
 
 def join(
@@ -378,8 +384,8 @@ def merged(
     if linear.fill is None and not divisor.all():
         refuse_holes(int((divisor == 0).sum()), whole(linear.grid.shape))
     if not linear.mean:
-        divisor = (divisor != 0).astype(np.float64)
-    if not is_float(dtype_name(total.dtype)) and linear.mean:
+        return fill_holes(xp, total, divisor == 0, linear.fill or 0)
+    if not is_float(dtype_name(total.dtype)):
         total = convert(xp, total, float_name(xp))
     return divide(xp, total, divisor, linear.fill or 0)
 

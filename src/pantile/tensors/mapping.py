@@ -435,12 +435,13 @@ class _Summed(_Goal):
         holes = self.weight == 0
         if fill is None and holes.any():
             refuse_holes(int(holes.sum()), tuple((0, n) for n in holes.shape))
-        mean = self.rule.merge == "mean"
-        divisor = self.weight if mean else (~holes).astype(float)
+        divisor = self.weight
         if self.frame.channel is not None:
             divisor = np.expand_dims(divisor, self.frame.channel)
-        if mean or holes.any():
-            if mean and not is_float(self.work):
+        if self.rule.merge == "sum":
+            total = leaves.fill_holes(xp, total, divisor == 0, fill or 0)
+        else:
+            if not is_float(self.work):
                 total = convert(xp, total, float_name(xp))
             total = leaves.divide(xp, total, divisor, fill or 0)
         half = self.own == "bfloat16" and self.mapping.dtype is None

@@ -202,11 +202,12 @@ class TensorMerger:
         holes = weight == 0
         if self.fill is None and holes.any():
             refuse_holes(int(holes.sum()), tuple((0, n) for n in self.grid.shape))
-        if self.merge == "mean" and not is_float(dtype_name(total.dtype)):
-            total = convert(xp, total, float_name(xp))
-        divisor = weight if self.merge == "mean" else (~holes).astype(float)
-        if self.merge == "mean" or holes.any():
-            total = leaves.divide(xp, total, divisor, self.fill or 0)
+        if self.merge == "sum":
+            total = leaves.fill_holes(xp, total, holes, self.fill or 0)
+        else:
+            if not is_float(dtype_name(total.dtype)):
+                total = convert(xp, total, float_name(xp))
+            total = leaves.divide(xp, total, weight, self.fill or 0)
         return leaves.cast(xp, total, self._natural())
 
 

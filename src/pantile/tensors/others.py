@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..geometry import AxisGrid
 from . import leaves
 from .linear import Linear
-from .namespaces import constant, convert, dtype_name, float_name, is_float, working_name, zeros
+from .namespaces import constant, convert, dtype_name, float_name, is_float, working_name
 
 __all__ = ["MERGES"]
 
@@ -36,14 +36,10 @@ def _extremum(xp: Any, patches: Tensor, linear: Linear, largest: bool) -> Images
 
 
 def _filled(xp: Any, image: Tensor, linear: Linear) -> Tensor:
-    holes = linear.frame(()).covers
-    if holes:
+    if linear.frame(()).covers:
         return image
-    mask = replace(linear, weights=None).divisor() == 0
-    shaped = constant(
-        xp, np.broadcast_to(mask, np.broadcast_shapes(mask.shape, image.shape)), image
-    )
-    return xp.where(shaped, zeros(xp, image.shape, image, linear.fill or 0), image)
+    holes = replace(linear, weights=None).divisor() == 0
+    return leaves.fill_holes(xp, image, holes, linear.fill or 0)
 
 
 def _largest(xp: Any, patches: Tensor, linear: Linear) -> Images:
