@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         plot as plot,
     )
     from . import (
+        tensors as tensors,
+    )
+    from . import (
         testing as testing,
     )
     from . import (
@@ -86,4 +89,4 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and sees a name that is misspelt
-    __getattr__, __dir__ = lazy_names(__name__, _HOMES, _PACKAGES)
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, _PACKAGES, hidden=["tensors"])

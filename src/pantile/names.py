@@ -15,17 +15,19 @@ def lazy_names(
     homes: Mapping[str, str] | None = None,
     modules: Sequence[str] = (),
     *,
+    hidden: Sequence[str] = (),
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """``__getattr__`` and ``__dir__`` of a package (PEP 562), which is imported in next to no time.
 
     ``homes`` tells in which of its modules each name lives, ``modules`` are those that are offered
-    themselves. ``check`` is called before a name is loaded, and raises where a library is missing.
+    themselves, ``hidden`` those that are there and not listed. ``check`` is called before a name is
+    loaded, and raises where a library is missing.
     """
     places = dict(homes or {})
 
     def get(name: str) -> Any:
-        if name in modules:
+        if name in modules or name in hidden:
             return import_module(f".{name}", package)
         here = sys.modules[package]
         if name not in places:

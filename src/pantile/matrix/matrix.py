@@ -317,7 +317,8 @@ class PatchMatrix(LazyMatrix):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False:
             raise ValueError("a PatchMatrix cannot become an array without a copy")
-        itemsize = max(self.dtype.itemsize, np.dtype(dtype or self.dtype).itemsize)
+        held = self.selection.dtype
+        itemsize = max(held.itemsize, np.dtype(dtype or held).itemsize)
         check_fits(self.size * itemsize, f"the expanded matrix, {self.shape}", INSTEAD)
         found = np.empty(self.shape, dtype or self.dtype)
         for rows, columns in self.selection.blocks():

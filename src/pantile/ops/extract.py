@@ -13,6 +13,7 @@ from ..geometry import PatchGrid
 from ..geometry.frame import Frame, frame_of
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, whole
+from ..geometry.tensors import tensor_verbs
 from ..geometry.tiling import Tiling, choose_lengths, span_size
 from ..kernels.loops import copy_by_feature, copy_by_patch
 from ..kernels.memory import Flat, as_bits, ensure_item_strides, flatten, has_item_strides
@@ -93,6 +94,11 @@ def extract(
     array([[[10, 11],
             [14, 15]]])
     """
+    if (tensors := tensor_verbs(image)) is not None:
+        cut: NDArray[Any] = tensors.extract(
+            image, patch, step, axes=axes, channel_axis=channel_axis, indices=indices, layout=layout, out=out,
+        )  # fmt: skip
+        return cut
     array = as_array(image)
     frame = frame_of(array.shape, patch, step, axes=axes, channel_axis=channel_axis)
     check_layout(layout)

@@ -23,6 +23,7 @@ class PatchStack:
 
     frame: Frame
     patches: NDArray[Any]
+    as_view: bool = False  # in the form of `patchify`
 
     def tile(self, tile: Tile) -> NDArray[Any]:
         """The patches of a tile, a view."""
@@ -139,7 +140,7 @@ def _as_view(
     ):  # among the counts it becomes 1, among the patch axes all channels
         view = np.moveaxis(view, frame.channel, ndim - 1 + frame.channel - frame.n_batch)
         view = np.expand_dims(view, frame.channel)
-    return PatchStack(frame, view)
+    return PatchStack(frame, view, True)
 
 
 def _as_extracted(

@@ -17,6 +17,7 @@ from ..geometry.arrays import to_array
 from ..geometry.frame import Frame, frame_of
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, slices, whole
+from ..geometry.tensors import refuse_mixed, tensor_verbs
 from ..kernels.memory import ensure_item_strides
 from ..kernels.offsets import Runs, place_in_stack, tabulate_target
 from ..kernels.select import count
@@ -83,6 +84,8 @@ class Merger:
         self.grid = grid
         self._rule = resolve_rule(merge, weights, False, fill, dtype)
         self._places = axes, channel_axis
+        self._asked = merge, weights, fill, dtype
+        self._tensors: Any = None  # the merger of another library's arrays, if those came first
         self._lock = threading.Lock()
         self._target: _Target | None = None
         self._counting = frame_of(grid.shape, grid)
@@ -113,6 +116,8 @@ class Merger:
         ``patch_weights`` are ``n`` numbers, in every call or in none. What does not fit raises a
         `ValueError`, `TypeError` or `IndexError`, and nothing has been added then.
         """
+        if type(patches) is not np.ndarray and self._added_tensors(patches, indices, patch_weights):
+            return
         with self._lock:
             if self._target is not None and self._added_quickly(
                 self._target, patches, indices, patch_weights
@@ -120,10 +125,25 @@ class Merger:
                 return
         self._add(patches, indices, patch_weights)
 
+    def _added_tensors(self, patches: Any, indices: Any, patch_weights: Any) -> bool:
+        """Whether patches were arrays of another library, and have been added."""
+        tensors = tensor_verbs(patches)
+        if tensors is None:
+            return False
+        with self._lock:
+            if self._target is not None:
+                refuse_mixed(patches, "patches", {"what came before": np.empty(0)})
+            if self._tensors is None:
+                self._tensors = tensors.TensorMerger(self.grid, *self._asked, *self._places)
+            self._tensors.add(patches, indices, patch_weights)
+        return True
+
     def _add(self, patches: ArrayLike, indices: ArrayLike, patch_weights: ArrayLike | None) -> None:
         rows = self.grid.as_rows(indices)
         if not len(rows):
             return
+        if self._tensors is not None:
+            refuse_mixed(np.empty(0), "patches", {"what came before": self._tensors.last})
         array = as_array(patches, "patches")
         each = None if patch_weights is None else _as_patch_weights(patch_weights, len(rows))
         with self._lock:
@@ -197,6 +217,9 @@ class Merger:
     def coverage(self) -> NDArray[np.int64]:
         """How many patches have been added to each element: an int64 array of the grid's shape."""
         with self._lock:
+            if self._tensors is not None:
+                found: NDArray[np.int64] = self._tensors.coverage()
+                return found
             return self._covered().astype(np.int64)
 
     def _covered(self) -> NDArray[Any]:
@@ -208,6 +231,10 @@ class Merger:
         Raises `ValueError` when an element has no patch yet (or weights of 0) and there is no
         ``fill``.
         """
+        if self._tensors is not None:
+            with self._lock:
+                merged: NDArray[Any] = self._tensors.result()
+                return merged
         if self._target is None:
             raise ValueError("nothing was merged: add() patches before asking for the result()")
         with self._lock:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..geometry import PatchGrid
 from ..geometry.arguments import as_per_axis
 from ..geometry.frame import fewer_axes, patch_ndim, patched_axes, refuse_both
+from ..geometry.tensors import tensor_verbs
 from .arrays import as_array
 
 __all__ = ["patchify"]
@@ -63,6 +64,11 @@ def patchify(
     array([[3, 4],
            [6, 7]])
     """
+    if (tensors := tensor_verbs(image)) is not None:
+        cut: NDArray[Any] = tensors.patchify(
+            image, patch, step, dilation=dilation, axes=axes, writeable=writeable,
+        )  # fmt: skip
+        return cut
     array = as_array(image)
     if writeable and not array.flags.writeable:
         raise ValueError(

@@ -15,6 +15,7 @@ from ..geometry.frame import Frame
 from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, slices, whole
 from ..geometry.schedule import Schedule
+from ..geometry.tensors import tensor_verbs
 from ..geometry.tiling import Tile, Tiling, choose_lengths, span_size
 from ..kernels.memory import ensure_item_strides
 from ..kernels.offsets import find_all_runs, place_on_grid
@@ -33,7 +34,7 @@ from .arrays import as_array, check_apart
 from .forms import PatchStack, recognise
 from .side_by_side import lie_side_by_side, put
 
-__all__ = ["new_output", "unpatchify"]
+__all__ = ["as_patch_weights", "merge_stack", "new_output", "unpatchify"]
 
 
 def unpatchify(
@@ -110,8 +111,28 @@ def unpatchify(
     >>> pt.unpatchify(pt.patchify(np.ones(4), 2), 4, merge="sum")
     array([1., 2., 2., 1.])
     """
+    if (tensors := tensor_verbs(patches)) is not None:
+        given: NDArray[Any] = tensors.unpatchify(
+            patches, shape, step, axes=axes, channel_axis=channel_axis, merge=merge, weights=weights,
+            patch_weights=patch_weights, fill=fill, dtype=dtype, out=out,
+        )  # fmt: skip
+        return given
     array = as_array(patches, "patches")
     stack = recognise(array, shape, step, axes, channel_axis)
+    return merge_stack(stack, array, merge, weights, patch_weights, fill, dtype, out)
+
+
+def merge_stack(
+    stack: PatchStack,
+    array: NDArray[Any],
+    merge: MergeName | Merge = "mean",
+    weights: Any = None,
+    patch_weights: ArrayLike | None = None,
+    fill: Any = None,
+    dtype: DTypeLike | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """The image, or images, that a stack merges into; ``array`` is the memory that it shows."""
     frame = stack.frame
     each = None if patch_weights is None else as_patch_weights(patch_weights, frame)
     rule = resolve_rule(merge, weights, each is not None, fill, dtype)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from numpy.typing import DTypeLike, NDArray
 
 from ..geometry import PatchGrid
+from ..geometry.tensors import tensor_verbs
 from ..merge.custom import Merge
 from ..merge.spec import MergeName
 from ..ops.arrays import unlabelled
@@ -236,6 +237,8 @@ def map_patches(
         axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
         memory, workers, executor, progress, resume, scale, batch,
     )  # fmt: skip
+    if (tensors := tensor_verbs(image)) is not None:
+        return tensors.map_patches(func, image, patch, step, options)
     lazy = unlabelled(image)
     if not is_dask(lazy):
         return draw_plan(func, image, patch, step, options).run()
@@ -358,7 +361,8 @@ def plan(
         axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
         memory, workers, executor, progress, resume, scale, batch,
     )  # fmt: skip
-    drawn = draw_plan(func, image, patch, step, options)
+    draw = draw_plan if (tensors := tensor_verbs(image)) is None else tensors.plan
+    drawn: Plan = draw(func, image, patch, step, options)
     if not trial:
         return drawn
     from .trial import timed

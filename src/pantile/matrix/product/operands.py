@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...geometry.arrays import to_array
+from ...geometry.tensors import library_of
 from ..guard import check_fits
 from ..selection.indexing import INSTEAD
 from ..selection.selection import Selection
@@ -54,6 +55,10 @@ def check_operand(value: Any, size: int, expression: str, name: str) -> Array:
         raise TypeError(
             f"{expression} takes a dense vector or matrix, got {type(value).__name__}:"
             " X.T @ X is X.gram(), of a sparse matrix use .toarray()"
+        )
+    if (library := library_of(value)) is not None:
+        raise TypeError(
+            f"{expression}: the image is an array of numpy and the operand one of {library}: give both of one library"
         )
     array = to_array(value, f"the operand of {expression}")
     if array.dtype.kind not in "biufc" or array.ndim not in (1, 2):
