@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
+from ..kernels.collect import find_spread
 from ..kernels.offsets import tabulate_target
 from ..kernels.select import count
 from .batch import PatchBatch
-from .reduction import State
+from .reduction import Collecting, State
 from .variance import Variance
 
 __all__ = ["MeanVarianceCount"]
@@ -28,6 +29,9 @@ class MeanVarianceCount(Variance):
 
     def init(self, shape: tuple[int, ...]) -> State:
         return (*super().init(shape), np.zeros(shape, dtype=np.int64))
+
+    def collecting(self) -> Collecting | None:
+        return Collecting(lambda kept: (*find_spread(kept), kept[1]), self.taper)
 
     def add(self, state: State, batch: PatchBatch) -> None:
         *sums, counts = state

@@ -22,6 +22,7 @@ from ..kernels.parallel import each_in_parallel
 from ..merge.assembly import Assembly
 from ..merge.batch import Area, PatchBatch
 from ..merge.casts import check_holes
+from ..merge.collecting import collect_patches
 from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
 from ..merge.gathering import gather_patches
@@ -132,7 +133,10 @@ def unpatchify(
     targets, views = zip(*made, strict=True)
     if lie_side_by_side(stack, rule, views[0]):
         put(stack, views[0], fill)
-    elif not gather_patches(stack.patches, merged, views[0], each, current_limits()):
+    elif not any(
+        way(stack.patches, merged, views, each, current_limits())
+        for way in (gather_patches, collect_patches)
+    ):
         _merge(stack, merged, views, each)
     found: NDArray[Any] = targets if several else targets[0]
     return found
