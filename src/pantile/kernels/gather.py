@@ -33,6 +33,7 @@ __all__ = [
     "StripWeights",
     "Strips",
     "clip_strips",
+    "find_bases",
     "gather",
     "gather_owners",
 ]
@@ -143,6 +144,16 @@ def finish(
     loop, step = _FINISHES[store], None if axes[-1, 1] == 1 else axes[-1, 1]
     holes, unknown = loop(out, sums, lows[0], weights, lows[1], axes, step, profile, *bounds, fill)
     return int(holes), int(unknown)
+
+
+def find_bases(lines: tuple[int, int], leads: Leads) -> Vector:
+    """The bases of ``lines``, in C order of the patches: where each begins in the patches, among the weights that
+    lead, among numbers and among lines; its key; and in which of the lines."""
+    first, last = lines
+    depth = int(np.prod(leads.axes[:, 3], dtype=np.int64))
+    bases = np.empty(((last - first) * depth + 1, 6), dtype=np.int64)
+    n = _list_bases(bases, first, last, 1, leads.axes, leads.low, leads.high, leads.starts)
+    return bases[:n]
 
 
 def clip_strips(
@@ -257,6 +268,9 @@ def _find_bases(bases, first, last, width, axes, low, high, starts):
             bases[total + b, 5] = (line - first) * width
         total += n
     return total
+
+
+_list_bases = compiled(_find_bases)
 
 
 def _sort_bases(bases, order):

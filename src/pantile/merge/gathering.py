@@ -38,7 +38,14 @@ from .finishing import limits_of, store_of, value_in_holes
 from .reduction import Meeting
 from .weights import Profile
 
-__all__ = ["gather_patches"]
+__all__ = [
+    "Lines",
+    "arrange",
+    "gather_patches",
+    "strip_weights",
+    "tabulate_leads",
+    "tabulate_strips",
+]
 
 Vector = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -52,13 +59,13 @@ _EXACT_DEPTH = (
 def gather_patches(
     patches: NDArray[Any],
     merged: CompiledMerge,
-    view: NDArray[Any],
+    views: Sequence[NDArray[Any]],
     patch_weights: Numbers | None,
     limits: Limits,
 ) -> bool:
-    """Merge patches ``(*counts, *patch)`` into ``view`` by gathering; False, with nothing done, where
+    """Merge patches ``(*counts, *patch)`` into ``views`` by gathering; False, with nothing done, where
     that is not possible or does not pay."""
-    meeting = merged.reduction.meeting()
+    meeting, view = merged.reduction.meeting(), views[0]
     known = patches.dtype.isnative and is_native(patches.dtype) and is_native(view.dtype)
     if meeting is None or not known or not all(map(has_item_strides, (patches, view))):
         return False
@@ -68,7 +75,7 @@ def gather_patches(
     store = store_of(sums, meeting.divides, patches.dtype, view.dtype, depth)
     if store is None:
         return False
-    lines = _arrange(patches, merged.frame, view, meeting, patch_weights)
+    lines = arrange(patches, merged.frame, view, meeting, patch_weights)
     if lines.row.grid.size < limits.gather_least_elements < view.size:
         return False
     finish = _finish(meeting, store, view.dtype, merged.fills[0])
@@ -83,7 +90,7 @@ def _own(
     bits = as_bits(view.dtype)
     if patches.dtype != view.dtype or bits is None:
         return False
-    lines = _arrange(patches, merged.frame, view, meeting, None)
+    lines = arrange(patches, merged.frame, view, meeting, None)
     if lines.row.grid.size < limits.gather_least_elements < view.size:
         return False
     by, fill = meeting.body, np.asarray(merged.fills[0] or 0).astype(view.dtype).view(bits)[()]
@@ -158,7 +165,7 @@ class _Axis:
 
 
 @dataclass(frozen=True)
-class _Lines:
+class Lines:
     """The axes sorted out: the one that lines go along, and those that lead to it."""
 
     row: _Axis
@@ -171,13 +178,15 @@ class _Lines:
     patch_weights: Numbers | None
 
 
-def _arrange(
+def arrange(
     patches: NDArray[Any],
     frame: Frame,
     view: NDArray[Any],
     meeting: Meeting,
     patch_weights: Numbers | None,
-) -> _Lines:
+    in_order: bool = False,
+) -> Lines:
+    """The axes of a merge; ``in_order`` where the patches of an element must come in C order."""
     n = len(frame.axes)
     of, into = flatten(patches).strides, flatten(view).strides
     profiles = meeting.profiles or map(Profile, frame.axes)
@@ -194,12 +203,12 @@ def _arrange(
     channel = frame.channel
     if channel is not None and channel == along + 1 and _one_line(axes[along], axes[channel]):
         axes[along] = _joined(axes[along], axes.pop(channel))
-    row = along if by_feature else _closest(axes, along)
+    row = along if by_feature or in_order else _closest(axes, along)
     leads = tuple([axis for k, axis in enumerate(axes) if k != row])
     taper = None if meeting.vectors is not None else meeting.taper
     counted = meeting.divides and meeting.profiles is None
     covered = frame.covers and not meeting.divides
-    return _Lines(axes[row], leads, by_feature, breaks, counted, covered, taper, patch_weights)
+    return Lines(axes[row], leads, by_feature, breaks, counted, covered, taper, patch_weights)
 
 
 def _runs_lie_closer(axes: Sequence[_Axis], along: int) -> bool:
@@ -246,12 +255,12 @@ def _finish(meeting: Meeting, store: str, dtype: np.dtype[Any], fill: Any) -> Fi
 
 
 def _make(
-    patches: NDArray[Any], view: NDArray[Any], lines: _Lines, finish: Finish, fill: Any, limits: Limits
+    patches: NDArray[Any], view: NDArray[Any], lines: Lines, finish: Finish, fill: Any, limits: Limits
 ) -> None:  # fmt: skip
     """All lines, in parts for the threads."""
     out, src = flatten(view).memory, flatten(patches).memory
-    leads = _leads(lines)
-    weights = _weights(lines)
+    leads = tabulate_leads(lines)
+    weights = strip_weights(lines)
     unneeded = lines.counted or (lines.covered and weights is None)
     n, size = leads.lines, lines.row.grid.size
     width, some, rows = _parts(n, size, patches.size, limits)
@@ -260,7 +269,7 @@ def _make(
     def make(part: tuple[int, int]) -> None:
         begin, first = part
         end = min(begin + width, size)
-        strips, phases = _strips(lines, begin, end)
+        strips, phases = tabulate_strips(lines, begin, end)
         profile = None if unneeded else lines.row.weight(begin, end)
         row = Row(begin, end - begin, phases, profile, lines.row.step)
         found.append(
@@ -289,7 +298,7 @@ def _parts(lines: int, size: int, total: int, limits: Limits) -> tuple[int, int,
     return width, min(some, rows), rows
 
 
-def _leads(lines: _Lines) -> Leads:
+def tabulate_leads(lines: Lines) -> Leads:
     rows, low, high, starts, profile = [], [], [], [], []
     at = begun = 0
     samples = strides_of([axis.grid.patch for axis in lines.leads])
@@ -323,7 +332,7 @@ def _leads(lines: _Lines) -> Leads:
     return Leads(table, columns[0], columns[1], columns[2], np.concatenate([*profile, np.zeros(0)]))
 
 
-def _weights(lines: _Lines) -> StripWeights | None:
+def strip_weights(lines: Lines) -> StripWeights | None:
     row, each = lines.row, lines.patch_weights
     taper = row.vector if row.vector is not None else lines.taper
     if taper is None and each is None:
@@ -342,7 +351,9 @@ def _weights(lines: _Lines) -> StripWeights | None:
     return StripWeights(np.ascontiguousarray(leading).ravel(), numbers, along)
 
 
-def _strips(lines: _Lines, begin: int, end: int) -> tuple[Strips, int]:
+def tabulate_strips(
+    lines: Lines, begin: int, end: int, in_order: bool = False
+) -> tuple[Strips, int]:
     """What lies in ``begin`` to ``end`` of a line, strip by strip, and the phases these are kept in."""
     axis, grid = lines.row, lines.row.grid
     number_step = 0 if lines.patch_weights is None else axis.number_step
@@ -351,7 +362,9 @@ def _strips(lines: _Lines, begin: int, end: int) -> tuple[Strips, int]:
     if lines.by_feature:
         begins = np.array([0, *lines.breaks], dtype=np.int64)
         lengths = np.diff(np.append(begins, grid.count))
-        i, a = np.repeat(begins, grid.patch), np.tile(np.arange(grid.patch), len(begins))
+        samples = np.arange(grid.patch)
+        i = np.repeat(begins, grid.patch)
+        a = np.tile(samples[::-1] if in_order else samples, len(begins))
         places, longest = grid.starts_at(i) + a * grid.dilation, np.repeat(lengths, grid.patch)
         phases, step = grid.gap, axis.patch_step
         numbers, along, next_along = a * taper_step, i * number_step, number_step

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
+from ..kernels.collect import find_majority, find_median
 from ..kernels.memory import to_native
 from ..kernels.select import keep_all
 from .batch import PatchBatch
-from .reduction import Reduction, State
+from .reduction import Collecting, Reduction, State
 
 __all__ = ["KeepAll"]
 
@@ -37,6 +38,10 @@ class KeepAll(Reduction):
 
     def init(self, shape: tuple[int, ...]) -> State:
         return self._init(shape, 1 if self.shallow else self.depth)
+
+    def collecting(self) -> Collecting | None:
+        find = find_majority if self.vote else find_median
+        return Collecting(lambda kept: (find(kept),), self.taper)
 
     def piecemeal(self) -> Reduction:
         return replace(self, shallow=True)

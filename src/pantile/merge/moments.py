@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
+from ..kernels.collect import Kept, find_spread
 from ..kernels.loops import add_by_patch
 from ..kernels.offsets import Weights, tabulate_target
 from ..kernels.select import count
 from .batch import PatchBatch, one_patch
-from .reduction import State
+from .reduction import Collecting, State
 from .variance import Variance
 
 __all__ = ["MeanVarianceCount"]
@@ -42,6 +43,9 @@ class MeanVarianceCount(Variance):
     def _ones(self) -> NDArray[np.float64]:
         return np.ones(self.patch)
 
+    def collecting(self) -> Collecting | None:
+        return Collecting(_images_of_kept, self.taper)
+
     def add(self, state: State, batch: PatchBatch) -> None:
         super().add(state[:_SUMS], batch)
         target = batch.area.operand(state[_SUMS])
@@ -67,3 +71,13 @@ class MeanVarianceCount(Variance):
             mean: NDArray[Any] = (total + total_low) / weights
             effective = weights**2 / state[_SUMS + 1] if self.weighted else counts.astype(float)
         return mean, self.finalize(sums, bounds, dtypes[1]), counts, effective
+
+
+def _images_of_kept(kept: Kept) -> State:
+    _, used, weights = kept
+    effective = used.astype(float)
+    if weights is not None:
+        there = np.where(np.arange(weights.shape[1]) < used[:, None], weights, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effective = there.sum(axis=1) ** 2 / (there**2).sum(axis=1)
+    return (*find_spread(kept), used, effective)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from ..geometry import AxisGrid
 from ..geometry.rect import Rect
+from ..kernels.collect import Kept
 from ..kernels.memory import Flat, flatten, to_native
 from .batch import PatchBatch, State
 from .weights import Profile
 
-__all__ = ["Meeting", "Reduction", "State"]
+__all__ = ["Collecting", "Meeting", "Reduction", "State"]
 
 
 class Meeting(NamedTuple):
@@ -39,6 +40,14 @@ class Meeting(NamedTuple):
     taper: NDArray[np.float64] | None = None
     vectors: tuple[NDArray[np.float64], ...] | None = None
     profiles: tuple[Profile, ...] | None = None
+
+
+class Collecting(NamedTuple):
+    """What the values of an element ``become``, where these are collected: an array for each image of the merge.
+    ``taper`` holds a weight per sample."""
+
+    become: Callable[[Kept], State]
+    taper: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,10 @@ class Reduction(ABC):
 
     def meeting(self) -> Meeting | None:
         """How this merge is made by gathering, where every patch takes part once; None where it cannot be."""
+        return None
+
+    def collecting(self) -> Collecting | None:
+        """How this merge is made of the values of each element, where all patches are there; None where it cannot be."""
         return None
 
     def piecemeal(self) -> Reduction:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
+from ..kernels.collect import find_spread
 from ..kernels.moments import add_moments
 from .batch import PatchBatch
-from .reduction import Reduction, State
+from .reduction import Collecting, Reduction, State
 
 __all__ = ["Variance"]
 
@@ -25,6 +26,9 @@ class Variance(Reduction):
 
     def init(self, shape: tuple[int, ...]) -> State:
         return tuple(np.zeros(shape) for _ in range(6))
+
+    def collecting(self) -> Collecting | None:
+        return Collecting(lambda kept: find_spread(kept)[1:], self.taper)
 
     def add(self, state: State, batch: PatchBatch) -> None:
         targets = [batch.area.operand(a) for a in state]

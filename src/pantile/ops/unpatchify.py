@@ -23,6 +23,7 @@ from ..kernels.parallel import each_in_parallel
 from ..merge.assembly import Assembly
 from ..merge.batch import Area, PatchBatch
 from ..merge.casts import check_holes
+from ..merge.collecting import collect_patches
 from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
 from ..merge.gathering import gather_patches
@@ -154,7 +155,10 @@ def merge_stack(
     targets, views = zip(*made, strict=True)
     if lie_side_by_side(stack, rule, views[0]):
         put(stack, views[0], fill)
-    elif not gather_patches(stack.patches, merged, views[0], each, current_limits()):
+    elif not any(
+        way(stack.patches, merged, views, each, current_limits())
+        for way in (gather_patches, collect_patches)
+    ):
         _merge(stack, merged, views, each)
     found: NDArray[Any] = targets if several else targets[0]
     return found

@@ -1,0 +1,144 @@
+"""Merging patches that are all there by collecting: all values of a few lines are held together, and become values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.limits import Limits
+from ..geometry.rect import whole
+from ..kernels.collect import Kept, collect, find_empty, put_lines
+from ..kernels.gather import Leads, Row, StripWeights, find_bases
+from ..kernels.memory import as_bits, flatten, has_item_strides, is_native, to_native
+from ..kernels.parallel import cores, each_in_parallel
+from .casts import filled, refuse_holes
+from .compiled import CompiledMerge
+from .gathering import Lines, arrange, strip_weights, tabulate_leads, tabulate_strips
+from .reduction import Collecting, Meeting, State
+
+__all__ = ["collect_patches"]
+
+
+def collect_patches(
+    patches: NDArray[Any],
+    merged: CompiledMerge,
+    views: Sequence[NDArray[Any]],
+    patch_weights: NDArray[np.float64] | None,
+    limits: Limits,
+) -> bool:
+    """Merge patches ``(*counts, *patch)`` into ``views`` by collecting; False, with nothing done, where that is not
+    possible."""
+    collecting = merged.reduction.collecting()
+    patches = patches.view("u1") if patches.dtype == bool else patches
+    moved = all([has_item_strides(a) and as_bits(a.dtype) for a in (patches, *views)])  # noqa: C419
+    if collecting is None or not moved or not is_native(patches.dtype):
+        return False
+    meeting = Meeting("", patches.dtype, taper=collecting.taper)
+    lines = [
+        arrange(patches, merged.frame, view, meeting, patch_weights, in_order=True)
+        for view in views
+    ]
+    _Collection(patches, merged, tuple(views), collecting, tuple(lines), limits).make()
+    return True
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """A merge on its way; ``lines`` are the axes of each image, which differ in where elements lie."""
+
+    patches: NDArray[Any]
+    merged: CompiledMerge
+    views: tuple[NDArray[Any], ...]
+    collecting: Collecting
+    lines: tuple[Lines, ...]
+    limits: Limits
+
+    @cached_property
+    def leads(self) -> Leads:
+        return tabulate_leads(self.lines[0])
+
+    @cached_property
+    def weights(self) -> StripWeights | None:
+        return strip_weights(self.lines[0])
+
+    @cached_property
+    def source(self) -> NDArray[Any]:
+        return flatten(self.patches).memory
+
+    @cached_property
+    def targets(self) -> list[tuple[NDArray[Any], NDArray[np.int64]]]:
+        """The memory of each image, and its leading axes as `put_lines` takes them."""
+        axes = [[(a.grid.size, a.step) for a in lines.leads] for lines in self.lines]
+        return [
+            (flatten(view, as_bits(view.dtype)).memory, np.array(a, dtype=np.int64).reshape(-1, 2))
+            for view, a in zip(self.views, axes, strict=True)
+        ]
+
+    def make(self) -> None:
+        """All lines, in parts for the threads."""
+        n, size = self.leads.lines, self.lines[0].row.grid.size
+        depth, most = self.merged.reduction.depth, self.limits.gather_elements
+        width = min(size, max(1, most // depth))
+        some = max(1, min(n, most // (width * depth)))
+        parts = -(-self.patches.size // (self.limits.gather_leaf_elements * -(-size // width)))
+        parts = min(parts, max(-(-n // some), cores()))
+        rows = max(1, -(-n // parts))
+        missing: list[int] = []
+        _ = self.leads, self.weights, self.source, self.targets  # before threads ask for them
+
+        def make(part: tuple[int, int]) -> None:
+            begin, first = part
+            end, last = min(begin + width, size), min(first + rows, n)
+            missing.append(self._part((begin, end), (first, last), min(some, rows)))
+
+        each_in_parallel(make, [(b, f) for b in range(0, size, width) for f in range(0, n, rows)])
+        if any(missing):
+            refuse_holes(sum(missing), whole(self.views[0].shape))
+
+    def _part(self, along: tuple[int, int], lines: tuple[int, int], some: int) -> int:
+        """The elements ``along`` of ``lines``, ``some`` at a time; returns how many have no value."""
+        begin, end = along
+        strips, phases = tabulate_strips(self.lines[0], begin, end, in_order=True)
+        per_phase = -(-(end - begin) // phases)
+        width = per_phase * phases
+        inside = np.tile(_inside(end - begin, phases), some)
+        room = self._room(some * width)
+        missing = 0
+        for first in range(lines[0], lines[1], some):
+            last = min(first + some, lines[1])
+            n = (last - first) * width
+            kept = tuple([None if a is None else a[:n] for a in room])
+            bases = find_bases((first, last), self.leads)
+            collect(kept, self.source, bases, width, strips, self.weights)
+            empty = find_empty(kept)
+            missing += 0 if self.merged.fillable else int(np.count_nonzero(empty & inside[:n]))
+            for k, made in enumerate(self._values(kept, empty)):
+                out, axes = self.targets[k]
+                row = Row(begin, end - begin, phases, None, self.lines[k].row.step)
+                put_lines(out, made.view(out.dtype), (first, last), axes, row)
+        return missing
+
+    def _room(self, n: int) -> Kept:
+        depth = self.merged.reduction.depth
+        weights = None if self.weights is None else np.empty((n, depth))
+        return np.empty((n, depth), self.patches.dtype), np.empty(n, dtype=np.int64), weights
+
+    def _values(self, kept: Kept, empty: NDArray[np.bool_]) -> State:
+        merged = self.merged
+        images = self.collecting.become(kept)
+        fills = [0 if fill is None else fill for fill in merged.fills]
+        each = zip(images, merged.dtypes, fills, strict=True)
+        return tuple([filled(image, dtype, empty, fill, ()) for image, dtype, fill in each])
+
+
+def _inside(size: int, phases: int) -> NDArray[np.bool_]:
+    """Which elements of a row, kept phase by phase, are there."""
+    x = np.arange(phases)[:, None] + np.arange(-(-size // phases)) * phases
+    inside: NDArray[np.bool_] = (x < size).ravel()
+    return inside
