@@ -243,8 +243,8 @@ def _run(search: Search, same: bool) -> Matches:
         batch, tile = item
         rect = looking(search, batch, tile)
         if rect != tile:
-            for goal, none in zip(matches, (-1, np.inf), strict=True):
-                goal[(*batch, *cut_of(tile))] = none
+            at = (*batch, *cut_of(tile))
+            matches.indices[at], matches.distances[at] = -1, np.inf
         if rect is not None:
             _put(matches, search, (*batch, *cut_of(rect)), best_in_tile(search, batch, rect))
 
