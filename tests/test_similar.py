@@ -159,7 +159,6 @@ def test_normalised_distances_are_brute_force(rng, shape, patch):
 def test_a_series_is_stumpys_matrix_profile(rng, normalize, name):
     stumpy = pytest.importorskip("stumpy")
     walk = rng.normal(size=3000).cumsum()
-    walk[1000:1050] = walk[400:450] * (3 if normalize else 1)
     profile = getattr(stumpy, name)(walk, 40)
     found = pt.similar(walk, 40, exclude=10, normalize=normalize)
     np.testing.assert_array_equal(found.indices[:, 0], profile[:, 1].astype(int))
