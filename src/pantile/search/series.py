@@ -132,6 +132,7 @@ def _offer(search: Search, a: _Block, b: _Block, both: bool, apart: tuple[int, i
         kind.packed, a.elements, padded, m, (0, a.count), (0, b.count), apart, a.norms, b.norms, a.first, b.first,
         both, a.among if both else np.empty(0, bool), b.among,
         a.best.dist, a.best.index, a.best.worst, b.best.dist, b.best.index, b.best.worst,
-        np.empty((3, width), kind.dtype), np.empty((rows + 2, width), kind.dtype), np.empty(width, kind.dtype), np.empty(width, np.int64),
+        np.empty((3, width), kind.dtype), np.empty((rows + 2, width), kind.dtype),
+        np.empty(width, kind.dtype), np.empty(width, np.int64),
         bound, np.full(width, -1, kind.dtype), np.full(width, kind.barred, kind.dtype),
     )  # fmt: skip

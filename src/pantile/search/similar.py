@@ -243,7 +243,7 @@ def _run(search: Search, same: bool) -> Matches:
         batch, tile = item
         rect = looking(search, batch, tile)
         if rect != tile:
-            at = (*batch, *cut_of(tile))
+            at: tuple[Any, ...] = (*batch, *cut_of(tile))
             matches.indices[at], matches.distances[at] = -1, np.inf
         if rect is not None:
             _put(matches, search, (*batch, *cut_of(rect)), best_in_tile(search, batch, rect))
