@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[Callable[[Any], Any], NDArray[Any]]] = {
     "patchify": (lambda x: pt.patchify(x, 6, 2), IMAGE),
     "extract": (lambda x: pt.extract(x, 6, 2), IMAGE),
     "unpatchify": (lambda x: pt.unpatchify(x, GRID), PATCHES),
+    "similar": (lambda x: pt.similar(x, 6, step=2).indices, IMAGE),
     "Merger": (merged, PATCHES),
     "PatchMatrix": (lambda x: pt.PatchMatrix(x, 6, 2).gram(), IMAGE),
     "masked_patchify": (lambda x: pt.masked_patchify(x, 6)[0], IMAGE),
