@@ -87,6 +87,11 @@ CALLS: dict[str, dict[str, str]] = {
         "channel_axis": "None", "merge": "'mean'", "weights": "None", "patch_weights": "None",
         "fill": "None", "dtype": "None", "out": "None",
     },
+    "pt.similar": {
+        "image": IMAGE, "patch": "(2, 2)", "k": "2", "step": "1", "radius": "2", "other": "None",
+        "exclude": "None", "normalize": "False", "where": "None", "among": "None",
+        "channel_axis": "None", "axes": "None", "hours": "24",
+    },
     "pt.Merger": {
         "grid": "pt.PatchGrid((4, 5), 2)", "merge": "'mean'", "weights": "None", "axes": "None",
         "channel_axis": "None", "fill": "None", "dtype": "None",

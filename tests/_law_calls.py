@@ -167,6 +167,7 @@ CALLS: dict[str, Call] = {
     ),
     "compat.torch.fold & compat.torch.unfold": folded,
     "denoise.dct & denoise.Pass": lambda x: pt.denoise.dct(x, 0.1, 4),
+    "denoise.groups": lambda x: pt.denoise.groups(x, 0.1, 4),
     "files.NpySink & files.Sink & files.Writer & files.sink_of": to_sink(
         lambda: pt.files.sink_of(pt.files.NpySink("a.npy"))
     ),

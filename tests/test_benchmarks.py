@@ -141,3 +141,14 @@ def test_acceptance_part_measures_its_figures(part: str) -> None:
 
 def _work() -> int:
     return sum(range(200_000))
+
+
+def test_the_search_for_similar_patches_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import similar
+
+    similar.main(["--small"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"uint8, k=16", "scikit-image nl_means, fast", "pantile", "groups"} <= {
+        row["call"] for row in rows
+    }
+    assert all(row["seconds"] > 0 for row in rows)

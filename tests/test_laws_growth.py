@@ -68,6 +68,8 @@ CALLED: dict[str, Call] = {
     "extract, some": lambda x: pt.extract(x, 8, 4, indices=[1, 5]),
     "extract, padded": lambda x: pt.extract(x, padded(x)),
     "unpatchify": lambda x: pt.unpatchify(pt.extract(x, 8, 4), pt.PatchGrid(x.shape, 8, 4)),
+    "similar": lambda x: pt.similar(x, 8, 2, step=4, normalize=True),
+    "Matches": lambda x: pt.similar(x[0], 8).distances,
     "Merger": merged,
     "Merge": custom,
     "map_patches": lambda x: pt.map_patches(same, x, 8, 4),

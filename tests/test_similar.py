@@ -155,6 +155,18 @@ def test_normalised_distances_are_brute_force(rng, shape, patch):
     np.testing.assert_allclose(found.distances, distances, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("normalize", "name"), [(False, "aamp"), (True, "stump")])
+def test_a_series_is_stumpys_matrix_profile(rng, normalize, name):
+    stumpy = pytest.importorskip("stumpy")
+    walk = rng.normal(size=3000).cumsum()
+    profile = getattr(stumpy, name)(walk, 40)
+    found = pt.similar(walk, 40, exclude=10, normalize=normalize)
+    np.testing.assert_array_equal(found.indices[:, 0], profile[:, 1].astype(int))
+    np.testing.assert_allclose(
+        np.sqrt(found.distances[:, 0]), profile[:, 0].astype(float), rtol=1e-6, atol=1e-5
+    )
+
+
 def test_matches_of_a_step_are_those_of_its_patches(rng):
     image = rng.integers(0, 9, (40, 41))
     grid = pt.PatchGrid(image.shape, 4, 3)

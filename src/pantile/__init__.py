@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Matches",
     "Indexed",
+    "Matches",
     "Merge",
     "Merger",
     "PatchGrid",

@@ -25,6 +25,9 @@ __all__ = ["PLACE_BITS", "best_in_boxes", "best_in_lines"]
 # Of a key: 24 bits of a distance, then as many of a place.
 PLACE_BITS = 39
 
+# Distances that are looked at together, so that few are looked at twice.
+CHUNK = 256
+
 
 def best_in_boxes(packed: bool, *tables: Any) -> None:
     """Offer every patch of a candidate block to every patch of a query block that a displacement pairs it with.
@@ -304,15 +307,30 @@ def _add_squares(out, before, q, c, element, at):
                 out[i] += (x - y[i]) * (x - y[i])
 
 
-def _lines(offer, add_squares):
+def _add_two(out, next_out, before, q, c, element, turn, shift):
+    """The same for two neighbouring elements at once, whose first sums pass through a register."""
+    n = out.size
+    b = before[:n]
+    o = next_out[:n]
+    x, z = q[element], q[element + turn]
+    y = c[element + shift :][:n]
+    v = c[element + turn + shift :][:n]
+    for i in range(n):
+        first = b[i] + (x - y[i]) * (x - y[i])
+        out[i] = first
+        o[i] = first + (z - v[i]) * (z - v[i])
+
+
+def _lines(offer, add_squares, add_two):
     def loop(
         q, c, m, rows, columns, apart, q_norm, c_norm, q_place, c_place, both, q_among, c_among,
-        q_dist, q_index, q_worst, c_dist, c_index, c_worst, ahead, behind, line, bound, shut,
+        q_dist, q_index, q_worst, c_dist, c_index, c_worst, ahead, behind, line, hits, bound, shut, beyond,
     ):  # fmt: skip
         # Row i against candidates i + d. With b the first row of a block of at most m rows, the sum over
         # [i, i + m) is one over [i, b + m), added up from behind, and one over [b + m, i + m), added up on
         # the way: two squares for each pair, whatever m is. ``c`` begins m - 1 elements before candidate 0.
-        # The last two rows of ``behind`` are where sums begin; ``shut`` lets no candidate in.
+        # The last two rows of ``behind`` are where sums begin; ``shut`` and ``beyond`` let
+        # no candidate in. ``bound`` is what the worst distance of a candidate's own means for the filter below.
         width = ahead.shape[1]
         most = behind.shape[0] - 2
         samples = m * q.shape[0]
@@ -329,9 +347,25 @@ def _lines(offer, add_squares):
                     other = most + 1 if at == n else n
                     add_squares(behind[other][:w], behind[at], q, c, b + t, b + t + d + m - 1)
                     at = other
-                for t in range(n - 1, -1, -1):
-                    add_squares(behind[t][:w], behind[at], q, c, b + t, b + t + d + m - 1)
-                    at = t
+                t = n - 1
+                while t >= 0:
+                    if t and q.shape[0] == 1:
+                        add_two(
+                            behind[t][:w],
+                            behind[t - 1],
+                            behind[at],
+                            q[0],
+                            c[0],
+                            b + t,
+                            -1,
+                            d + m - 1,
+                        )
+                        at = t - 1
+                        t -= 2
+                    else:
+                        add_squares(behind[t][:w], behind[at], q, c, b + t, b + t + d + m - 1)
+                        at = t
+                        t -= 1
                 ahead[0, :w] = 0
                 for t in range(n):
                     row = b + t
@@ -339,10 +373,21 @@ def _lines(offer, add_squares):
                     # candidates [first, first + size) of this row
                     begin = max(columns[0] - row - d, 0)
                     size = min(w, columns[1] - row - d) - begin
-                    if t:
-                        element = row + m - 1
+                    element = row + m - 1
+                    if t % 2 and q.shape[0] == 1 and t + 1 < n:
+                        add_two(
+                            ahead[t % 3][:w],
+                            ahead[(t + 1) % 3],
+                            ahead[(t - 1) % 3],
+                            q[0],
+                            c[0],
+                            element,
+                            1,
+                            d + m - 1,
+                        )
+                    elif t % 2 or (t and q.shape[0] > 1):
                         add_squares(
-                            ahead[t % 2][:w], ahead[1 - t % 2], q, c, element, element + d + m - 1
+                            ahead[t % 3][:w], ahead[(t - 1) % 3], q, c, element, element + d + m - 1
                         )
                     if size <= 0:
                         continue
@@ -356,70 +401,65 @@ def _lines(offer, add_squares):
                             q_norm[3, query],
                         )
                         enough = norm * norm * (1 + 1e-14)
-                    step = 0
-                    while step < size:
-                        some = min(256, size - step)
-                        place = first + step
-                        s = behind[t][begin + step :][:some]
-                        o = ahead[t % 2][begin + step :][:some]
+                    mine = q_worst[query]
+                    for part in range(0, size, CHUNK):
+                        some = min(CHUNK, size - part)
+                        place = first + part
+                        s = behind[t][begin + part :][:some]
+                        o = ahead[t % 3][begin + part :][:some]
                         theirs = c_worst[place:][:some] if both else shut[:some]
-                        mine = q_worst[query]
                         hit = 0
                         if normal:
                             # distance <= worst, without a division, and with some air for rounding
                             means, norms = c_norm[0][place:][:some], c_norm[1][place:][:some]
-                            limits = bound[place:][:some] if both else shut[:some]
-                            near = mine * norm / samples
+                            limits = bound[place:][:some] if both else beyond[:some]
+                            near = 2 * norm - mine * norm / samples
                             for i in range(some):
                                 u = mean - means[i]
                                 z = norms[i]
-                                x = (s[i] + o[i]) * (1 - 1e-14) - u * u - z * z + 2 * norm * z
+                                x = (s[i] + o[i]) * (1 - 1e-14) - u * u - z * z
                                 hit += np.int32(
-                                    (x - near * z <= enough) | (x - norm * limits[i] <= enough)
+                                    (x + near * z <= enough) | (x + norm * limits[i] <= enough)
                                 )
                         else:
                             for i in range(some):
                                 x = s[i] + o[i]
                                 hit += np.int32((x <= mine) | (x <= theirs[i]))
-                        if hit:
-                            v = line[:some]
+                        if not hit:
+                            continue
+                        v = line[:some]
+                        for i in range(some):
+                            v[i] = s[i] + o[i]
+                        if normal:
+                            means, norms = c_norm[0][place:][:some], c_norm[1][place:][:some]
+                            overs, flats = c_norm[2][place:][:some], c_norm[3][place:][:some]
                             for i in range(some):
-                                v[i] = s[i] + o[i]
-                            if normal:
-                                overs, flats = c_norm[2][place:][:some], c_norm[3][place:][:some]
-                                means, norms = c_norm[0][place:][:some], c_norm[1][place:][:some]
-                                for i in range(some):
-                                    u = mean - means[i]
-                                    z = norm - norms[i]
-                                    x = (v[i] - u * u - z * z) * (over * overs[i])
-                                    x = x if x > 0 or x != x else x * 0
-                                    v[i] = samples * (x + abs(flat - flats[i]))
-                            for part in range(0, some, 32):
-                                end = min(part + 32, some)
-                                hit = 0
-                                for i in range(part, end):
-                                    hit += np.int32((v[i] <= mine) | (v[i] <= theirs[i]))
-                                if not hit:
-                                    continue
-                                for i in range(part, end):
-                                    x = v[i]
-                                    if x <= mine and (not c_among.size or c_among[place + i]):
-                                        mine = offer(q_dist, q_index, query, x, c_place + place + i)
-                                    if x <= theirs[i] and ours:
-                                        theirs[i] = offer(
-                                            c_dist, c_index, place + i, x, q_place + query
-                                        )
-                                        if normal:
-                                            bound[place + i] = (
-                                                theirs[i] * c_norm[1, place + i] / samples
-                                            )
-                            q_worst[query] = mine
-                        step += some
+                                u = mean - means[i]
+                                z = norm - norms[i]
+                                x = (v[i] - u * u - z * z) * (over * overs[i])
+                                x = x if x > 0 or x != x else x * 0
+                                v[i] = samples * (x + abs(flat - flats[i]))
+                        found = 0
+                        for i in range(some):
+                            hits[found] = i
+                            found += (v[i] <= mine) | (v[i] <= theirs[i])
+                        for h in range(found):
+                            i = hits[h]
+                            x = v[i]
+                            if x <= mine and (not c_among.size or c_among[place + i]):
+                                mine = offer(q_dist, q_index, query, x, c_place + place + i)
+                            if x <= theirs[i] and ours:
+                                theirs[i] = offer(c_dist, c_index, place + i, x, q_place + query)
+                                if normal:
+                                    bound[place + i] = c_norm[1, place + i] * (
+                                        2 - theirs[i] / samples
+                                    )
+                    q_worst[query] = mine
 
     return loop
 
 
 # A product and a sum rounded once: an eighth faster, and NaN stays NaN.
 _FUSED: dict[str, Any] = {"fastmath": {"contract"}}
-_lines_by_key = compiled_with(_lines, _offer_key, _add_squares, **_FUSED)
-_lines_by_pair = compiled_with(_lines, _offer_pair, _add_squares, **_FUSED)
+_lines_by_key = compiled_with(_lines, _offer_key, _add_squares, _add_two, **_FUSED)
+_lines_by_pair = compiled_with(_lines, _offer_pair, _add_squares, _add_two, **_FUSED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from ..geometry.limits import Limits
 from ..geometry.rect import whole
 from ..kernels.collect import Kept, collect, find_empty, put_lines
 from ..kernels.gather import Leads, Row, StripWeights, find_bases
-from ..kernels.memory import as_bits, flatten, has_item_strides, is_native, to_native
+from ..kernels.memory import as_bits, flatten, has_item_strides, is_native
 from ..kernels.parallel import cores, each_in_parallel
 from .casts import filled, refuse_holes
 from .compiled import CompiledMerge

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..kernels.parallel import cores
 from .best import Search
 from .runs import pairs_within
@@ -32,10 +34,12 @@ def seconds_of(search: Search) -> float:
 
 def check_cost(search: Search, hours: float) -> None:
     """Refuse a search that is estimated to take more than ``hours``."""
+    if not isinstance(hours, int | float | np.number) or isinstance(hours, bool):
+        raise TypeError(f"hours must be a number, got {hours!r}")
     if not hours > 0:
         raise ValueError(f"hours must be a positive number, got {hours!r}")
     seconds = seconds_of(search)
-    if seconds > 3600 * hours:
+    if seconds > 3600 * float(hours):
         raise ValueError(
             f"the search would take about {_in_words(seconds)} on {cores()} cores, more than hours={hours:g}:"
             f" look within a radius= of the patch, on fewer patches with a larger step=, or say"

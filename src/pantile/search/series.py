@@ -127,11 +127,12 @@ def _offer(search: Search, a: _Block, b: _Block, both: bool, apart: tuple[int, i
     padded = np.pad(b.elements, ((0, 0), (m - 1, m - 1)))
     bound = np.empty(0, kind.dtype)
     if both and search.normalize:
-        bound = b.best.worst * b.norms[1] / search.features
+        bound = b.norms[1] * (2 - b.best.worst / search.features)
     best_in_lines(
         kind.packed, a.elements, padded, m, (0, a.count), (0, b.count), apart, a.norms, b.norms, a.first, b.first,
         both, a.among if both else np.empty(0, bool), b.among,
         a.best.dist, a.best.index, a.best.worst, b.best.dist, b.best.index, b.best.worst,
-        np.empty((2, width), kind.dtype), np.empty((rows + 2, width), kind.dtype), np.empty(width, kind.dtype),
-        bound, np.full(width, -1, kind.dtype),
+        np.empty((3, width), kind.dtype), np.empty((rows + 2, width), kind.dtype),
+        np.empty(width, kind.dtype), np.empty(width, np.int64),
+        bound, np.full(width, -1, kind.dtype), np.full(width, kind.barred, kind.dtype),
     )  # fmt: skip

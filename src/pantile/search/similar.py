@@ -25,6 +25,8 @@ from .tiles import best_in_tile, cut_of, looking, queries_of_a_tile, tiles_of
 
 __all__ = ["Matches", "similar"]
 
+_FAR = 2**61  # farther than any image reaches, and sums of it fit into int64
+
 
 class Matches(NamedTuple):
     """The most similar patches of every patch, best first: flat indices, and distances (sums of squares)."""
@@ -127,12 +129,13 @@ def similar(
     array([6, 7, 0, 2, 7, 2, 0, 1])
     """
     queries, candidates = _sides(image, other, patch, step, axes, channel_axis, bool(normalize))
+    n = len(queries.axes)
     search = Search(
         queries,
         candidates,
         as_count(k, "k"),
-        _as_radius(radius, len(queries.axes)),
-        _as_exclude(exclude, len(queries.axes), other is None),
+        tuple([None if r is None else min(r, _FAR) for r in _as_radius(radius, n)]),
+        tuple([min(e, _FAR) for e in _as_exclude(exclude, n, other is None)]),
         bool(normalize),
         None if where is None else _as_mask(where, queries.frame),
         None if among is None else _as_mask(among, candidates.frame, "among"),
@@ -243,8 +246,8 @@ def _run(search: Search, same: bool) -> Matches:
         batch, tile = item
         rect = looking(search, batch, tile)
         if rect != tile:
-            for goal, none in zip(matches, (-1, np.inf), strict=True):
-                goal[(*batch, *cut_of(tile))] = none
+            at: tuple[Any, ...] = (*batch, *cut_of(tile))
+            matches.indices[at], matches.distances[at] = -1, np.inf
         if rect is not None:
             _put(matches, search, (*batch, *cut_of(rect)), best_in_tile(search, batch, rect))
 
