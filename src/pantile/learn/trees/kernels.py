@@ -25,7 +25,7 @@ __all__ = [
 VALUE, DIFFERENCE, BOX = 0, 1, 2
 GINI, ENTROPY, MOMENTS = 0, 1, 2
 BINS = 256
-BLOCK = 1024
+BLOCK = 512
 _ONE = np.uint64(1)
 
 
