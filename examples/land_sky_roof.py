@@ -23,7 +23,7 @@ import numpy as np
 from sklearn.datasets import load_sample_image
 from sklearn.ensemble import RandomForestClassifier
 
-from pantile.learn import PatchEstimator, PatchLDA, PatchLogisticRegression
+from pantile.learn import PatchEstimator, PatchForestClassifier, PatchLDA, PatchLogisticRegression
 
 photo = load_sample_image("china.jpg")
 
@@ -132,18 +132,28 @@ held_out = np.where(labels < 0, drawn(HELD_OUT, photo.shape[:2]), -1)
 print(f"labelled: {(labels >= 0).mean():.1%} of the pixels")
 
 # %%
-# Three models
-# ------------
+# Four models
+# -----------
 # All take images and give images. The first two are linear and exact: they look at all patches
 # through correlations of the photograph. `PatchEstimator` wraps any estimator of scikit-learn, here
 # a random forest, which is fitted on the labelled patches and then applied to all, a block of them
-# at a time. (``C`` is small because pixels go up to 255.)
+# at a time. `PatchForestClassifier` grows the same kind of forest on windows, without a matrix of
+# them; its trees also look at differences of two samples, and at the means of boxes. (``C`` is small
+# because pixels go up to 255.)
 
 models = {
     "linear discriminant": PatchLDA(7, channel_axis=2, shrinkage=0.02),
     "logistic regression": PatchLogisticRegression(7, channel_axis=2, C=1e-7),
     "random forest": PatchEstimator(
         RandomForestClassifier(30, min_samples_leaf=3, n_jobs=2, random_state=0), 7, channel_axis=2
+    ),
+    "forest on windows": PatchForestClassifier(
+        7,
+        channel_axis=2,
+        n_estimators=30,
+        min_samples_leaf=3,
+        features=("samples", "differences", "boxes"),
+        random_state=0,
     ),
 }
 accuracy = {}

@@ -37,6 +37,7 @@ def test_land_sky_roof(run):
     right = (predicted == held_out)[held_out >= 0].mean()
     assert right == pytest.approx(found["accuracy"]["random forest"])
     assert right > 0.82
+    assert found["accuracy"]["forest on windows"] > 0.82
     for name, least in (("linear discriminant", 0.6), ("logistic regression", 0.62)):
         assert least < found["accuracy"][name] < right
     for code, least in enumerate((0.85, 0.95, 0.5)):  # land, sky, roof
@@ -47,6 +48,16 @@ def test_land_sky_roof(run):
     assert (predicted[:20] == 1).mean() > 0.97  # the sky is above
     assert (predicted[-20:] == 0).mean() > 0.95  # and trees below
     is_a_picture(picture, panels=3)
+
+
+def test_forest_all_windows(run):
+    found, picture = run("forest_all_windows")
+    accuracy, importances = found["accuracy"], found["importances"]
+    assert accuracy["all windows"] > accuracy["a sample of 5000"] > 0.5
+    assert importances.shape == (13, 13)
+    assert importances[5:8, 5:8].sum() > 9 / 169  # the middle says more than the rest
+    assert (found["predicted"]["all windows"] == found["classes"]).mean() > 0.6
+    is_a_picture(picture, panels=6)
 
 
 def test_patch_pca(run):

@@ -72,10 +72,12 @@ def finish_sums(
     if profiles is not None:
         parts = [each.part(*ends) for each, ends in zip(profiles, bounds, strict=True)]
         profile = np.concatenate(parts)
-    memory, weight = ([a.memory for a in each] + [None, None] for each in (flat, divisors))
-    lows, low_high = (memory[1], weight[1]), limits_of(store, sums[0].dtype, result)
+    weight = divisors[0].memory if divisors else None
+    lows = tuple([each[1].memory if len(each) > 1 else None for each in (flat, divisors)])
+    low_high = limits_of(store, sums[0].dtype, result)
     holes, unknown = finish(
-        made.reshape(-1), memory[0], weight[0], lows, axes, profile, store, low_high, value_in_holes(fill, result)
+        made.reshape(-1), flat[0].memory, weight, (lows[0], lows[1]), axes, profile, store, low_high,
+        value_in_holes(fill, result),
     )  # fmt: skip
     if holes and fill is None:
         refuse_holes(holes, bounds)

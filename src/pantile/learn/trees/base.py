@@ -28,6 +28,7 @@ Array = NDArray[Any]
 FAMILIES = {"samples": VALUE, "differences": DIFFERENCE, "boxes": BOX}
 _SLAB = 1 << 18  # windows whose results are held as float64
 _MOST_DRAWN = 15
+_MANY = 10_000
 _DRAWN_ROWS = 1 << 18
 
 
@@ -127,12 +128,16 @@ def resolve_families(given: str | Sequence[str]) -> NDArray[np.int64]:
     return np.array([] if kinds == [VALUE] else kinds, np.int64)
 
 
-def bound_weights(weights: Array | None, n: int, most: int) -> tuple[NDArray[np.int32], float]:
-    """Weights as whole numbers, and how many of these are 1: so that all sums fit, drawn up to ``most`` times."""
+def bound_weights(weights: Array | None, n: int) -> tuple[NDArray[np.int32], float]:
+    """Weights as whole numbers, and how many of these are 1: so that all sums fit beside a count.
+
+    Windows are drawn up to 15 times; many of them no more than twice as often in all as there are.
+    """
     if weights is None:
         return np.zeros(0, np.int32), 1.0
-    bits = min(30, 63 - 2 * n.bit_length()) - most.bit_length()
-    scale = 2.0 ** (bits - math.ceil(math.log2(float(weights.max()))) - 1)
+    often = _MOST_DRAWN + 1 if n < _MANY else 2
+    room = 62 - n.bit_length() - math.log2(often * float(weights.sum()))
+    scale = 2.0 ** math.floor(min(room, 30 - math.log2(16 * float(weights.max()))))
     return np.rint(weights * scale).astype(np.int32), scale
 
 

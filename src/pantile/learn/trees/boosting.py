@@ -167,8 +167,10 @@ class _Run:
 
     def _differentiate(self, k: int) -> Goal:
         """Gradients and curvatures by the ``k``-th score as whole numbers."""
-        largest = self._each_slab(lambda rows: float(np.abs(self._gradient(rows, k)[0]).max()))
-        far = max(float(np.max(largest)), 1e-300)
+        far = 1.0 if self.weights is None else float(self.weights.max())
+        if not self.loss.bounded:
+            found = self._each_slab(lambda rows: float(np.abs(self._gradient(rows, k)[0]).max()))
+            far = max(float(found.max()), 1e-300)
         scale = _power_below(2.0 ** (61 - len(self.base).bit_length()) / far)
 
         def write(rows: slice) -> float:

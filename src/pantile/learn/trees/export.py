@@ -75,7 +75,7 @@ def _make_tree(part: Ensemble, model: Any, classes: int) -> Tree:
     nodes["threshold"] = np.where(inner, part.thresholds(model.binning_)[order], -2.0)
     nodes["n_node_samples"] = part.counts[order]
     nodes["weighted_n_node_samples"] = part.weights[order]
-    values = part.values[order]
+    values = part.values[order] if classes > 1 else part.values[order].sum(axis=1, keepdims=True)
     nodes["impurity"] = _impurity(values, getattr(model, "criterion", None))
     tree = Tree(model.n_features_in_, np.array([classes], np.intp), 1)
     tree.__setstate__(

@@ -114,7 +114,7 @@ class PatchForestRegressor(RegressorMixin, Forest):  # type: ignore[misc]
         canvas = self._prepare(image, bool((resolve_families(self.features) == 2).any()))
         masks, base = choose_windows(canvas, [each == each for each in values], weights)
         own = take_windows(values, masks)
-        given, unit = bound_weights(take_weights(weights, masks), len(base), 15)
+        given, unit = bound_weights(take_weights(weights, masks), len(base))
         total = 15 * (int(given.sum(dtype=np.int64)) if len(given) else len(base))
         whole, self._shift, scale = to_whole(own, total)
         goal = Goal(

@@ -55,7 +55,8 @@ def tally_features(hist: Array, ids: Array, space: Space, goal: Goal, features: 
     """Add windows to the histograms of features, some features by each thread."""
 
     def one(part: slice) -> None:
-        tally(hist[part], ids, space, goal, *features.part(part))
+        rows = np.stack(features.part(part), axis=1)
+        tally(hist[part].reshape(-1), ids, space, goal, rows)
 
     each_in_parallel(one, split(len(hist), cores()))
 

@@ -19,13 +19,13 @@ from ...kernels.compile import compiled
 
 __all__ = [
     "BINS", "BLOCK", "BOX", "DIFFERENCE", "ENTROPY", "GINI", "MOMENTS", "VALUE", "Goal", "Space",
-    "add_bytes", "add_values", "count_left", "fill_bytes", "gather", "partition", "tally",
+    "add_block", "add_bytes", "count_left", "fill_bytes", "gather", "partition", "tally",
 ]  # fmt: skip
 
 VALUE, DIFFERENCE, BOX = 0, 1, 2
 GINI, ENTROPY, MOMENTS = 0, 1, 2
 BINS = 256
-BLOCK = 1024
+BLOCK = 512
 _ONE = np.uint64(1)
 
 
@@ -161,36 +161,43 @@ def add_bytes(hist, byte, m, goal, code, entry, target):
 
 
 @register_jitable
-def add_values(hist, bins, at, pos, m, goal, code, entry, target):
-    """The same for a feature that is one sample, read where it is."""
-    if goal.criterion == MOMENTS:
-        for i in range(m):
-            j = np.uint64(bins[pos[i] + at]) << _ONE
-            hist[j] += target[i]
-            hist[j + _ONE] += entry[i]
-    else:
-        width = np.uint64(goal.entries)
-        for i in range(m):
-            hist[np.uint64(bins[pos[i] + at]) * width + code[i]] += entry[i]
+def add_block(hists, m, space, goal, features, work):
+    """Add a block of ``m`` windows to ``hists``, those of all ``features`` one after the other.
+
+    Samples are read where they are; nothing is called for them, because what is passed is counted.
+    """
+    pos, code, entry, target, byte, box, corners = work
+    bins, offsets, moments = space.bins, space.offsets, goal.criterion == MOMENTS
+    entries = np.uint64(2 if moments else goal.entries)
+    width = hists.size // features.shape[0]
+    for f in range(features.shape[0]):
+        if features[f, 0] != VALUE:
+            kind, a, b = features[f, 0], features[f, 1], features[f, 2]
+            fill_bytes(byte, pos, m, space, kind, a, b, corners, box)
+            add_bytes(hists[f * width : (f + 1) * width], byte, m, goal, code, entry, target)
+            continue
+        at, first = np.uint64(offsets[features[f, 1]]), np.uint64(f * width)
+        if moments:
+            for i in range(m):
+                j = first + (np.uint64(bins[pos[i] + at]) << _ONE)
+                hists[j] += target[i]
+                hists[j + _ONE] += entry[i]
+        else:
+            for i in range(m):
+                hists[first + np.uint64(bins[pos[i] + at]) * entries + code[i]] += entry[i]
 
 
 @compiled
-def tally(hist, ids, space, goal, kinds, first, second):
-    """Add the windows ``ids`` to the histograms, one row for each feature ``(kind, a, b)``."""
+def tally(hists, ids, space, goal, features):
+    """Add the windows ``ids`` to the flat histograms of ``features``, rows of ``(kind, a, b)``."""
     pos, code = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
     entry, target = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
-    byte, sums = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
-    corners = np.empty(1 << space.strides.size, np.int64)
+    byte, box = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
+    work = (pos, code, entry, target, byte, box, np.empty(1 << space.strides.size, np.int64))
     for at in range(0, ids.size, BLOCK):
         m = min(BLOCK, ids.size - at)
         gather(ids, at, m, space.base, goal, pos, code, entry, target)
-        for f in range(kinds.size):
-            if kinds[f] == VALUE:
-                offset = np.uint64(space.offsets[first[f]])
-                add_values(hist[f], space.bins, offset, pos, m, goal, code, entry, target)
-            else:
-                fill_bytes(byte, pos, m, space, kinds[f], first[f], second[f], corners, sums)
-                add_bytes(hist[f], byte, m, goal, code, entry, target)
+        add_block(hists, m, space, goal, features, work)
 
 
 @compiled

@@ -69,10 +69,8 @@ class _Tree:
         size = 16 * BINS * len(self.features.kinds)
         return size * (self.rule.most + 1) <= self.limits.tree_histogram_bytes
 
-    def add(self, ids: Array) -> int:
+    def add(self, ids: Array, total: Array) -> int:
         """A new node over these windows."""
-        total = np.zeros(2, np.int64)
-        totals(ids, self.goal, total)
         self.nodes.append((0, 0, 0, 255, -1))
         self.gains.append(0.0)
         self.sums.append(total)
@@ -81,6 +79,12 @@ class _Tree:
 
     def may_split(self, node: int, depth: int) -> bool:
         return depth < self.rule.max_depth and self.counts[node] >= 2 * self.rule.min_leaf
+
+    def sum_up_to(self, hist: Array, feature: int, threshold: int) -> Array:
+        """Sums over the windows of a node that go left, from its histograms."""
+        found = hist[feature].reshape(BINS, 2)[: threshold + 1].sum(axis=0)
+        found[1] >>= self.goal.bits
+        return np.asarray(found)
 
     def count(self, ids: Array) -> Array:
         hist = np.zeros((len(self.features.kinds), 2 * BINS), np.int64)
@@ -108,8 +112,13 @@ class _Tree:
             ids, out, self.space, feature, leaf.threshold, self.limits.tree_task_windows
         )
         parts = (out[:some], out[some:])
-        child = self.add(parts[0])
-        self.add(parts[1])
+        if leaf.hist is None:
+            left = np.zeros(2, np.int64)
+            totals(parts[0], self.goal, left)
+        else:
+            left = self.sum_up_to(leaf.hist, leaf.feature, leaf.threshold)
+        child = self.add(parts[0], left)
+        self.add(parts[1], self.sums[leaf.node] - left)
         self.nodes[leaf.node] = (*feature, leaf.threshold, child)
         self.gains[leaf.node] = leaf.gain
         depth = leaf.depth + 1
@@ -144,9 +153,10 @@ def grow_leaves(
 ) -> Grown:
     """The tree over the windows ``ids``, whose order is lost."""
     tree = _Tree(space, goal, features, rule, ids, limits)
-    root = tree.add(ids)
+    hist = tree.count(ids)
+    root = tree.add(ids, tree.sum_up_to(hist, 0, BINS))
     if tree.may_split(root, 0):
-        tree.consider(root, 0, len(ids), False, 0, tree.count(ids))
+        tree.consider(root, 0, len(ids), False, 0, hist)
     while tree.leaves and len(tree.nodes) < 2 * rule.most - 1:
         tree.split(heapq.heappop(tree.leaves))
     return tree.finish()

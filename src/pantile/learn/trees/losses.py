@@ -18,6 +18,7 @@ class Loss:
 
     columns = 1
     constant_curvature = False
+    bounded = True  # derivatives are at most 1
 
     def start(self, truth: Array, weights: Array | None) -> Array:
         """The constant score that is best, ``(k,)``."""
@@ -36,6 +37,7 @@ class Squared(Loss):
     """Half the squared error."""
 
     constant_curvature = True
+    bounded = False
 
     def start(self, truth: Array, weights: Array | None) -> Array:
         return np.array([np.average(truth, weights=weights)])

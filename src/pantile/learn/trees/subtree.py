@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...kernels.compile import compiled
 from .draws import below, child_key, draw
-from .kernels import BINS, BLOCK, MOMENTS, VALUE, add_bytes, add_values, fill_bytes, gather
+from .kernels import BINS, BLOCK, MOMENTS, VALUE, add_block, fill_bytes, gather
 from .splits import best_classes, best_moments, best_split, part, sum_node
 
 # The loops are typed when they are compiled.
@@ -95,21 +95,15 @@ def _list_bins(byte, n, occupied, seen, words):
 def _search_blocks(ids, space, goal, total, least, drawn, hists, work, scores, thresholds):
     """The best split of each feature of a node with many windows: a block of these after the other."""
     pos, code, entry, target, byte, box, corners, left, right, occupied, _, _ = work
-    n, width = ids.size, BINS * total.size
-    for f in range(drawn.shape[0]):
-        for k in range(width):
-            hists[f, k] = 0
+    n, width, flat = ids.size, BINS * total.size, hists.reshape(hists.size)
+    some = flat[: drawn.shape[0] * width]
+    block = (pos, code, entry, target, byte, box, corners)
+    for k in range(some.size):
+        some[k] = 0
     for at in range(0, n, BLOCK):
         m = min(BLOCK, n - at)
         gather(ids, at, m, space.base, goal, pos, code, entry, target)
-        for f in range(drawn.shape[0]):
-            kind, a, b = drawn[f, 0], drawn[f, 1], drawn[f, 2]
-            if kind == VALUE:
-                offset = np.uint64(space.offsets[a])
-                add_values(hists[f], space.bins, offset, pos, m, goal, code, entry, target)
-            else:
-                fill_bytes(byte, pos, m, space, kind, a, b, corners, box)
-                add_bytes(hists[f], byte, m, goal, code, entry, target)
+        add_block(some, m, space, goal, drawn, block)
     for k in range(BINS):
         occupied[k] = k
     for f in range(drawn.shape[0]):
