@@ -206,3 +206,17 @@ def test_progress_shows_rate_and_time_left_on_a_terminal_only(capsys, monkeypatc
         said = capsys.readouterr()
         assert said.out == ""
         assert ("a second" in said.err) == ("40/80" in said.err) == terminal
+
+
+@pytest.mark.usefixtures("folder")
+def test_batches_of_so_many_patches():
+    planned = json.loads(run("plan", "image.npy", "--patch", "8", "--batch", "7", "--json").stdout)
+    assert planned["batch"] == 7
+    Path("counts.py").write_text(
+        "sizes = []\ndef count(batch):\n    sizes.append(len(batch))\n    return batch\n"
+    )
+    arguments = ("--func", "counts.py:count", "--patch", "8", "--step", "4", "--batch", "7")
+    run("map", "image.npy", "out.npy", *arguments, "--workers", "1")
+    np.testing.assert_allclose(np.load("out.npy"), np.load("image.npy"), rtol=1e-6)
+    message = refused("map", "image.npy", "out.npy", *arguments[:-1], "0")
+    assert "batch" in message

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,3 +182,35 @@ def test_errors_of_the_model_name_the_place() -> None:
     assert any("image region" in note for note in caught.value.__notes__)
     with pytest.raises(TypeError, match="dictionary with out"):
         TileModel(lambda x: {"out": x})(PICTURE)
+
+
+def test_the_page_on_models_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile, zarr = pytest.importorskip("tifffile"), pytest.importorskip("zarr")
+    ndimage = pytest.importorskip("scipy.ndimage")
+    monkeypatch.chdir(tmp_path)
+    slide = (RNG.random((300, 280, 3)) * 255).astype(np.uint8)
+    tifffile.imwrite("slide.tif", slide)
+    torch.save(conv(3, 4), "model.pt")
+
+    def segment(batch: Any) -> Any:
+        return np.stack([ndimage.label(each.min(-1) > 200)[0] for each in batch])
+
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    code = "\n".join(re.findall(r"```py\n(.*?)```", page, re.DOTALL)).replace(
+        "1024, 896", "128, 96"
+    )
+    assert code.count("map_patches") == 3
+    names: dict[str, Any] = {"segment": segment}
+    labels = tmp_path / "labels.zarr"
+    first, rest = code.split("\nimage = ", 1)
+    exec(compile(first, "docs/models.md", "exec"), names)
+    scores = pt.map_patches(
+        lambda b: by_hand(conv(3, 4), b.astype(np.float32)), slide, 256, 128, channel_axis=-1,
+        weights="gaussian",
+    )  # fmt: skip
+    np.testing.assert_array_equal(zarr.open(str(labels))[:], scores.argmax(-1))
+    exec(compile("image = " + rest, "docs/models.md", "exec"), names)
+    whole = ndimage.label(slide.min(-1) > 200)[0]
+    np.testing.assert_array_equal(zarr.open(str(labels))[:], whole)
+    assert names["within"].shape == names["between"].shape == (300, 280, 4)
+    assert (names["effective"] <= names["tiles"] + 1e-9).all()

@@ -61,7 +61,8 @@ class TileModel:
     cuts the next batches and merges the last results; on the CPU, where the model has all cores, it
     does so between calls. ``device=["cpu"] * n`` shares the cores out to ``n`` calls at a time, which
     took 0.8 to 0.9 of the time of one call on all cores, and ``n`` times the memory of the model.
-    Give ``batch=`` for the number of patches per call.
+    Give ``batch=`` for the number of patches per call. A plan calls the model once, on a made-up
+    patch, since only its result tells how many classes there are, and so how large tiles may be.
 
     Without a GPU at hand while this was written, device transfers were not measured.
 
