@@ -64,6 +64,8 @@ def compare(torch: Any, name: str, device: str, runs: int) -> None:
         "patch layout": pt.extract(image, grid).requires_grad_(),
         "feature layout": pt.extract(image, grid, layout="feature").requires_grad_(),
     }
+    same = mine["patch layout"].detach().reshape(*grid.counts, *grid.patch)
+    mine["on the grid"] = same.requires_grad_()
     if ndim == 2:  # columns, as fold takes them
         theirs = mine["feature layout"].detach().reshape(1, len(grid), -1).mT.contiguous()
     else:  # (n0, p0, p1, p2, n1, n2)

@@ -50,6 +50,8 @@ LIBRARIES = (
     Library("scikit-image", "scikit-image", "", "tests/test_compat_skimage.py"),
     Library("patchify", "patchify", "patchify.tests.test_sanity", "tests/test_compat_patchify.py"),
     Library("torch", "torch", "conformance/torch_samples.py", "tests/test_compat_torch.py"),
+    Library("torch, through every verb", "torch", "", "tests/test_tensors_torch.py"),
+    Library("array-api-strict and JAX", "jax", "", "tests/test_tensors_standard.py"),
     Library("kornia", "kornia", "", "tests/test_compat_peers.py", "test_kornia"),
     Library(
         "tiler",

@@ -50,7 +50,7 @@ class PatchMatrix(LazyMatrix):
     image : array_like, or list of arrays
         Any N-D array of numbers, however strided; it is not copied (only reversed axes are). The
         rows of several images, of any sizes, follow each other. Of a dask array every result is a
-        dask array, see `pantile.matrix.dask`.
+        dask array, see `pantile.matrix.dask`; of a tensor of another library products are tensors.
     patch, step
         The shape of a patch and the elements between patches, or a `PatchGrid`; for a list of images
         one grid each.

@@ -59,7 +59,8 @@ def extract(
     Parameters
     ----------
     image : array_like
-        Any N-D array of any dtype, however strided.
+        Any N-D array of any dtype, however strided; or a tensor of another library, of which
+        patches are tensors then.
     patch, step
         The shape of a patch and the elements between patches, or a `PatchGrid`.
     axes : int or sequence of int, optional

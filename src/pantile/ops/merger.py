@@ -51,7 +51,8 @@ class Merger:
     -----
     The order of `add` does not reach the result: sums are kept in double-double, which is exact as
     long as the values that meet in one element span less than 2^40 in magnitude. A patch added
-    twice counts twice. `add` may be called from several threads.
+    twice counts twice. `add` may be called from several threads. Fed with tensors of another
+    library it gives such a tensor.
 
     Examples
     --------

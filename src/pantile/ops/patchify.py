@@ -32,7 +32,8 @@ def patchify(
     Parameters
     ----------
     image : array_like
-        Any N-D array of any dtype, however strided.
+        Any N-D array of any dtype, however strided; or a tensor of another library (of one
+        without views, such as JAX, patches are a new array).
     patch : int, sequence of int, or PatchGrid
         The shape of a patch, or a whole grid. With a shape, what the step leaves over at the end of
         an axis is dropped.

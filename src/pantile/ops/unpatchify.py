@@ -59,7 +59,7 @@ def unpatchify(
     patches : array_like
         What `patchify` or `extract` gives, ``(..., *counts, ..., *patch)`` or ``(*batch, n,
         *patch)``, or matrix rows ``(*batch, n, features)``; in any memory layout, never copied as a
-        whole.
+        whole. Tensors of another library give a tensor.
     shape : int, sequence of int, or PatchGrid
         The grid the patches stand on; or the sizes of the patched axes, for the grid that the
         shorthand of `patchify` makes with this ``step``.

@@ -125,7 +125,8 @@ def map_patches(
         new last axis; or a tuple of such arrays, for several images; a `Weighted` says what its patches count.
         Called exactly once per patch; `Indexed` also gets their numbers.
     image : array_like or path
-        An array (or a torch tensor in memory); a path that `pantile.files.open_image` knows; an
+        An array, or a tensor of another library (then ``func`` gets such tensors, and the result is
+        one); a path that `pantile.files.open_image` knows; an
         `xarray.DataArray`; or anything with ``shape``, ``dtype`` and slice access (Zarr arrays, HDF5
         datasets), which is read a tile at a time.
     patch, step
