@@ -17,7 +17,7 @@ from benchmarks.timing import Timing, interleave
 __all__ = ["FULL", "QUICK", "TINY", "Row", "cells", "measure", "print_rows", "shorter"]
 
 FULL, QUICK, TINY = Size(2.5e6), Size(2e6), Size(1e4)
-PART = 4
+PART = 5
 """A short table has one of so many cells."""
 SHORT = 100e-6
 """Seconds below which a plain way may be faster: what is around the work is the work there."""
