@@ -29,8 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = list(cells(size, options.only))
     if options.quick and not options.only:
         chosen = list(shorter(chosen))
+    end = begin + 60 * (options.minutes or (1.8 if options.quick else 15))
     rows: list[Row] = []
     for k, cell in enumerate(chosen):
+        if not options.check and time.monotonic() > end:
+            left = f"{len(chosen) - k} of {len(chosen)} cells left out: no time (--minutes)"
+            print(left, file=sys.stderr)
+            break
         rows += _measured(cell, options, 1)
         if sys.stderr.isatty() or (k + 1) % 50 == 0:
             print(f"{k + 1}/{len(chosen)} {cell.name}", file=sys.stderr, flush=True)
@@ -70,7 +75,7 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     )
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="samples of each side")
     parser.add_argument(
-        "--budget", type=float, default=0.3, help="seconds a side of a cell may use"
+        "--budget", type=float, default=0.2, help="seconds a side of a cell may use"
     )
     parser.add_argument(
         "--check", action="store_true", help="tiny cells, no times: do both sides agree?"

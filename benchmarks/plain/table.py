@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 from math import exp, log
 from typing import Any
 
@@ -16,7 +16,9 @@ from benchmarks.timing import Timing, interleave
 
 __all__ = ["FULL", "QUICK", "TINY", "Row", "cells", "measure", "print_rows", "shorter"]
 
-FULL, QUICK, TINY = Size(2.5e6), Size(1e6), Size(1e4)
+FULL, QUICK, TINY = Size(2.5e6), Size(2e6), Size(1e4)
+PART = 5
+"""A short table has one of so many cells."""
 SHORT = 100e-6
 """Seconds below which a plain way may be faster: what is around the work is the work there."""
 
@@ -56,7 +58,7 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         case, ours, plain = self.cell.case, self.ours, self.plain
         return {
-            "operation": self.cell.operation, "what": self.cell.what, "case": case.code, "regime": regime(case),
+            "cell": self.cell.name, "operation": self.cell.operation, "what": self.cell.what, "case": case.code, "regime": regime(case),
             "way": self.way, "agrees": not self.differs, "ratio": self.ratio,
             "ours": ours.seconds if ours else None, "plain": plain.seconds if plain else None,
         }  # fmt: skip
@@ -73,25 +75,32 @@ def cells(size: Size, only: str = "") -> Iterator[Cell]:
 
 
 def shorter(chosen: Iterable[Cell]) -> Iterator[Cell]:
-    """A part of the cells: of each variation those of another few cases."""
-    for k, (_, group) in enumerate(groupby(chosen, key=lambda each: each.operation)):
-        for n, cell in enumerate(group):
-            if (n + k) % 4 == 0:
-                yield cell
+    """A part of the cells: every variation of every operation, each in another few cases."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in chosen:
+        groups.setdefault((cell.operation, cell.what), []).append(cell)
+    for k, group in enumerate(groups.values()):
+        yield from group[k % min(PART, len(group)) :: PART]
 
 
 def measure(cell: Cell, repeat: int, budget: float) -> list[Row]:
     """A row for each plain way: results are compared first, then all are timed in turns."""
     ours, plain = cell.sides()
-    first = ours()
-    wrong = [way for way, task in plain.items() if not agree(first, task())]
-    del first
-    tasks = {"": ours, **{way: task for way, task in plain.items() if way not in wrong}}
-    times = interleave(tasks, repeat=repeat, budget=budget) if repeat else {}
-    rows = [Row(cell, way) for way in wrong]
-    never = Timing((float("nan"),))
-    return rows + [
-        Row(cell, way, times.get("", never), times.get(way, never)) for way in tasks if way
+    kept: list[Any] = []  # our result, until the last one was compared with it
+    differ = set()
+
+    def compare(way: str, result: Any) -> None:
+        if not way:
+            kept.append(result)
+        elif not agree(kept[0], result):
+            differ.add(way)
+        if way == last:
+            kept.clear()
+
+    last = list(plain)[-1]
+    times = interleave({"": ours, **plain}, repeat=repeat, budget=budget, inspect=compare)
+    return [
+        Row(cell, way) if way in differ else Row(cell, way, times[""], times[way]) for way in plain
     ]
 
 
