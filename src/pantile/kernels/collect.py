@@ -1,8 +1,8 @@
 """Merges that look at all values of an element: these are collected, and become one value.
 
-What is kept of an element is a row of ``values`` (and of ``weights``), of which the first ``used``
-count. Rows become values a few *lanes* at a time: these are turned, so that one step of a sorting
-network, or of a sum, is done to all lanes by the same instructions.
+What is kept of an element is a column of ``values`` (and of ``weights``), of which the first ``used``
+count. A few columns at a time, the *lanes*, become values: one step of a sorting network, or of a
+sum, is done to all of them by the same instructions.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .gather import Row, Strips, StripWeights
 
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: ARG001
 
 __all__ = [
     "Kept",
@@ -33,9 +34,9 @@ __all__ = [
 Memory = NDArray[Any]
 Vector = NDArray[np.int64]
 Kept = tuple[NDArray[Any], Vector, NDArray[np.float64] | None]
-"""Values ``(n, depth)``, how many of each row count, and what they weigh (None: all alike)."""
+"""Values ``(depth, n)``, how many of each column count, and what they weigh (None: all alike)."""
 
-_LANES = 64
+_LANES = 128
 _FEW = 200  # values that are sorted by a network; of more, the middle ones are looked for
 
 
@@ -50,24 +51,25 @@ def collect(
     _collect(values, used, each, src, bases, width, strips.table, step, *of)
 
 
-def append(kept: Kept, rows: Vector, other: Kept) -> None:
-    """Put what is kept elsewhere behind what ``rows`` hold; there must be room for it."""
-    values, used, weights = kept
-    if weights is None:
-        _append(values, used, rows, other[0], other[1])
-        return
-    assert other[2] is not None, "weighted like this"
-    _append(weights, used.copy(), rows, other[2], other[1])
-    _append(values, used, rows, other[0], other[1])
+def append(state: tuple[NDArray[Any], ...], rows: Vector, other: tuple[NDArray[Any], ...]) -> None:
+    """Put what elements of another state hold behind what ``rows`` hold; there must be room for it.
+
+    A state is values ``(n, depth)``, how many of each row count, and, maybe, their weights.
+    """
+    used, count = state[1], other[1]
+    for k in range(2, len(state)):
+        _append(state[k], used, rows, other[k], count)
+    _append(state[0], used, rows, other[0], count)
+    used[rows] += count
 
 
 def find_median(kept: Kept) -> NDArray[np.float64]:
     """The middle value, or the mean of the two middle ones; NaN where there is one."""
     values, used, _ = kept
     found = np.empty(len(used))
-    few = values.shape[1] <= _FEW
+    few = values.shape[0] <= _FEW
     find = _find_middle if few else _middle_of_many
-    find(found, values, used, _network(values.shape[1] * few), _last(values.dtype, np.inf))
+    find(found, values, used, _network(values.shape[0] * few), _last(values.dtype, np.inf))
     return found
 
 
@@ -75,9 +77,9 @@ def find_majority(kept: Kept) -> NDArray[Any]:
     """The value of most weight, the smallest of equals; weights are added up in ascending order."""
     values, used, weights = kept
     found = np.empty(len(used), values.dtype)
-    few = values.shape[1] <= _FEW
+    few = values.shape[0] <= _FEW
     find = _find_majority if few else _majority_of_many
-    pairs, last = _network(values.shape[1] * few), _last(values.dtype, np.nan)
+    pairs, last = _network(values.shape[0] * few), _last(values.dtype, np.nan)
     find(found, values, used, weights, pairs, last)
     return found
 
@@ -134,27 +136,33 @@ def _collect(values, used, each, src, bases, width, strips, step, leading, numbe
             d, of, n, at, along = strips[s]
             here = bases[b, 5] * width + d
             v = src[bases[b, 0] + of :][: n if step is None else (n - 1) * step + 1]
-            t, u = values[here:][:n], used[here:][:n]
-            if leading is None:
-                for j in range(n):
-                    t[j, u[j]] = v[j if step is None else j * step]
-                    u[j] += 1
-            else:
-                e = each[here:][:n]
-                number = leading[bases[b, 1]] * numbers[bases[b, 2] + at]
-                w = lines[bases[b, 3] + along :][:n]
-                for j in range(n):
-                    t[j, u[j]] = v[j if step is None else j * step]
-                    e[j, u[j]] = number * w[j]
-                    u[j] += 1
+            u = used[here:][:n]
+            begin = 0
+            while begin < n:  # parts in which as many have come before
+                slot = u[begin]
+                end = begin + 1
+                while end < n and u[end] == slot:
+                    end += 1
+                size = end - begin
+                u[begin:end] = slot + 1
+                t = values[slot, here + begin :][:size]
+                o = v[begin if step is None else begin * step :]
+                for j in range(size):
+                    t[j] = o[j if step is None else j * step]
+                if leading is not None:
+                    number = leading[bases[b, 1]] * numbers[bases[b, 2] + at]
+                    e = each[slot, here + begin :][:size]
+                    w = lines[bases[b, 3] + along + begin :][:size]
+                    for j in range(size):
+                        e[j] = number * w[j]
+                begin = end
 
 
 @compiled
 def _append(values, used, rows, others, counts):
     for k in range(rows.size):
         i, n = rows[k], counts[k]
-        values[i, used[i] : used[i] + n] = others[k, :n]
-        used[i] += n
+        values[i, used[i] :][:n] = others[k, :n]
 
 
 @compiled
@@ -180,26 +188,28 @@ def _put_lines(out, made, first, last, axes, begin, size, phases, step):
 # Lanes: columns of a block of values, one below the other.
 
 
-def _turn(block, rows, counts, last):
-    # rows as columns, with ``last`` in what does not count; returns how many count at most
-    most = 0
+def _take(block, values, begin, counts, last):
+    # columns from ``begin`` on, with ``last`` in what does not count; returns how many count at most
+    most, least = 0, values.shape[0]
     for k in range(counts.size):
-        most = max(most, counts[k])
-    block[: most * _LANES] = last
-    for k in range(counts.size):
-        r = rows[k]
-        for s in range(counts[k]):
-            block[s * _LANES + k] = r[s]
+        most, least = max(most, counts[k]), min(least, counts[k])
+    for s in range(most):
+        block[s * _LANES :][: counts.size] = values[s, begin:][: counts.size]
+        block[s * _LANES + counts.size :][: _LANES - counts.size] = last
+    if least < most:
+        for k in range(counts.size):
+            for s in range(counts[k], most):
+                block[s * _LANES + k] = last
     return most
 
 
-def _middle(turn):
+def _middle(take):
     def loop(found, values, used, pairs, last):
-        block = np.empty(values.shape[1] * _LANES, values.dtype)
+        block = np.empty(values.shape[0] * _LANES, values.dtype)
         unknown = np.empty(_LANES, np.bool_)
         for begin in range(0, used.size, _LANES):
             counts, f = used[begin:][:_LANES], found[begin:][:_LANES]
-            most = turn(block, values[begin:][:_LANES], counts, last)
+            most = take(block, values, begin, counts, last)
             unknown[:] = False
             for s in range(most):
                 v = block[s * _LANES :][:_LANES]
@@ -228,11 +238,11 @@ def _middle(turn):
 
 @compiled
 def _middle_of_many(found, values, used, pairs, last):
-    held = np.empty(values.shape[1], values.dtype)
+    held = np.empty(values.shape[0], values.dtype)
     for i in range(used.size):
         n = used[i]
         row = held[:n]
-        row[:] = values[i, :n]
+        row[:] = values[:n, i]
         unknown = False
         for k in range(n):
             unknown |= row[k] != row[k]
@@ -270,18 +280,18 @@ def _middle_of_many(found, values, used, pairs, last):
         found[i] = x if x == y else x / 2 + y / 2
 
 
-def _majority(turn):
+def _majority(take):
     def loop(found, values, used, weights, pairs, last):
-        block = np.empty(values.shape[1] * _LANES, values.dtype)
-        heavy = np.empty(values.shape[1] * _LANES)
+        block = np.empty(values.shape[0] * _LANES, values.dtype)
+        heavy = np.empty(values.shape[0] * _LANES)
         running, votes, best = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES, values.dtype)
         counted = np.zeros(_LANES, dtype=np.int64)
         for begin in range(0, used.size, _LANES):
             f = found[begin:][:_LANES]
             counted[: f.size] = used[begin:][:_LANES]
-            most = turn(block, values[begin:][:_LANES], counted[: f.size], last)
+            most = take(block, values, begin, counted[: f.size], last)
             if weights is not None:
-                turn(heavy, weights[begin:][:_LANES], counted[: f.size], 0.0)
+                take(heavy, weights, begin, counted[: f.size], 0.0)
             for p in range(pairs.shape[0]):
                 if pairs[p, 1] < most:
                     a = block[pairs[p, 0] * _LANES :][:_LANES]
@@ -320,14 +330,14 @@ def _majority(turn):
 
 @compiled
 def _majority_of_many(found, values, used, weights, pairs, last):
-    held = np.empty(values.shape[1], values.dtype)
-    heavy = np.ones(values.shape[1])
+    held = np.empty(values.shape[0], values.dtype)
+    heavy = np.ones(values.shape[0])
     for i in range(used.size):
         n = used[i]
         found[i] = last
-        held[:n] = values[i, :n]
+        held[:n] = values[:n, i]
         if weights is not None:
-            heavy[:n] = weights[i, :n]
+            heavy[:n] = weights[:n, i]
         for end in range(-(n // 2), n):  # a heap is made, then emptied from the top
             if end < 0:
                 root, top = -1 - end, n
@@ -357,10 +367,10 @@ def _majority_of_many(found, values, used, weights, pairs, last):
                 found[i] = held[k]
 
 
-def _spread(turn):
+def _spread(take):
     def loop(mean, variance, values, used, weights):
-        block = np.empty(values.shape[1] * _LANES, values.dtype)
-        heavy = np.empty(values.shape[1] * _LANES)
+        block = np.empty(values.shape[0] * _LANES, values.dtype)
+        heavy = np.empty(values.shape[0] * _LANES)
         weight, total, rest, middle = (
             np.empty(_LANES),
             np.empty(_LANES),
@@ -371,9 +381,9 @@ def _spread(turn):
         for begin in range(0, used.size, _LANES):
             m, q = mean[begin:][:_LANES], variance[begin:][:_LANES]
             counted[: m.size] = used[begin:][:_LANES]
-            most = turn(block, values[begin:][:_LANES], counted[: m.size], values.dtype.type(0))
+            most = take(block, values, begin, counted[: m.size], values.dtype.type(0))
             if weights is not None:
-                turn(heavy, weights[begin:][:_LANES], counted[: m.size], 0.0)
+                take(heavy, weights, begin, counted[: m.size], 0.0)
             weight[:], total[:] = 0, 0
             for s in range(most):
                 v = block[s * _LANES :][:_LANES]
@@ -404,9 +414,9 @@ def _spread(turn):
     return loop
 
 
-_find_middle = compiled_with(_middle, _turn)
-_find_majority = compiled_with(_majority, _turn)
-_find_spread = compiled_with(_spread, _turn)
+_find_middle = compiled_with(_middle, _take)
+_find_majority = compiled_with(_majority, _take)
+_find_spread = compiled_with(_spread, _take)
 
 
 @compiled
@@ -416,5 +426,5 @@ def _find_empty(empty, used, weights):
         if weights is not None:
             held = False
             for k in range(used[i]):
-                held |= weights[i, k] != 0
+                held |= weights[k, i] != 0
         empty[i] = not held

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from ..geometry.limits import Limits
 from ..geometry.rect import whole
 from ..kernels.collect import Kept, collect, find_empty, put_lines
 from ..kernels.gather import Leads, Row, StripWeights, find_bases
-from ..kernels.memory import as_bits, flatten, has_item_strides, is_native, to_native
+from ..kernels.memory import as_bits, flatten, has_item_strides, is_native
 from ..kernels.parallel import cores, each_in_parallel
 from .casts import filled, refuse_holes
 from .compiled import CompiledMerge
@@ -113,7 +112,8 @@ class _Collection:
         for first in range(lines[0], lines[1], some):
             last = min(first + some, lines[1])
             n = (last - first) * width
-            kept = tuple([None if a is None else a[:n] for a in room])
+            values, used, weights = room
+            kept = _first(values, n), used[:n], None if weights is None else _first(weights, n)
             bases = find_bases((first, last), self.leads)
             collect(kept, self.source, bases, width, strips, self.weights)
             empty = find_empty(kept)
@@ -126,8 +126,8 @@ class _Collection:
 
     def _room(self, n: int) -> Kept:
         depth = self.merged.reduction.depth
-        weights = None if self.weights is None else np.empty((n, depth))
-        return np.empty((n, depth), self.patches.dtype), np.empty(n, dtype=np.int64), weights
+        weights = None if self.weights is None else np.empty((depth, n))
+        return np.empty((depth, n), self.patches.dtype), np.empty(n, dtype=np.int64), weights
 
     def _values(self, kept: Kept, empty: NDArray[np.bool_]) -> State:
         merged = self.merged
@@ -135,6 +135,11 @@ class _Collection:
         fills = [0 if fill is None else fill for fill in merged.fills]
         each = zip(images, merged.dtypes, fills, strict=True)
         return tuple([filled(image, dtype, empty, fill, ()) for image, dtype, fill in each])
+
+
+def _first(room: NDArray[Any], n: int) -> NDArray[Any]:
+    """Room for the values of ``n`` elements."""
+    return room.reshape(-1)[: len(room) * n].reshape(len(room), n)
 
 
 def _inside(size: int, phases: int) -> NDArray[np.bool_]:
