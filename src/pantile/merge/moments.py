@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.collect import find_spread
+from ..kernels.lanes import find_spread
 from ..kernels.offsets import tabulate_target
 from ..kernels.select import count
 from .batch import PatchBatch
