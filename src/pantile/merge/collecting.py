@@ -112,7 +112,8 @@ class _Collection:
         for first in range(lines[0], lines[1], some):
             last = min(first + some, lines[1])
             n = (last - first) * width
-            kept = tuple([None if a is None else a[:n] for a in room])
+            values, used, weights = room
+            kept = _first(values, n), used[:n], None if weights is None else _first(weights, n)
             bases = find_bases((first, last), self.leads)
             collect(kept, self.source, bases, width, strips, self.weights)
             empty = find_empty(kept)
@@ -125,8 +126,8 @@ class _Collection:
 
     def _room(self, n: int) -> Kept:
         depth = self.merged.reduction.depth
-        weights = None if self.weights is None else np.empty((n, depth))
-        return np.empty((n, depth), self.patches.dtype), np.empty(n, dtype=np.int64), weights
+        weights = None if self.weights is None else np.empty((depth, n))
+        return np.empty((depth, n), self.patches.dtype), np.empty(n, dtype=np.int64), weights
 
     def _values(self, kept: Kept, empty: NDArray[np.bool_]) -> State:
         merged = self.merged
@@ -134,6 +135,11 @@ class _Collection:
         fills = [0 if fill is None else fill for fill in merged.fills]
         each = zip(images, merged.dtypes, fills, strict=True)
         return tuple([filled(image, dtype, empty, fill, ()) for image, dtype, fill in each])
+
+
+def _first(room: NDArray[Any], n: int) -> NDArray[Any]:
+    """Room for the values of ``n`` elements."""
+    return room.reshape(-1)[: len(room) * n].reshape(len(room), n)
 
 
 def _inside(size: int, phases: int) -> NDArray[np.bool_]:

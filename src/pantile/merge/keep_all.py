@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.collect import find_majority, find_median
+from ..kernels.lanes import find_majority, find_median
 from ..kernels.memory import to_native
 from ..kernels.select import keep_all
 from .batch import PatchBatch

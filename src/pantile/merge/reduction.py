@@ -110,7 +110,7 @@ class Reduction(ABC):
         return None
 
     def collecting(self) -> Collecting | None:
-        """How this merge is made of the values of each element, where all patches are there; None where it cannot be."""
+        """How this merge is made of the values of each element, where all patches are there; None where it is not."""
         return None
 
     def piecemeal(self) -> Reduction:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.collect import find_spread
+from ..kernels.lanes import find_spread
 from ..kernels.moments import add_moments
 from .batch import PatchBatch
 from .reduction import Collecting, Reduction, State
