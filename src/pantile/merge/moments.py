@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.lanes import Kept, find_spread
+from ..kernels.collect import Kept
+from ..kernels.lanes import find_spread
 from ..kernels.loops import add_by_patch
 from ..kernels.offsets import Weights, tabulate_target
 from ..kernels.select import count
