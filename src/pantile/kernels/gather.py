@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .compile import compiled, compiled_with, known_to_numba
 
 # The loops are typed when they are compiled.
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, index"
 # ruff: noqa: ARG001
 
 __all__ = [
