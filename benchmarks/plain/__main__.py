@@ -80,6 +80,8 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument(
         "--check", action="store_true", help="tiny cells, no times: do both sides agree?"
     )
+    parser.add_argument("--minutes", type=float, metavar="N",
+                        help="1.8 for --quick, else 15; then it prints what it has")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the results there, too")
     return parser.parse_args(arguments)
 

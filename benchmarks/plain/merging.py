@@ -115,11 +115,13 @@ def _weigh(what: str, case: Case) -> Sides:
 
 def _trim(case: Case) -> Sides:
     patches, grid = _patches(case), _grid(case)
-    plain: dict[str, Task] = {}
-    for way, pairs in loops(case).items():
+    plain: dict[str, Task] = {
+        way: partial(MERGES["center"], case, patches, pairs)
+        for way, pairs in loops(case).items()
+        if pairs is not by_patch
+    }
+    if by_patch in loops(case).values():
         plain["cropped patches"] = lambda: crops(case, patches)
-        if pairs is not by_patch:
-            plain[way] = partial(MERGES["center"], case, patches, pairs)
     return Sides(lambda: pt.unpatchify(patches, grid, weights="trim"), plain)
 
 

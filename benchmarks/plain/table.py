@@ -58,7 +58,8 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         case, ours, plain = self.cell.case, self.ours, self.plain
         return {
-            "cell": self.cell.name, "operation": self.cell.operation, "what": self.cell.what, "case": case.code, "regime": regime(case),
+            "cell": self.cell.name,
+            "operation": self.cell.operation, "what": self.cell.what, "case": case.code, "regime": regime(case),
             "way": self.way, "agrees": not self.differs, "ratio": self.ratio,
             "ours": ours.seconds if ours else None, "plain": plain.seconds if plain else None,
         }  # fmt: skip
