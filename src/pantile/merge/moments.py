@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
 from ..kernels.lanes import find_spread
@@ -45,7 +44,4 @@ class MeanVarianceCount(Variance):
 
     def images(self, state: State, bounds: Rect, dtypes: Sequence[np.dtype[Any]]) -> State:
         *sums, counts = state
-        total, total_low, _, _, weight, weight_low = sums
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            mean: NDArray[Any] = (total + total_low) / (weight + weight_low)
-        return mean, self.finalize(tuple(sums), bounds, dtypes[1]), counts
+        return *self.spread(tuple(sums)), counts
