@@ -132,6 +132,7 @@ def _moments(lost_by_sum, lost_by_product):
                 - 2 * mean * total_low[i]
                 - lost_by_product(mean, twice)
                 + lost_by_product(q, n)
+                + q * lost_by_sum(weight[i], weight_low[i])
                 + lost_by_product(mean, mean) * n
                 + lost_by_sum(square[i], -p)
                 + lost_by_sum(high, r)
