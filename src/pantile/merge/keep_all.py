@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import strides_of
 from ..geometry.rect import Rect
+from ..kernels.collect import append
 from ..kernels.lanes import find_majority, find_median
-from ..kernels.memory import to_native
+from ..kernels.memory import sum_outer, to_native
 from ..kernels.select import keep_all
 from .batch import PatchBatch
 from .reduction import Collecting, Reduction, State
@@ -39,7 +41,7 @@ class KeepAll(Reduction):
     def init(self, shape: tuple[int, ...]) -> State:
         return self._init(shape, 1 if self.shallow else self.depth)
 
-    def collecting(self) -> Collecting | None:
+    def collecting(self) -> Collecting:
         find = find_majority if self.vote else find_median
         return Collecting(lambda kept: (find(kept),), self.taper)
 
@@ -70,40 +72,34 @@ class KeepAll(Reduction):
         shape = states[0][1].shape
         used = sum((s[1] for s in states), np.zeros(shape, dtype=np.int64))
         whole = self._init(shape, max(1, int(used.max(initial=0))))
+        rows = np.arange(used.size)
         for state in states:
-            depth = state[0].shape[-1]
-            cell, slot = np.nonzero(np.arange(depth) < state[1].reshape(-1, 1))
-            at = whole[1].reshape(-1)[cell] + slot
-            for k in (0, 2)[: 1 + self.weighted]:
-                target = whole[k].reshape(-1, whole[k].shape[-1])
-                target[cell, at] = state[k].reshape(-1, depth)[cell, slot]
-            whole[1][...] += state[1]
+            append(_flat(whole), rows, _flat(state))
         return whole
 
     def join(self, state: State, place: tuple[slice, ...], part: State) -> State:
-        joined = self.combine([tuple(a[place] for a in state), part])
-        depth = joined[0].shape[-1]
-        state = _grown(state, depth)
-        state[1][place] = joined[1]
-        for k in (0, 2)[: 1 + self.weighted]:
-            state[k][place][..., :depth] = joined[k]
+        used = state[1]
+        state = _grown(state, int((used[place] + part[1]).max(initial=0)))
+        steps = zip(used.shape, place, strides_of(used.shape), strict=True)
+        rows = sum_outer([np.arange(n)[s] * step for n, s, step in steps])
+        append(_flat(state), rows, _flat(part))
         return state
 
     def grown(self, state: State, most: int) -> State:
         return _grown(state, most, self.depth)
 
     def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
-        values, used = state[:2]
-        free = np.arange(values.shape[-1]) >= used[..., None]
-        if not self.vote:
-            return _median(values, used, free)
-        weights = state[2] if self.weighted else np.ones(values.shape)
-        return _majority(values, np.where(free, 0.0, weights), free)
+        most = max(1, int(state[1].max(initial=0)))
+        values, used, *weights = _flat(state)
+        columns = [np.ascontiguousarray(a[:, :most].T) for a in (values, *weights)]
+        kept = columns[0], np.ascontiguousarray(used), columns[1] if weights else None
+        (found,) = self.collecting().become(kept)
+        return found.reshape(state[1].shape)
 
     def empty(self, state: State) -> NDArray[np.bool_] | None:
         if not self.weighted:
             return None
-        return np.asarray(state[2].sum(axis=-1) == 0)
+        return np.asarray(~state[2].any(axis=-1))
 
 
 def _grown(state: State, depth: int, spare: int = 0) -> State:
@@ -118,34 +114,7 @@ def _grown(state: State, depth: int, spare: int = 0) -> State:
     return np.pad(values, width), used, *(np.pad(w, width) for w in weights)
 
 
-def _median(values: NDArray[Any], used: NDArray[np.int64], free: NDArray[np.bool_]) -> NDArray[Any]:
-    real = values.dtype.kind == "f"
-    last: Any = np.inf if real else np.iinfo(values.dtype).max
-    ordered = np.sort(np.where(free, values.dtype.type(last), values), axis=-1)
-    low = np.take_along_axis(ordered, np.maximum(used - 1, 0)[..., None] // 2, axis=-1)[..., 0]
-    high = np.take_along_axis(ordered, used[..., None] // 2 % values.shape[-1], axis=-1)[..., 0]
-    low, high = low.astype(np.float64), high.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        # halves first, so that large values do not overflow; equal ones (infinite too) stay as they
-        # are
-        middle = np.where(low == high, low, low / 2 + high / 2)
-    if real:
-        middle = np.where((np.isnan(values) & ~free).any(axis=-1), np.nan, middle)
-    return middle
-
-
-def _majority(
-    values: NDArray[Any], weights: NDArray[np.float64], free: NDArray[np.bool_]
-) -> NDArray[Any]:
-    """The label with most votes, the smallest of equals; the order of arrival does not matter."""
-    order = np.lexsort((weights, values, free), axis=-1)
-    values, weights = (np.take_along_axis(a, order, axis=-1) for a in (values, weights))
-    best, votes = values[..., 0].copy(), weights[..., 0].copy()
-    running = weights[..., 0].copy()
-    for k in range(1, values.shape[-1]):
-        same = values[..., k] == values[..., k - 1]
-        running = np.where(same, running, 0.0) + weights[..., k]
-        better = running > votes
-        best = np.where(better, values[..., k], best)
-        votes = np.where(better, running, votes)
-    return best
+def _flat(state: State) -> State:
+    """A state with its elements along one axis; a view of one that lies closely."""
+    n = state[1].size
+    return tuple([a.reshape(n, *a.shape[state[1].ndim :]) for a in state])

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
 from ..kernels.collect import Kept
@@ -66,12 +65,11 @@ class MeanVarianceCount(Variance):
 
     def images(self, state: State, bounds: Rect, dtypes: Sequence[np.dtype[Any]]) -> State:
         sums, counts = state[:_SUMS], state[_SUMS]
-        total, total_low, _, _, weight, weight_low = sums
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            weights = weight + weight_low
-            mean: NDArray[Any] = (total + total_low) / weights
-            effective = weights**2 / state[_SUMS + 1] if self.weighted else counts.astype(float)
-        return mean, self.finalize(sums, bounds, dtypes[1]), counts, effective
+        effective = counts.astype(float)
+        if self.weighted:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                effective = (sums[4] + sums[5]) ** 2 / state[_SUMS + 1]
+        return *self.spread(sums), counts, effective
 
 
 def _images_of_kept(kept: Kept) -> State:
