@@ -309,6 +309,27 @@ def test_floats_keep_their_digits_on_a_long_way(rng):
     np.testing.assert_allclose(found.distances[3500, 0], 40e-18, rtol=1e-5)
 
 
+def test_floats_that_hold_integers_are_as_fast_and_as_exact(rng):
+    bytes_ = rng.integers(0, 256, (30, 31), dtype=np.uint8)
+    wanted = pt.similar(bytes_, 5, 3, radius=6)
+    for image in (
+        bytes_.astype("f4"),
+        bytes_ + 2.0**52,
+        -(2.0**40) - bytes_,
+        bytes_[::-1].astype("f8")[::-1],
+    ):
+        for a, b in zip(pt.similar(image, 5, 3, radius=6), wanted, strict=True):
+            assert_same_bits(a, b)
+    padded = pt.PatchGrid(bytes_.shape, 5, pad="same", pad_mode="mean")
+    image = bytes_ + 0.0
+    indices, distances = slow.similar(
+        slow.extract(image, padded)[:, :, :], padded, 1, radius=(2, 2)
+    )
+    found = pt.similar(image, padded, radius=2)
+    np.testing.assert_allclose(found.distances.reshape(-1, 1), distances, rtol=1e-12)
+    np.testing.assert_array_equal(found.indices.reshape(-1, 1), indices)
+
+
 def test_large_integers_are_compared_exactly():
     image = np.array([0, 0, 2**31 - 1, 0, 2**31 - 2, 1], np.int64)
     found = pt.similar(image, 1, 5)

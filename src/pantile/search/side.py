@@ -48,7 +48,7 @@ class Arithmetic:
 
     def convert(self, block: NDArray[Any]) -> NDArray[Any]:
         """``block`` in this dtype, less the shift: nothing is rounded where distances are exact."""
-        if self.shift and block.dtype.kind == "u":
+        if self.shift and block.dtype.kind != "i":
             block = block - block.dtype.type(self.shift)
         elif self.shift:
             block = block.astype(np.int64) - self.shift
@@ -60,20 +60,28 @@ _EXACT = ((2**24 - 1, np.float32), (2**53, np.float64), (2**63 - 1, np.int64))
 
 
 def choose_arithmetic(
-    images: Sequence[NDArray[Any]], features: int, more: Sequence[int], normalize: bool
+    images: Sequence[NDArray[Any]], features: int, more: Sequence[int], rounded: bool
 ) -> Arithmetic:
     """The fastest arithmetic that rounds no distance of these images; float64 where there is none.
 
-    ``more`` are values that stand beside the images (padding).
+    ``more`` are values that stand beside the images (padding); ``rounded``: distances are no integers anyway.
     """
-    if normalize or any(image.dtype.kind in "fc" for image in images):
-        return Arithmetic(np.dtype(np.float64), normal=normalize)
+    if rounded or not all(map(_is_whole, images)):
+        return Arithmetic(np.dtype(np.float64))
     ends = [int(f(image)) for image in images for f in (np.min, np.max)] + list(more)
     low, high = min(ends), max(ends)
     for most, dtype in _EXACT:
         if (high - low) ** 2 * features <= most:
             return Arithmetic(np.dtype(dtype), low if max(-low, high) > most else 0)
     return Arithmetic(np.dtype(np.float64))
+
+
+def _is_whole(image: NDArray[Any]) -> bool:
+    """Whether all values are integers, in whatever dtype; most floats are told by their first rows."""
+    if image.dtype.kind != "f":
+        return image.dtype.kind != "c"
+    parts = (image[i : i + 16] for i in range(0, len(image), 16))
+    return all(bool((np.rint(part) == part).all() and np.isfinite(part).all()) for part in parts)
 
 
 @dataclass(frozen=True)

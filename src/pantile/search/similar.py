@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -175,7 +176,13 @@ def _sides(
             and frame.grid.pad_mode in ("constant", "linear_ramp")
         ):
             more.append(int(frame.grid.pad_value.real))
-    kind = choose_arithmetic(arrays, frames[0].features, more, normalize)
+    rounded = normalize or not all(
+        # of floats, padding may make others
+        frame.inside or array.dtype.kind in "biu"
+        for array, frame in zip(arrays, frames, strict=True)
+    )
+    kind = choose_arithmetic(arrays, frames[0].features, more, rounded)
+    kind = replace(kind, normal=normalize)
     sides = [Side(f.canonical(a), f, kind) for a, f in zip(arrays, frames, strict=True)]
     return sides[0], sides[-1]
 
