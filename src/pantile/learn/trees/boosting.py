@@ -162,7 +162,7 @@ class _Run:
             if self.losses[1][-1] < best - float(model.tol):
                 best, best_round = self.losses[1][-1], number + 1
             if number + 1 - best_round >= int(model.n_iter_no_change):
-                return trees[: best_round * self.loss.columns]
+                return trees[: max(1, best_round) * self.loss.columns]
         return trees
 
     def _differentiate(self, k: int) -> Goal:

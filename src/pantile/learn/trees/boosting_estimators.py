@@ -85,7 +85,7 @@ class PatchBoostingClassifier(ClassifierMixin, Boosting):  # type: ignore[misc]
     Notes
     -----
     Gradients are summed as whole numbers, so that trees do not depend on the order of work: 61 bits
-    less those of the number of windows. While it fits it holds about 35 bytes per labelled window
+    less those of the number of windows. While it fits it holds about 40 bytes per labelled window
     (8 more for each class beyond two), and the image as bytes. Source: Friedman, "Greedy function
     approximation: a gradient boosting machine", Annals of Statistics 2001; Ke et al., "LightGBM: a
     highly efficient gradient boosting decision tree", NeurIPS 2017 (histograms, growth by leaves).

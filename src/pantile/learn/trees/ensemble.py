@@ -57,8 +57,11 @@ class Ensemble:
     def part(self, begin: int, end: int) -> Ensemble:
         """Trees ``begin`` to ``end`` of them."""
         rows = slice(self.roots[begin], self.roots[end])
-        arrays = (self.nodes, self.gains, self.values, self.weights, self.counts)
-        return Ensemble(*(each[rows] for each in arrays), self.roots[begin : end + 1] - rows.start)  # type: ignore[arg-type]
+        roots = self.roots[begin : end + 1] - rows.start
+        return Ensemble(
+            self.nodes[rows], self.gains[rows], self.values[rows], self.weights[rows],
+            self.counts[rows], roots,
+        )  # fmt: skip
 
     @cached_property
     def boxes(self) -> bool:

@@ -270,7 +270,7 @@ class PatchForestClassifier(ClassifierMixin, Forest):  # type: ignore[misc]
         weights = self._weights_of(image, sample_weight)
         canvas = self._prepare(image, bool((resolve_families(self.features) == 2).any()))
         masks, base = choose_windows(canvas, [code >= 0 for code in codes], weights)
-        own = take_windows(codes, masks).astype(np.uint8 if len(classes) < 256 else np.uint16)
+        own: Any = take_windows(codes, masks).astype(np.uint8 if len(classes) < 256 else np.uint16)
         given, _ = bound_weights(take_weights(weights, masks), len(base))
         shares = weigh_classes(self.class_weight, classes, np.bincount(own, minlength=len(classes)))
         criterion = _CRITERIA[self.criterion]

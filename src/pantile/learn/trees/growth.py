@@ -167,7 +167,7 @@ class _Growing:
         bounds = (node.begin, node.begin + some, node.end)
         children = [
             _Waiting(
-                *bounds[side : side + 2], not node.turned, node.depth + 1,
+                bounds[side], bounds[side + 1], not node.turned, node.depth + 1,
                 child_key_of(np.uint64(node.key), side), child + side, None,
             )
             for side in (0, 1)
@@ -237,11 +237,12 @@ class _Growing:
         parts, n = [top], len(self.nodes)
         for node, tree in zip(self.small, subtrees, strict=True):
             tree.nodes[:, 4] += np.where(tree.nodes[:, 4] < 0, 0, n - 1).astype(np.int32)
-            for whole, part in zip(top, tree, strict=True):
+            arrays: list[tuple[Array, Array]] = list(zip(top, tree, strict=True))
+            for whole, part in arrays:
                 whole[node.node] = part[0]
-            parts.append(Grown(*(each[1:] for each in tree)))
+            parts.append(Grown(tree.nodes[1:], tree.gains[1:], tree.sums[1:], tree.counts[1:]))
             n += len(tree.nodes) - 1
-        return Grown(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        return Grown(*(np.concatenate(each) for each in zip(*parts, strict=True)))  # type: ignore[arg-type]
 
 
 def grow_tree(

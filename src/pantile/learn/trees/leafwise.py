@@ -131,8 +131,9 @@ class _Tree:
             for side in waiting:
                 hists[side] = self.count(parts[side])
         else:
-            hists[small] = self.count(parts[small])
-            hists[1 - small] = np.subtract(leaf.hist, hists[small], out=leaf.hist)
+            own = self.count(parts[small])
+            hists[small] = own
+            hists[1 - small] = np.subtract(leaf.hist, own, out=leaf.hist)
         bounds = (leaf.begin, leaf.begin + some, leaf.end)
         for side in waiting:
             hist = hists[side]

@@ -12,6 +12,8 @@ __all__ = ["Logistic", "Loss", "Softmax", "Squared"]
 
 Array = NDArray[Any]
 
+_RARE = 1e-9  # the share of a class that only held-out regions have
+
 
 class Loss:
     """A loss of raw scores ``(windows, k)``; ``truth`` are codes, or numbers."""
@@ -53,7 +55,7 @@ class Logistic(Loss):
     """The logistic loss of two classes."""
 
     def start(self, truth: Array, weights: Array | None) -> Array:
-        share = float(np.average(truth, weights=weights))
+        share = float(np.average(truth, weights=weights).clip(_RARE, 1 - _RARE))
         return np.array([np.log(share / (1 - share))])
 
     def derivatives(self, raw: Array, truth: Array, k: int) -> tuple[Array, Array]:
@@ -72,7 +74,7 @@ class Softmax(Loss):
 
     def start(self, truth: Array, weights: Array | None) -> Array:
         shares = np.bincount(truth, weights=weights, minlength=self.columns)
-        logs = np.log(shares / shares.sum())
+        logs = np.log(np.maximum(shares / shares.sum(), _RARE))
         return np.asarray(logs - logs.mean())
 
     def derivatives(self, raw: Array, truth: Array, k: int) -> tuple[Array, Array]:
