@@ -16,9 +16,9 @@ from ..geometry.tensors import library_of, refuse_mixed
 from ..matrix.matrix import PatchMatrix
 from ..matrix.product.operands import LazyMatrix, times, transposed_times
 from ..matrix.selection.selection import Selection
-from . import leaves, torch_ops
-from .mapping import part
+from . import leaves, torch_work
 from .namespaces import dtype_name, namespace_of
+from .tiles import part
 from .verbs import check_tensor, numpy_dtype, permuted, reshaped, to_host, wants_grad
 
 __all__ = ["TensorPatchMatrix", "TensorTransposed"]
@@ -50,7 +50,7 @@ class TensorPatchMatrix(PatchMatrix):
         self.plain = where is None and not center and not scale and self.image is not None
         options = {"axes": axes, "channel_axis": channel_axis}
         if self.library == "torch" and all(i.device.type == "cpu" for i in images):
-            memory = [torch_ops.as_array(i) for i in images]
+            memory = [torch_work.as_array(i) for i in images]
             given: Any = memory if isinstance(image, list | tuple) else memory[0]
             super().__init__(
                 given, patch, step, where=to_host(where), center=center, scale=scale, **options
@@ -136,7 +136,7 @@ class TensorPatchMatrix(PatchMatrix):
         if not isinstance(array, np.ndarray | np.generic):
             return array
         held = np.asarray(array)
-        return torch_ops.as_tensor(held, name or held.dtype.name)
+        return torch_work.as_tensor(held, name or held.dtype.name)
 
     def _statistic(self, name: str, *args: Any, **options: Any) -> Any:
         if self.image is not None and wants_grad(self.image):
@@ -265,9 +265,9 @@ def _multiply_in_memory(matrix: TensorPatchMatrix, other: Tensor, transposed: bo
 
 
 def _work(selection: Selection, other: Tensor, transposed: bool, name: str) -> Tensor:
-    array = torch_ops.as_array(other)
+    array = torch_work.as_array(other)
     found = (transposed_times if transposed else times)(selection, array)
-    return torch_ops.as_tensor(np.ascontiguousarray(found), name)
+    return torch_work.as_tensor(np.ascontiguousarray(found), name)
 
 
 @cache

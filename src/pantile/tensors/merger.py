@@ -17,7 +17,7 @@ from ..merge.spec import resolve_rule
 from ..merge.weights import check_patch_weights
 from ..ops.forms import recognise_some
 from ..ops.merger import Merger
-from . import leaves, torch_ops
+from . import leaves, torch_ops, torch_work
 from .linear import Linear
 from .namespaces import as_dtype_name, convert, dtype_name, float_name, is_float, namespace_of
 from .verbs import check_tensor, dummy, numpy_dtype, permuted, reshaped, to_host, wants_grad
@@ -134,7 +134,7 @@ class TensorMerger:
                 self.grid, merge=self.merge, weights=self.weights, fill=self.fill, axes=axes,
                 channel_axis=channel_axis, dtype=None if self.dtype == "bfloat16" else self.dtype,
             )  # fmt: skip
-        inner.add(torch_ops.as_array(patches), rows, each)
+        inner.add(torch_work.as_array(patches), rows, each)
         self.inner = inner
 
     def _linear(self, frame: Frame, dtype: str | None = None) -> Linear:
@@ -164,7 +164,7 @@ class TensorMerger:
         if self.inner is not None:
             found: Any = self.inner.result()
             images = found if isinstance(found, tuple) else (found,)
-            made = tuple(torch_ops.as_tensor(i, self._name(i)) for i in images)
+            made = tuple(torch_work.as_tensor(i, self._name(i)) for i in images)
             return made if isinstance(found, tuple) else made[0]
         assert self.frame is not None
         image = self._result_of_kept() if self.kept else self._result_elsewhere()

@@ -22,7 +22,7 @@ from ..ops.extract import check_layout, check_pad_value
 from ..ops.forms import recognise
 from ..ops.unpatchify import as_patch_weights
 from ..ops.unpatchify import unpatchify as unpatchify_array
-from . import leaves, torch_ops
+from . import leaves, torch_ops, torch_work
 from .linear import Linear
 from .namespaces import as_dtype_name, dtype_name, namespace_of
 from .others import MERGES
@@ -397,7 +397,7 @@ def _by_own_merge(patches: Tensor, merge: Merge, shape: Any, step: Any, **option
             "a merge of your own works on NumPy arrays: give those, or a tensor on the CPU without gradients"
         )
     torch = sys.modules["torch"]
-    found: Any = unpatchify_array(torch_ops.as_array(patches), shape, step, merge=merge, **options)
+    found: Any = unpatchify_array(torch_work.as_array(patches), shape, step, merge=merge, **options)
     images = found if isinstance(found, tuple) else (found,)
     made = tuple(torch.from_numpy(image) for image in images)
     return made if isinstance(found, tuple) else made[0]
