@@ -459,7 +459,7 @@ def _lines(offer, add_squares, add_two):
     return loop
 
 
-# A product and a sum rounded once: an eighth faster, and NaN stays NaN.
+# A product and a sum rounded once; NaN stays NaN.
 _FUSED: dict[str, Any] = {"fastmath": {"contract"}}
 _lines_by_key = compiled_with(_lines, _offer_key, _add_squares, _add_two, **_FUSED)
 _lines_by_pair = compiled_with(_lines, _offer_pair, _add_squares, _add_two, **_FUSED)
