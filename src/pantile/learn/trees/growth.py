@@ -242,7 +242,7 @@ class _Growing:
                 whole[node.node] = part[0]
             parts.append(Grown(tree.nodes[1:], tree.gains[1:], tree.sums[1:], tree.counts[1:]))
             n += len(tree.nodes) - 1
-        return Grown(*(np.concatenate(each) for each in zip(*parts, strict=True)))  # type: ignore[arg-type]
+        return Grown(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def grow_tree(
