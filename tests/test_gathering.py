@@ -37,9 +37,7 @@ def merges(draw: st.DrawFn) -> tuple[Array, pt.PatchGrid, dict[str, Any]]:
     patches[...] = rng.permutation(patches.ravel()).reshape(patches.shape)
     options: dict[str, Any] = dict(case.roles, merge=merge, fill=1)
     if merge in ("mean", "sum") and draw(st.booleans()):
-        weights = draw(strategies.tapers(case.grid.patch, positive=False))
-        if not isinstance(weights, np.ndarray) or weights.any():
-            options["weights"] = weights
+        options["weights"] = draw(strategies.tapers(case.grid.patch, positive=False))
     if merge in ("mean", "sum") and draw(st.booleans()):
         options["patch_weights"] = draw(strategies.patch_weights(case.grid.n_patches))
     return patches, case.grid, options

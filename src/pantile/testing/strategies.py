@@ -257,7 +257,7 @@ def placed(
 def tapers(draw: st.DrawFn, patch: tuple[int, ...], *, positive: bool = True) -> Any:
     """Weights of a patch in one of their forms: a name, a vector per axis, an array of its shape.
 
-    `positive=False` lets single weights be 0.
+    `positive=False` lets single weights be 0, but never all of them.
     """
     form = draw(st.sampled_from(["name", "vectors", "array"]))
     if form == "name":
@@ -265,8 +265,14 @@ def tapers(draw: st.DrawFn, patch: tuple[int, ...], *, positive: bool = True) ->
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     low = 1 if positive else 0
     if form == "vectors":
-        return [rng.integers(low, 9, p) / 4 for p in patch]
-    return rng.integers(low, 9, patch) / 4
+        return [_weighing(rng.integers(low, 9, p)) for p in patch]
+    return _weighing(rng.integers(low, 9, patch))
+
+
+def _weighing(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Numbers as weights, of which one at least is not 0."""
+    numbers.flat[0] += not numbers.any()
+    return numbers / 4
 
 
 @st.composite
