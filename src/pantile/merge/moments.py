@@ -77,7 +77,7 @@ def _images_of_kept(kept: Kept) -> State:
     _, used, weights = kept
     effective = used.astype(float)
     if weights is not None:
-        there = np.where(np.arange(weights.shape[1]) < used[:, None], weights, 0.0)
+        there = np.where(np.arange(len(weights))[:, None] < used, weights, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            effective = there.sum(axis=1) ** 2 / (there**2).sum(axis=1)
+            effective = there.sum(axis=0) ** 2 / (there**2).sum(axis=0)
     return (*find_spread(kept), used, effective)
