@@ -156,8 +156,8 @@ def _halve(found, block, counts, unknown):
         n = counts[k]
         found[k] = 0
         if n:
-            low = float(block[(n - 1) // 2 * _LANES + k])
-            high = float(block[n // 2 * _LANES + k])
+            low = block[(n - 1) // 2 * _LANES + k] * 1.0
+            high = block[n // 2 * _LANES + k] * 1.0
             # halves first, so that large values do not overflow; equal ones (infinite too) stay
             middle = low if low == high else low / 2 + high / 2
             found[k] = np.nan if unknown[k] else middle
@@ -220,7 +220,7 @@ def _middle_of_many(found, values, used, pairs, last):
             low = row[0]
             for k in range(1, want):
                 low = max(low, row[k])
-        x, y = float(low), float(high)
+        x, y = low * 1.0, high * 1.0
         found[i] = x if x == y else x / 2 + y / 2
 
 
@@ -313,6 +313,9 @@ def _majority_of_many(found, values, used, weights, pairs, last):
                 found[i] = held[k]
 
 
+# (times 1.0 is float64; numba leaves float() of a float32 a float32)
+
+
 def _add_up(weight, total, block, heavy, most):
     # distances from the first value: equal values have their mean exactly
     weight[:], total[:] = 0, 0
@@ -320,7 +323,7 @@ def _add_up(weight, total, block, heavy, most):
         v, h = block[s * _LANES :][:_LANES], heavy[s * _LANES :][:_LANES]
         for k in range(_LANES):
             weight[k] += h[k]
-            total[k] += h[k] * (float(v[k]) - float(block[k]))
+            total[k] += h[k] * (v[k] * 1.0 - block[k] * 1.0)
 
 
 def _add_squares(total, rest, block, heavy, most, middle):
@@ -328,7 +331,7 @@ def _add_squares(total, rest, block, heavy, most, middle):
     for s in range(most):
         v, h = block[s * _LANES :][:_LANES], heavy[s * _LANES :][:_LANES]
         for k in range(_LANES):
-            x = float(v[k]) - middle[k]
+            x = v[k] * 1.0 - middle[k]
             rest[k] += h[k] * x
             total[k] += h[k] * (x * x)
 
@@ -355,7 +358,7 @@ def _spread(take, count, add_up, add_squares):
             add_up(weight, total, block, heavy, most)
             for k in range(_LANES):
                 # (of infinite distances the mean is unknown)
-                middle[k] = float(block[k]) + (total[k] / weight[k] + (total[k] - total[k]))
+                middle[k] = block[k] * 1.0 + (total[k] / weight[k] + (total[k] - total[k]))
             add_squares(total, rest, block, heavy, most, middle)
             for k in range(m.size):
                 # what rounding has left in the mean is taken out again
