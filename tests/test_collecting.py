@@ -41,9 +41,9 @@ def merges(draw: st.DrawFn) -> tuple[Array, pt.PatchGrid, dict[str, Any]]:
     )
     options: dict[str, Any] = dict(case.roles, merge=merge, fill=1)
     if merge != "median" and draw(st.booleans()):
-        weights = draw(strategies.tapers(case.grid.patch, positive=False))
-        if not isinstance(weights, np.ndarray) or weights.any():
-            options["weights"] = weights
+        # (an element without weight has no value, and of moments no number of patches either)
+        positive = options["merge"] == "moments"
+        options["weights"] = draw(strategies.tapers(case.grid.patch, positive=positive))
     if merge != "median" and draw(st.booleans()):
         options["patch_weights"] = draw(strategies.patch_weights(case.grid.n_patches))
     return patches, case.grid, options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -79,5 +79,6 @@ def _images_of_kept(kept: Kept) -> State:
     if weights is not None:
         there = np.where(np.arange(len(weights))[:, None] < used, weights, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            effective = there.sum(axis=0) ** 2 / (there**2).sum(axis=0)
+            # one after the other: sum() has another order where there is one element
+            effective = reduce(np.add, there) ** 2 / reduce(np.add, there**2)
     return (*find_spread(kept), used, effective)
