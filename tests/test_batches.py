@@ -284,7 +284,7 @@ def test_pieces_that_were_cut_down_give_the_same_bits(
         def watch(self: Any, *args: Any) -> None:
             trim(self, *args)
             with self._lock:  # other threads deliver meanwhile
-            held.append(sum(map(size_of, self.pieces.values())))
+                held.append(sum(map(size_of, self.pieces.values())))
 
         monkeypatch.setattr(assembly.Assembly, "trim", watch)
         with using_limits(SMALL_TILES):
