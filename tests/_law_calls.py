@@ -17,10 +17,11 @@ Call = Callable[[Array], Any]
 
 PACKAGES = ("compat", "denoise", "files", "integrations", "learn", "plot", "tileset")
 BELOW = {
-    "compat": ("matlab", "numpy", "patchify", "skimage", "sklearn", "torch"),
+    "compat": ("matlab", "monai", "numpy", "patchify", "skimage", "sklearn", "tiler", "torch"),
     "integrations": ("lightgbm", "torch", "xgboost"),
 }
-NEEDS = {"compat.torch": "torch", "integrations.torch": "torch"}  # not in every environment
+# not in every environment
+NEEDS = {"compat.monai": "torch", "compat.torch": "torch", "integrations.torch": "torch"}
 
 
 def same(batch: Array) -> Array:
@@ -126,6 +127,49 @@ def folded(x: Array) -> Any:
     return compat.fold(columns, x.shape, 8, stride=4)
 
 
+def inferred(x: Array) -> Any:
+    import torch
+
+    inputs = torch.from_numpy(x)[None, None]
+    return module("compat.monai").sliding_window_inference(inputs, (16, 16), 4, lambda b: b * 2)
+
+
+def averaged(x: Array) -> Any:
+    import torch
+
+    merger = module("compat.monai").AvgMerger((1, 1, *x.shape))
+    merger.aggregate(torch.from_numpy(x)[None, None], (0, 0))
+    return merger.finalize()
+
+
+def retiled(x: Array) -> Any:
+    compat = module("compat.tiler")
+    tiler = compat.Tiler(x.shape, (16, 16), 0.5)
+    merger = compat.Merger(tiler)
+    for number, tile in tiler(x):
+        merger.add(number, tile)
+    return merger.merge()
+
+
+def modelled(x: Array) -> Any:
+    import torch
+
+    model = module("integrations.torch").TileModel(torch.nn.Conv2d(1, 2, 3, padding=1))
+    image = x.astype(np.float32)[None]
+    return pt.map_patches(model, image, 16, 8, channel_axis=0, batch=4)
+
+
+def grown(name: str) -> Call:
+    def call(x: Array) -> Any:
+        estimator = getattr(pt.learn, name)(5, max_depth=3, random_state=0, **_FEW[name[:10]])
+        return estimator.fit(x, x if name.endswith("Regressor") else labels(x)).predict(x)
+
+    return call
+
+
+_FEW = {"PatchFores": {"n_estimators": 2}, "PatchBoost": {"max_iter": 2}}
+
+
 def reader(x: Array) -> Any:
     np.save("image.npy", x)
     return pt.files.open_image("image.npy")
@@ -166,6 +210,9 @@ CALLS: dict[str, Call] = {
         module("compat.sklearn").PatchExtractor(patch_size=(8, 8), step=4).fit_transform(x[None])
     ),
     "compat.torch.fold & compat.torch.unfold": folded,
+    "compat.monai.sliding_window_inference": inferred,
+    "compat.monai.AvgMerger": averaged,
+    "compat.tiler.Tiler & compat.tiler.Merger": retiled,
     "denoise.dct & denoise.Pass": lambda x: pt.denoise.dct(x, 0.1, 4),
     "denoise.groups": lambda x: pt.denoise.groups(x, 0.1, 4),
     "files.NpySink & files.Sink & files.Writer & files.sink_of": to_sink(
@@ -187,8 +234,13 @@ CALLS: dict[str, Call] = {
     "integrations.lightgbm.PatchSequence": boosted,
     "integrations.torch.BlockShuffleSampler": sampled,
     "integrations.torch.PatchDataset": tensors,
+    "integrations.torch.TileModel": modelled,
     "integrations.xgboost.PatchDataIter": iterated,
     "learn.PatchEstimator": tree,
+    "learn.PatchForestClassifier": grown("PatchForestClassifier"),
+    "learn.PatchForestRegressor": grown("PatchForestRegressor"),
+    "learn.PatchBoostingClassifier": grown("PatchBoostingClassifier"),
+    "learn.PatchBoostingRegressor": grown("PatchBoostingRegressor"),
     "learn.PatchKMeans": lambda x: (
         pt.learn.PatchKMeans(5, step=4, n_clusters=3, random_state=0).fit(x).predict(x)
     ),

@@ -80,6 +80,11 @@ CALLED: dict[str, Call] = {
     "map_patches, tuple": lambda x: pt.map_patches(lambda b: (b, b[:, 0, 0]), x, 8, 4, merge=None),
     "map_patches, finalize": lambda x: pt.map_patches(same, x, 8, 4, finalize=np.abs),
     "map_patches, file": lambda x: pt.map_patches(same, x, 8, 4, out="a.npy"),
+    "Indexed": lambda x: pt.map_patches(pt.Indexed(lambda b, at: b + at[:, None, None]), x, 8, 4),
+    "Weighted": lambda x: pt.map_patches(lambda b: pt.Weighted(b, b.mean((1, 2))), x, 8, 4),
+    "join_labels": lambda x: pt.join_labels(
+        pt.patchify(x > 0.5, 8, 4).astype(int), pt.PatchGrid(x.shape, 8, 4)
+    ),
     "plan": lambda x: str(pt.plan(same, x, 8, 4)),
     "Plan": lambda x: (repr(p := pt.plan(same, x, 8, 4)), p.run(), p.run()),
     "PatchMatrix": lambda x: (X := matrix(x), X[0], X[[1, 2]], X.sample(3), X.mean(0), X.cov()),
