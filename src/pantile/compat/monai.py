@@ -280,8 +280,20 @@ class _Job:
         return results[0] if self.single or len(results) == 1 else tuple(results)
 
     def bar(self, total: int) -> Any:
-        tqdm = import_module("tqdm").tqdm
-        return tqdm(total=total, disable=not self.progress)
+        return import_module("tqdm").tqdm(total=total) if self.progress else _NoBar()
+
+
+class _NoBar:
+    """Progress that nobody asked for, so that it needs no tqdm."""
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def update(self, n: int = 1) -> None:
+        """Tell nobody."""
 
 
 class _Elsewhere(Exception):
