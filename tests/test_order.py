@@ -48,6 +48,12 @@ class SlowFirst:
         return batch
 
 
+def size_of(piece: Any) -> int:
+    """Bytes of a piece, whole or in the parts that blocks wait for."""
+    parts = piece.values() if isinstance(piece, dict) else [(None, piece)]
+    return sum(a.nbytes for _, state in parts for a in state or ())
+
+
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """How many pieces were held whenever one came, and their bytes."""
@@ -58,7 +64,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         ready = deliver(self, *arguments)
         with self._lock:
             states = [state for state in self.pieces.values() if state is not None]
-        found.append((len(states), sum(a.nbytes for state in states for a in state)))
+        found.append((len(states), sum(map(size_of, states))))
         return ready
 
     monkeypatch.setattr(Assembly, "deliver", delivered)
