@@ -80,7 +80,8 @@ def part(axis: AxisGrid, begin: int, end: int) -> AxisGrid:
 def _cropped(axis: AxisGrid) -> tuple[AxisGrid, slice]:
     """An axis of the elements that its patches reach over, and which those are."""
     low, high = max(0, axis.start(0)), min(axis.size, axis.end)
-    high = max(low, high)
+    if high <= low:  # all in the padding; a slice that begins behind the end is no standard one
+        low = high = 0
     return replace(axis, size=high - low, offset=axis.offset - low), slice(low, high)
 
 
