@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -23,7 +24,12 @@ MERGES = ("mean", "sum", "var", "max", "min", "median", "vote", "first", "last",
 COVERING = strategies.grids(covers=True)
 TILES = st.sampled_from([None, 1, 20, 200])  # elements of a tile; None: pantile's own choice
 # every dtype is a compilation of its own; PANTILE_EXAMPLES above the default draws from all
-FEW = [np.dtype(c) for c in ("f4", "u1", "f8", "i8", "?", "f2", "c8")]
+CHECKED = (
+    "NUMBA_BOUNDSCHECK" in os.environ
+)  # loops take longer to compile, and types differ in nothing there
+FEW = [
+    np.dtype(c) for c in (("f4", "u1") if CHECKED else ("f4", "u1", "f8", "i8", "?", "f2", "c8"))
+]
 POOL = strategies.DTYPES if settings().max_examples > 30 else FEW
 
 

@@ -50,6 +50,9 @@ __all__ = [
 Vector = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
+_GATHERED = (
+    "fdFDBHhi"  # the dtypes of images; each takes seconds to compile, others have the way of tiles
+)
 _FEW = 16  # samples that are too few for a line, where another axis has more
 _EXACT_DEPTH = (
     1 << 16
@@ -66,7 +69,7 @@ def gather_patches(
     """Merge patches ``(*counts, *patch)`` into ``views`` by gathering; False, with nothing done, where
     that is not possible or does not pay."""
     meeting, view = merged.reduction.meeting(), views[0]
-    known = patches.dtype.isnative and is_native(patches.dtype) and is_native(view.dtype)
+    known = patches.dtype.isnative and patches.dtype.char in _GATHERED and is_native(view.dtype)
     if meeting is None or not known or not all(map(has_item_strides, (patches, view))):
         return False
     if meeting.body in OWNERS:
