@@ -33,7 +33,6 @@ __all__ = [
     "gather",
     "gather_owners",
     "gather_weighted",
-    "sort_bases",
 ]
 
 OWNERS = "first", "last", "center"
@@ -111,17 +110,10 @@ def gather_owners(
     _gather_owners(out, src, *lines, axes, places, strips.table, *steps, fill)
 
 
-def find_bases(lines: tuple[int, int], leads: Leads) -> Vector:
-    """The table of the bases of ``lines``, in C order of the patches."""
-    depth = int(np.prod(leads.axes[:, 3], dtype=np.int64))
-    table = np.empty(((lines[1] - lines[0]) * depth + 1, 6), dtype=np.int64)
-    return table[: _find_bases(table, *lines, *leads)]
-
-
-def sort_bases(table: Vector) -> Bases:
-    """Bases by key, those of one key as they come: patches are read nearly as they lie."""
-    found = np.empty_like(table)
-    return Bases(found, _sort_bases(found, table))
+def find_bases(lines: tuple[int, int], leads: Leads, in_order: bool = False) -> Bases:
+    """The bases of ``lines``: by key, so that patches are read nearly as they lie, and those of one key in C order of
+    the patches; ``in_order``, all in that order, as if they had one key."""
+    return Bases(*_find_bases(*lines, in_order, *leads))
 
 
 def clip_strips(
@@ -159,8 +151,7 @@ def _clip_strips(table, places, of, lengths, numbers, along, size, phases, step,
     return m
 
 
-@compiled
-def _find_bases(bases, first, last, axes, low, high, starts):
+def _list_bases(bases, first, last, axes, low, high, starts):
     total = 0
     for line in range(first, last):
         n = 1
@@ -192,11 +183,8 @@ def _find_bases(bases, first, last, axes, low, high, starts):
     return total
 
 
-@compiled
 def _sort_bases(found, table):
     n = table.shape[0]
-    if n == 0:
-        return np.zeros(1, dtype=np.int64)
     least = table[0, 4]
     most = least
     for b in range(n):
@@ -214,6 +202,26 @@ def _sort_bases(found, table):
         at[k] += 1
     return begins
 
+
+def _list_and_sort(list_bases, sort_bases):
+    def loop(first, last, in_order, axes, low, high, starts):
+        depth = 1
+        for k in range(axes.shape[0]):
+            depth *= axes[k, 3]
+        table = np.empty(((last - first) * depth + 1, 6), dtype=np.int64)
+        table = table[: list_bases(table, first, last, axes, low, high, starts)]
+        if in_order or table.shape[0] == 0:
+            begins = np.zeros(2, dtype=np.int64)
+            begins[1] = table.shape[0]
+            return table, begins
+        found = np.empty_like(table)
+        begins = sort_bases(found, table)
+        return found, begins
+
+    return loop
+
+
+_find_bases = compiled_with(_list_and_sort, _list_bases, _sort_bases)
 
 # Bodies: what is there and what comes in; what is there then. (They stand beside their nest: see `compiled_with`.)
 

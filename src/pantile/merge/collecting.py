@@ -120,8 +120,8 @@ class _Collection:
             n = (last - first) * width
             values, used, weights = room
             kept = _first(values, n), used[:n], None if weights is None else _first(weights, n)
-            bases = find_bases((first, last), self.leads)
-            collect(kept, self.source, bases, width, strips, self.weights)
+            bases = find_bases((first, last), self.leads, in_order=True)
+            collect(kept, self.source, bases.table, width, strips, self.weights)
             empty = find_empty(kept)
             missing += 0 if self.merged.fillable else int(np.count_nonzero(empty & inside[:n]))
             for k, made in enumerate(self._values(kept, empty)):

@@ -19,7 +19,6 @@ from ..kernels.gather import (
     gather,
     gather_owners,
     gather_weighted,
-    sort_bases,
 )
 from ..kernels.memory import as_bits, flatten, has_item_strides, is_native
 from ..kernels.parallel import each_in_parallel
@@ -121,7 +120,7 @@ def _add(
         for one in range(first, last, some):
             two = min(one + some, last)
             sums[:], weight_sums[:] = meeting.start, 0
-            bases = sort_bases(find_bases((one, two), leads))
+            bases = find_bases((one, two), leads)
             if weights is None:
                 gather(sums, wide, src, bases, strips, meeting.body)
             else:
