@@ -73,3 +73,22 @@ def test_a_step_of_one_is_the_same_given_or_known(steps: tuple[int | None, ...])
     loops._add_by_patch(sums, coming, *tables, *steps, None, None, None)
     loops._add_by_patch(sums, coming, *tables, *steps, coming * 1.0, np.array([0.5]), nowhere)
     np.testing.assert_array_equal(sums, [0, 2.5, 6, 15, 4])
+
+
+_LOADED_ALONE = """
+import sys
+import numpy as np
+import pantile as pt
+
+pt.extract(np.ones((9, 9), np.float32), 3)
+assert not [name for name in sys.modules if name.startswith("scipy.linalg")]
+
+import numba
+product = numba.njit(lambda a, b: a @ b)
+assert (product(np.eye(3) * 2, np.ones((3, 3))) == 2).all()
+assert sys.modules["scipy.linalg.cython_blas"].__spec__ is not None
+"""
+
+
+def test_linear_algebra_is_imported_for_those_who_use_it_only() -> None:
+    subprocess.run([sys.executable, "-c", _LOADED_ALONE], check=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
+import sys
 from collections.abc import Callable
 from functools import cache, update_wrapper
+from types import ModuleType
 from typing import Any
 
 __all__ = ["compiled", "compiled_with", "known_to_numba"]
@@ -47,8 +50,7 @@ class compiled:
         return self.function
 
     def _compile(self, cache: bool) -> Callable[..., Any]:
-        import numba
-
+        numba = _load_numba()
         function = self.plain()
         try:
             self._dispatcher = numba.njit(function, cache=cache, **self.options)
@@ -80,6 +82,35 @@ class compiled_with(compiled):
         named = [body.__name__ for body in self.bodies]
         loop.__qualname__ = ".".join([self.function.__name__, *named])
         return loop
+
+
+_BLAS = "scipy.linalg.cython_blas"
+
+
+class _Later(ModuleType):
+    """Stands for a module that is imported when somebody wants something of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@cache
+def _load_numba() -> Any:
+    """numba, ready to load what it has compiled before.
+
+    It imports SciPy's linear algebra on the way, only to see that it is there (a third of the time
+    of a first call). Our loops use none of it, and SciPy is there, since pantile needs it.
+    """
+    here = sys.modules.setdefault(_BLAS, _Later(_BLAS))
+    try:
+        numba = importlib.import_module("numba")
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        if isinstance(here, _Later) and sys.modules.get(_BLAS) is here:
+            del sys.modules[_BLAS]
+    return numba
 
 
 @cache
