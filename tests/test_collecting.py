@@ -28,7 +28,7 @@ unpatchify = importlib.import_module("pantile.ops.unpatchify")
 
 @st.composite
 def merges(draw: st.DrawFn) -> tuple[Array, pt.PatchGrid, dict[str, Any]]:
-    """Patches of a grid, as they were cut in either layout, and how to merge them."""
+    """Patches of a grid, as they were cut in either layout or lying otherwise, and how to merge them."""
     pool = [np.dtype(d) for d in ("f4", "f8", "u1", "i8", "?")]
     case = draw(strategies.placed(strategies.grids(), kinds="biuf", pool=pool))
     merge = draw(st.sampled_from(MERGES))
@@ -46,6 +46,8 @@ def merges(draw: st.DrawFn) -> tuple[Array, pt.PatchGrid, dict[str, Any]]:
         options["weights"] = draw(strategies.tapers(case.grid.patch, positive=positive))
     if merge != "median" and draw(st.booleans()):
         options["patch_weights"] = draw(strategies.patch_weights(case.grid.n_patches))
+    if draw(st.booleans()):
+        patches = draw(strategies.restrided(patches))
     return patches, case.grid, options
 
 

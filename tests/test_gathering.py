@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ unpatchify = importlib.import_module("pantile.ops.unpatchify")
 
 @st.composite
 def merges(draw: st.DrawFn) -> tuple[Array, pt.PatchGrid, dict[str, Any]]:
-    """Patches of a grid, as they were cut in either layout, and how to merge them."""
+    """Patches of a grid, as they were cut in either layout or lying otherwise, and how to merge them."""
     case = draw(strategies.placed(strategies.grids(), pool=POOL))
     real = case.image.dtype.kind != "c"
     merge = draw(st.sampled_from(MERGES if real else ("mean", "sum", "first", "center")))
@@ -40,6 +41,8 @@ def merges(draw: st.DrawFn) -> tuple[Array, pt.PatchGrid, dict[str, Any]]:
         options["weights"] = draw(strategies.tapers(case.grid.patch, positive=False))
     if merge in ("mean", "sum") and draw(st.booleans()):
         options["patch_weights"] = draw(strategies.patch_weights(case.grid.n_patches))
+    if draw(st.booleans()):
+        patches = draw(strategies.restrided(patches))
     return patches, case.grid, options
 
 
@@ -68,6 +71,30 @@ def test_it_gives_what_tiles_give(case: Any) -> None:
         tiles = pt.unpatchify(patches, grid, **options)
     assert gathered.dtype == tiles.dtype
     assert_agrees(gathered, tiles, scale=1e6)
+
+
+@pytest.mark.parametrize("merge", ["mean", "sum", "var", "vote", "moments"])
+@pytest.mark.parametrize("weights", ["hann", "uneven"])
+def test_weights_belong_to_their_samples_however_patches_lie(merge: Any, weights: str) -> None:
+    rng = np.random.default_rng(8)
+    grid = pt.PatchGrid((4, 5), (2, 3), (1, 2))
+    taper = rng.random((2, 3)) if weights == "uneven" else weights
+    for channel_axis, shape in ((2, (6, 2, 3, 3)), (0, (6, 3, 2, 3))):
+        patches = rng.integers(0, 5, shape).astype(np.float32)
+        given_: dict[str, Any] = {"merge": merge, "weights": taper, "channel_axis": channel_axis}
+        expected = images(pt.unpatchify(patches, grid, **given_))
+        if merge != "moments":
+            assert_agrees(expected[0], slow.unpatchify(patches, grid, **given_), scale=1e3)
+        for order in itertools.permutations(range(patches.ndim)):
+            lying = patches.transpose(order).copy().transpose(np.argsort(order))
+            with using_limits(ALL):
+                found = images(pt.unpatchify(lying, grid, **given_))
+            for one, other in zip(found, expected, strict=True):
+                assert_agrees(one, other, scale=1e3)
+
+
+def images(merged: Any) -> tuple[Array, ...]:
+    return merged if isinstance(merged, tuple) else (merged,)
 
 
 @pytest.mark.parametrize("merge", MERGES)

@@ -53,7 +53,6 @@ class _Axis:
     step: int
     profile: Profile
     vector: Numbers | None = None  # the taper along it, where it is a product
-    taper_step: int = 0  # of the whole taper
     number_step: int = 0  # of the weights per patch
     channels: int = 1  # that lie along it
 
@@ -86,7 +85,9 @@ class Lines:
     breaks: Sequence[int]
     counted: bool  # weights are added up, for they are no product
     covered: bool  # every element has a value, which is not divided
-    taper: Numbers | None  # over all samples, where it is no product
+    taper: (
+        Numbers | None
+    )  # where it is no product: of all samples, those of a line behind each other
     patch_weights: Numbers | None
 
 
@@ -104,11 +105,11 @@ def arrange(
     profiles = meeting.profiles or map(Profile, frame.axes)
     vectors = meeting.vectors or (None,) * n
     samples = (0,) * frame.n_batch + of[n:]  # patches have no batch axes
-    taper_steps, number_steps = strides_of(frame.patch), strides_of(frame.counts)
+    number_steps = strides_of(frame.counts)
     axes = [
         _Axis(*each)
         for each in zip(
-            frame.axes, of[:n], samples, into, profiles, vectors, taper_steps, number_steps, strict=True
+            frame.axes, of[:n], samples, into, profiles, vectors, number_steps, strict=True
         )
     ]  # fmt: skip
     along, breaks, by_feature = frame.along, frame.all_breaks, _runs_lie_closer(axes, frame.along)
@@ -118,6 +119,9 @@ def arrange(
     row = along if by_feature or in_order else _closest(axes, along)
     leads = tuple([axis for k, axis in enumerate(axes) if k != row])
     taper = None if meeting.vectors is not None else meeting.taper
+    if taper is not None:
+        weights = taper.reshape([axis.grid.patch for axis in axes])
+        taper = np.ascontiguousarray(np.moveaxis(weights, row, -1)).reshape(-1)
     counted = meeting.divides and meeting.profiles is None
     covered = frame.covers and not meeting.divides
     return Lines(axes[row], leads, by_feature, breaks, counted, covered, taper, patch_weights)
@@ -145,7 +149,7 @@ def _joined(axis: _Axis, channels: _Axis) -> _Axis:
     )
     vector = None if axis.vector is None else np.repeat(axis.vector, n)
     return _Axis(
-        whole, axis.patch_step, channels.sample_step, channels.step, axis.profile, vector, channels.taper_step,
+        whole, axis.patch_step, channels.sample_step, channels.step, axis.profile, vector,
         axis.number_step, n,
     )  # fmt: skip
 
@@ -181,10 +185,10 @@ def _lead_steps(lines: Lines) -> Iterator[tuple[int, ...]]:
     """How far the next patch, and the next sample, of each leading axis is: see `Leads`."""
     by_feature, product = lines.by_feature, lines.row.vector is not None
     tapered, each = lines.taper is not None and not product, lines.patch_weights is not None
-    samples = strides_of([axis.grid.patch for axis in lines.leads])
+    samples, length = strides_of([axis.grid.patch for axis in lines.leads]), lines.row.grid.patch
     keys = samples if by_feature else strides_of([axis.grid.count for axis in lines.leads])
     for axis, leading, key in zip(lines.leads, samples, keys, strict=True):
-        taper, number, lead = axis.taper_step * tapered, axis.number_step * each, leading * product
+        taper, number, lead = leading * length * tapered, axis.number_step * each, leading * product
         if by_feature:
             patch, sample = (0, 0, number, 0), (lead, taper, 0, key)
         else:
@@ -241,8 +245,7 @@ def tabulate_strips(
     """What lies in ``begin`` to ``end`` of a line, strip by strip, and the phases these are kept in."""
     axis, grid = lines.row, lines.row.grid
     number_step = 0 if lines.patch_weights is None else axis.number_step
-    taper_step = 0 if lines.taper is None else axis.taper_step
-    taper_step = taper_step if axis.vector is None else 1
+    taper_step = int(lines.taper is not None or axis.vector is not None)
     if lines.by_feature:
         begins = np.array([0, *lines.breaks], dtype=np.int64)
         lengths = np.diff(np.append(begins, grid.count))
