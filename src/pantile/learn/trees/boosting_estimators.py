@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.special import expit, softmax
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,14 +18,15 @@ from ..logistic import weigh_classes
 from .boosting import Boosting
 from .export import to_trees
 from .losses import Logistic, Loss, Softmax, Squared
-from .targets import choose_windows, number_targets, pair_labelled, take_weights, take_windows
+from .targets import choose_windows, number_targets, take_weights, take_windows
+from .tasks import ClassTrees, NumberTrees
 
 __all__ = ["PatchBoostingClassifier", "PatchBoostingRegressor"]
 
 Array = NDArray[Any]
 
 
-class PatchBoostingClassifier(ClassifierMixin, Boosting):  # type: ignore[misc]
+class PatchBoostingClassifier(ClassTrees, Boosting):
     """Gradient boosting from every patch of images to the class of the pixel at its centre.
 
     Trees on histograms of gradients, as LightGBM and `sklearn.ensemble.HistGradientBoostingClassifier`
@@ -100,8 +99,6 @@ class PatchBoostingClassifier(ClassifierMixin, Boosting):  # type: ignore[misc]
     (True, 20)
     """
 
-    classes_: Array
-
     def __init__(
         self,
         patch: int | Sequence[int],
@@ -170,17 +167,6 @@ class PatchBoostingClassifier(ClassifierMixin, Boosting):  # type: ignore[misc]
     def _columns(self) -> int:
         return 1 if len(self.classes_) == 2 else len(self.classes_)
 
-    def predict(self, image: Images, *, out: Any = None, memory: int | str | None = None) -> Any:
-        """The class of every patch's centre, ``(*batch, *counts)``: see `PatchForestClassifier.predict`."""
-        return self._predict_with(image, type(self)._predict_image, out, memory)
-
-    def predict_proba(
-        self, image: Images, dtype: DTypeLike = np.float64, *, out: Any = None, memory: int | str | None = None
-    ) -> Any:  # fmt: skip
-        """Probabilities of the classes, ``(*batch, *counts, n_classes)``."""
-        one = lambda model, image: model._proba_image(image, dtype)  # noqa: E731
-        return self._predict_with(image, one, out, memory)
-
     def decision_function(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Raw scores: ``(*batch, *counts)`` for two classes, else with one per class last."""
         check_is_fitted(self)
@@ -213,13 +199,6 @@ class PatchBoostingClassifier(ClassifierMixin, Boosting):  # type: ignore[misc]
             image, self._columns, tail, dtype, finish, self._start, "predict_proba"
         )
 
-    def score(self, image: Images, labels: Any) -> float:
-        """The share of labelled pixels, of all images, whose class is predicted correctly."""
-        check_is_fitted(self)
-        known, codes = encode_classes(self._targets(image, labels), self.unlabelled)
-        found, truth = pair_labelled(self.predict(image), codes, [code >= 0 for code in codes])
-        return float(accuracy_score(known[truth], found))
-
     def to_sklearn(self) -> list[Any]:
         """The trees as fitted `sklearn.tree.DecisionTreeRegressor`, one per round and score.
 
@@ -230,7 +209,7 @@ class PatchBoostingClassifier(ClassifierMixin, Boosting):  # type: ignore[misc]
         return to_trees(self, DecisionTreeRegressor(), 1)
 
 
-class PatchBoostingRegressor(RegressorMixin, Boosting):  # type: ignore[misc]
+class PatchBoostingRegressor(NumberTrees, Boosting):
     """Gradient boosting from every patch of images to the number at its centre, by squared error.
 
     Parameters
@@ -319,23 +298,9 @@ class PatchBoostingRegressor(RegressorMixin, Boosting):  # type: ignore[misc]
         self._boost(image, canvas, masks, base, own, given, Squared())
         return self
 
-    def predict(
-        self, image: Images, dtype: DTypeLike = np.float64, *, out: Any = None, memory: int | str | None = None
-    ) -> Any:  # fmt: skip
-        """The number at every patch's centre: see `PatchForestRegressor.predict`."""
-        one = lambda model, image: model._predict_image(image, dtype)  # noqa: E731
-        return self._predict_with(image, one, out, memory)
-
     def _predict_image(self, image: Array, dtype: DTypeLike) -> Array:
         finish = lambda sums: sums[:, 0]  # noqa: E731
         return self._sum_trees(image, 1, (), dtype, finish, self._start, "predict")
-
-    def score(self, image: Images, targets: Any) -> float:
-        """Coefficient of determination R² over all pixels with a target, of all images."""
-        check_is_fitted(self)
-        values = number_targets(self._targets(image, targets, "targets"), self.unlabelled)
-        found, truth = pair_labelled(self.predict(image), values, [v == v for v in values])
-        return float(r2_score(truth, found))
 
     def to_sklearn(self) -> list[Any]:
         """The trees as fitted `sklearn.tree.DecisionTreeRegressor`, one per round.

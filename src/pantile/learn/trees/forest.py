@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from ...geometry.boundary import PadMode
@@ -24,7 +22,8 @@ from .export import to_classifier
 from .growth import Grown, grow_tree
 from .kernels import ENTROPY, GINI, Goal
 from .subtree import Rule
-from .targets import choose_windows, pair_labelled, take_weights, take_windows
+from .targets import choose_windows, take_weights, take_windows
+from .tasks import ClassTrees
 
 __all__ = ["Forest", "PatchForestClassifier"]
 
@@ -133,7 +132,7 @@ def _count_candidates(given: Any, features: int) -> int:
     )
 
 
-class PatchForestClassifier(ClassifierMixin, Forest):  # type: ignore[misc]
+class PatchForestClassifier(ClassTrees, Forest):
     """A random forest from every patch of images to the class of the pixel at its centre.
 
     All labelled windows take part, not a sample of them, and the matrix of patches is never made: a
@@ -292,21 +291,6 @@ class PatchForestClassifier(ClassifierMixin, Forest):  # type: ignore[misc]
         total = weights.sum(axis=1)
         return weights / total[:, None], total
 
-    def predict(self, image: Images, *, out: Any = None, memory: int | str | None = None) -> Any:
-        """The class of every patch's centre, ``(*batch, *counts)``: the image's shape at step 1.
-
-        The mean probability of all trees decides. ``image`` may be a path, or anything read by
-        slices; ``out`` an array, or a path to write to; ``memory`` a budget. A list gives a list.
-        """
-        return self._predict_with(image, PatchForestClassifier._predict_image, out, memory)
-
-    def predict_proba(
-        self, image: Images, dtype: DTypeLike = np.float64, *, out: Any = None, memory: int | str | None = None
-    ) -> Any:  # fmt: skip
-        """Probabilities of the classes, ``(*batch, *counts, n_classes)``: the mean over trees."""
-        one = lambda model, image: model._proba_image(image, dtype)  # noqa: E731
-        return self._predict_with(image, one, out, memory)
-
     def predict_log_proba(self, image: Images, dtype: DTypeLike = np.float64) -> Any:
         """Logarithms of `predict_proba`."""
         check_is_fitted(self)
@@ -323,13 +307,6 @@ class PatchForestClassifier(ClassifierMixin, Forest):  # type: ignore[misc]
         return self._sum_trees(
             image, k, (k,), dtype, lambda sums: sums / n, np.zeros(k), "predict_proba"
         )
-
-    def score(self, image: Images, labels: Any) -> float:
-        """The share of labelled pixels, of all images, whose class is predicted correctly."""
-        check_is_fitted(self)
-        known, codes = encode_classes(self._targets(image, labels), self.unlabelled)
-        found, truth = pair_labelled(self.predict(image), codes, [code >= 0 for code in codes])
-        return float(accuracy_score(known[truth], found))
 
     def to_sklearn(self) -> Any:
         """The forest as a fitted `sklearn.ensemble.RandomForestClassifier` of rows of patches.

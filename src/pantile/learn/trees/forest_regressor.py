@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,14 +16,15 @@ from .base import bound_weights, resolve_families, to_whole
 from .export import to_regressor
 from .forest import Forest
 from .kernels import MOMENTS, Goal
-from .targets import choose_windows, number_targets, pair_labelled, take_weights, take_windows
+from .targets import choose_windows, number_targets, take_weights, take_windows
+from .tasks import NumberTrees
 
 __all__ = ["PatchForestRegressor"]
 
 Array = NDArray[Any]
 
 
-class PatchForestRegressor(RegressorMixin, Forest):  # type: ignore[misc]
+class PatchForestRegressor(NumberTrees, Forest):
     """A random forest from every patch of images to the number at its centre, by squared error.
 
     Parameters
@@ -133,29 +133,11 @@ class PatchForestRegressor(RegressorMixin, Forest):  # type: ignore[misc]
         total = sums[:, 1] * goal.unit
         return (self._shift + sums[:, 0] * goal.gain / total)[:, None], total
 
-    def predict(
-        self, image: Images, dtype: DTypeLike = np.float64, *, out: Any = None, memory: int | str | None = None
-    ) -> Any:  # fmt: skip
-        """The number at every patch's centre, ``(*batch, *counts)``: the mean over trees.
-
-        ``image`` may be a path, or anything read by slices; ``out`` an array, or a path to write to;
-        ``memory`` a budget. A list of images gives a list.
-        """
-        one = lambda model, image: model._predict_image(image, dtype)  # noqa: E731
-        return self._predict_with(image, one, out, memory)
-
     def _predict_image(self, image: Array, dtype: DTypeLike) -> Array:
         n = len(self.ensemble_)
         return self._sum_trees(
             image, 1, (), dtype, lambda sums: sums[:, 0] / n, np.zeros(1), "predict"
         )
-
-    def score(self, image: Images, targets: Any) -> float:
-        """Coefficient of determination R² over all pixels with a target, of all images."""
-        check_is_fitted(self)
-        values = number_targets(self._targets(image, targets, "targets"), self.unlabelled)
-        found, truth = pair_labelled(self.predict(image), values, [v == v for v in values])
-        return float(r2_score(truth, found))
 
     def to_sklearn(self) -> Any:
         """The forest as a fitted `sklearn.ensemble.RandomForestRegressor` of rows of patches.
