@@ -46,8 +46,8 @@ def merges(draw: st.DrawFn) -> tuple[Array, pt.PatchGrid, dict[str, Any]]:
         options["weights"] = draw(strategies.tapers(case.grid.patch, positive=positive))
     if merge != "median" and draw(st.booleans()):
         options["patch_weights"] = draw(strategies.patch_weights(case.grid.n_patches))
-    if draw(st.booleans()):
-        patches = draw(strategies.restrided(patches))
+    order = draw(st.permutations(range(patches.ndim)))
+    patches = patches.transpose(order).copy().transpose(np.argsort(order))
     return patches, case.grid, options
 
 
