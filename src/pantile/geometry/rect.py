@@ -80,9 +80,8 @@ def subtract(rect: Rect, hole: Rect) -> list[Rect]:
         return [rect]
     found = []
     for k, ((begin, end), (low, high)) in enumerate(zip(rect, shared, strict=True)):
-        for left in ((begin, low), (high, end)):
-            if left[0] < left[1]:
-                found.append((*shared[:k], left, *rect[k + 1 :]))
+        sides = ((begin, low), (high, end))
+        found += [(*shared[:k], side, *rect[k + 1 :]) for side in sides if side[0] < side[1]]
     return found
 
 

@@ -45,7 +45,7 @@ def join_pieces(reduction: Reduction, bounds: Rect, pieces: Sequence[Piece]) -> 
 def fold_piece(reduction: Reduction, joined: list[Piece], piece: Piece, lent: bool) -> None:
     """Join a piece, in place, into those before it, which are disjoint: what none of them holds is added to the list.
 
-    Where the piece is ``lent``, that is a copy.
+    That is a copy where it is a part of a state, or all of one that is ``lent``.
     """
     span, state = piece
     if state is None:
@@ -60,7 +60,7 @@ def fold_piece(reduction: Reduction, joined: list[Piece], piece: Piece, lent: bo
             rest = [left for box in rest for left in subtract(box, shared)]
     for box in rest:
         part = part_of(state, span, box)
-        joined.append((box, kept(part) if lent else part))
+        joined.append((box, kept(part) if lent or box != span else part))
 
 
 def part_of(state: State, span: Rect, bounds: Rect) -> State:

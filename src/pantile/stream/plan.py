@@ -258,9 +258,7 @@ class Plan:
             block += 3 * elements * result_item  # while it is encoded
         held = min(len(self.tiling), self.window) * piece
         held += self.blocks.front * self.state_bytes
-        held += self.workers * (
-            block + self._read_size() + 2 * self.batch_bytes
-        )
+        held += self.workers * (block + self._read_size() + 2 * self.batch_bytes)
         held += self.reading.kept_bytes
         return int(held + self.result_bytes + getattr(self.job.source, "held", 0))
 
