@@ -129,15 +129,15 @@ def test_checkout(folder: Path, paths: Sequence[str]) -> list[Result]:
     """Run tests of a library's checkout, its functions replaced by ours."""
     found = [str(folder / path) for path in paths]
     options = ["-p", "conformance.substitute", "-c", os.devnull, "--rootdir", str(folder)]
-    return run_pytest([*options, "-o", "pythonpath=" + str(folder), *found])
+    return run_pytest([*options, *found], folder)  # there, since its `tests` is not ours
 
 
 test_checkout.__test__ = False  # type: ignore[attr-defined]
 test_their_own.__test__ = False  # type: ignore[attr-defined]
 
 
-def run_pytest(arguments: Sequence[str]) -> list[Result]:
-    """Run pytest in a process of its own and return what it says of each test."""
+def run_pytest(arguments: Sequence[str], home: Path = ROOT) -> list[Result]:
+    """Run pytest in a process of its own, in ``home``, and return what it says of each test."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
@@ -146,7 +146,7 @@ def run_pytest(arguments: Sequence[str]) -> list[Result]:
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # others' plugins have no part in this
         done = subprocess.run(
             [*command, f"--junitxml={report}"],
-            cwd=ROOT,
+            cwd=home,
             env=environment,
             capture_output=True,
             text=True,

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 import pantile as pt
 from pantile.geometry.limits import Limits, using_limits
 from pantile.kernels.offsets import find_all_runs
-from pantile.merge import assembly
 from pantile.stream.job import Indexed
 
 IMAGE = np.random.default_rng(0).normal(size=(50, 43, 3))
@@ -267,39 +266,3 @@ def test_a_trial_tells_how_long_it_will_take() -> None:
     assert "by a trial" in str(planned)
     assert pt.plan(slow, IMAGE, 9, 4, **options).seconds is None
     np.testing.assert_allclose(planned.run(), IMAGE)
-
-
-# pieces
-
-
-@pytest.mark.parametrize("merge", ["mean", "max", "median", None])
-def test_pieces_that_were_cut_down_give_the_same_bits(
-    merge: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def most_held(kept: float) -> tuple[bytes, int]:
-        monkeypatch.setattr(assembly, "KEPT", kept)
-        held: list[int] = []
-        trim = assembly.Assembly.trim
-
-        def watch(self: Any, *args: Any) -> None:
-            trim(self, *args)
-            held.append(sum(map(size_of, self.pieces.values())))
-
-        monkeypatch.setattr(assembly.Assembly, "trim", watch)
-        with using_limits(SMALL_TILES):
-            found = pt.map_patches(
-                np.sin, IMAGE, 16, 3, channel_axis=2, merge=merge, batch=5, workers=1
-            )
-        monkeypatch.setattr(assembly.Assembly, "trim", trim)
-        return found.tobytes(), max(held)
-
-    def size_of(piece: Any) -> int:
-        if isinstance(piece, dict):
-            return sum(a.nbytes for _, state in piece.values() for a in state or ())
-        return sum(a.nbytes for a in piece or ())
-
-    (bits, held), (wanted, whole) = most_held(0.75), most_held(-1)
-    assert bits == wanted
-    assert held <= whole
-    if merge is not None:
-        assert held < 0.9 * whole

@@ -48,23 +48,15 @@ class SlowFirst:
         return batch
 
 
-def size_of(piece: Any) -> int:
-    """Bytes of a piece, whole or in the parts that blocks wait for."""
-    parts = piece.values() if isinstance(piece, dict) else [(None, piece)]
-    return sum(a.nbytes for _, state in parts for a in state or ())
-
-
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """How many pieces were held whenever one came, and their bytes."""
-    found: list[tuple[int, int]] = []
+def held(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of pieces that were held whenever one came."""
+    found: list[int] = []
     deliver = Assembly.deliver
 
     def delivered(self: Assembly, *arguments: Any) -> Any:
         ready = deliver(self, *arguments)
-        with self._lock:
-            states = [state for state in self.pieces.values() if state is not None]
-        found.append((len(states), sum(map(size_of, states))))
+        found.append(sum(a.nbytes for state in self.held for a in state))
         return ready
 
     monkeypatch.setattr(Assembly, "deliver", delivered)
@@ -73,7 +65,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_pieces_do_not_pile_up_behind_a_slow_first_tile(
-    tiles_of: Any, held: list[tuple[int, int]], workers: int
+    tiles_of: Any, held: list[int], workers: int
 ) -> None:
     image = np.zeros((1200, 1200))
     image[0, 0] = 1
@@ -91,9 +83,10 @@ def test_pieces_do_not_pile_up_behind_a_slow_first_tile(
     plan.run()
     assert func.calls_meanwhile > 0
     assert len(held) == len(plan.tiling) > 100
-    span = span_size(plan.job.frame.axes, plan.tiling.lengths)
-    assert max(n for n, _ in held) <= plan.waiting < len(plan.tiling)
-    assert max(nbytes for _, nbytes in held) <= plan.waiting * span * plan.state_bytes
+    piece = span_size(plan.job.frame.axes, plan.tiling.lengths)
+    most = plan.blocks.front + plan.window * piece
+    assert max(held) <= most * plan.state_bytes < plan.projected_bytes
+    assert most < 0.7 * image.size
 
 
 class Shuffled(ThreadPoolExecutor):

@@ -11,14 +11,20 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import pantile as pt
 from pantile.geometry.axis import AxisGrid
+from pantile.geometry.rect import shape_of
 from pantile.geometry.schedule import Schedule
 from pantile.geometry.tiling import Tiling
 from pantile.merge import weights
+from pantile.merge.assembly import Assembly
+from pantile.merge.extrema import Extremum
+from pantile.merge.keep_all import KeepAll
+from pantile.merge.pieces import join_pieces
+from pantile.merge.sums import Sum
 from pantile.testing.compare import assert_same_bits
 
 IMAGE = np.random.default_rng(5).normal(size=(67, 75))
@@ -88,6 +94,50 @@ def test_blocks_are_whole_units_and_know_who_reaches_into_them(case):
     flat = {tile.index: n for n, tile in enumerate(tiling)}
     late = [flat[blocks.owners(b)[-1]] - flat[blocks.owners(b)[0]] for b in blocks]
     assert max(late) <= blocks.reach
+
+
+def random_state(reduction, shape, rng):
+    """Values that float32 holds, or that it does not; of a median, some of the places taken."""
+    values, *used = reduction.init(shape)
+    values[...] = rng.normal(size=values.shape).astype(rng.choice(["f4", "f8"]))
+    return values, *(rng.integers(0, reduction.depth, size=a.shape, endpoint=True) for a in used)
+
+
+@given(tilings(), st.sampled_from([Sum, Extremum, KeepAll]), st.integers(0, 99), st.booleans())
+def test_pieces_are_held_once_and_give_the_same_bits_whenever_they_come(case, merge, seed, late):
+    (tiling, unit, most), rng = case, np.random.default_rng(seed)
+    patch = tuple(axis.patch for axis in tiling.axes)
+    reduction = merge(tiling.axes, patch, np.dtype("f8"))
+    assume(reduction.depth < 50)
+    blocks = Schedule.of(tiling, tiling.axes, None, unit, most)
+    spans = {tile.index: tile.span(tiling.axes) for tile in tiling}
+    states = {t: random_state(reduction, shape_of(r), rng) for t, r in spans.items()}
+    states |= {t: None for t in states if rng.random() < 0.2}
+    # in copies, since pieces are joined in place
+    pieces = {t: state and tuple(a.copy() for a in state) for t, state in states.items()}
+    made = {}
+
+    def make(_, block, parts):
+        bounds = blocks.bounds(block)
+        made[block] = reduction.finalize(join_pieces(reduction, bounds, parts), bounds, "f8").copy()
+
+    assembly = Assembly([blocks], [reduction], make)
+    tiles = list(states)
+    for tile in [tiles[i] for i in rng.permutation(len(tiles))] if late else tiles:
+        for ready in assembly.deliver(tile, [states.pop(tile)]):
+            assembly.flush(*ready)
+        assembly.settle(tile)
+        if not late:
+            held = sum(state[-1].size for state in assembly.held)
+            assert held <= blocks.front
+    assert not assembly.blocks
+    for block in blocks:
+        bounds = blocks.bounds(block)
+        if all(end > begin for begin, end in bounds):
+            owners = [(spans[t], pieces[t]) for t in blocks.owners(block)]
+            wanted = reduction.finalize(join_pieces(reduction, bounds, owners), bounds, "f8")
+            assert_same_bits(made.pop(block), wanted)
+    assert not made
 
 
 class Chunked:

@@ -21,6 +21,7 @@ __all__ = [
     "shift",
     "slices",
     "span",
+    "subtract",
     "whole",
 ]
 
@@ -66,6 +67,22 @@ def intersect(a: Rect, b: Rect) -> Rect | None:
 def span(a: Rect, b: Rect) -> Rect:
     """The smallest rectangle that holds both."""
     return tuple([(min(p, q), max(r, s)) for (p, r), (q, s) in zip(a, b, strict=True)])
+
+
+def subtract(rect: Rect, hole: Rect) -> list[Rect]:
+    """What of a rectangle lies outside another, as disjoint rectangles.
+
+    >>> subtract(((0, 4), (0, 9)), ((1, 4), (0, 5)))
+    [((0, 1), (0, 9)), ((1, 4), (5, 9))]
+    """
+    shared = intersect(rect, hole)
+    if shared is None:
+        return [rect]
+    found = []
+    for k, ((begin, end), (low, high)) in enumerate(zip(rect, shared, strict=True)):
+        sides = ((begin, low), (high, end))
+        found += [(*shared[:k], side, *rect[k + 1 :]) for side in sides if side[0] < side[1]]
+    return found
 
 
 def shift(rect: Rect, by: Sequence[int]) -> Rect:

@@ -132,6 +132,18 @@ class Schedule:
         return total
 
     @cached_property
+    def front(self) -> int:
+        """Elements, at most, that tiles which come in C order have reached of blocks that lack a tile still."""
+        total, before = 0, 1
+        for k, (spans, needs, cuts) in enumerate(
+            zip(self.spans, self.needs, self.cuts, strict=True)
+        ):
+            later = math.prod([c[-1] for c in self.cuts[k + 1 :]])
+            total += before * _pending(spans, needs, cuts) * later
+            before *= max([min(end, cuts[-1]) - max(begin, 0) for begin, end in spans])
+        return min(total, math.prod([cuts[-1] for cuts in self.cuts]))
+
+    @cached_property
     def largest(self) -> Index:
         """The most elements of a block along each axis."""
         return tuple([_longest(cuts) for cuts in self.cuts])
@@ -163,7 +175,7 @@ class Ledger:
         """A tile's piece is there (or on its way): the blocks, ``(result, block)``, that lack no other now."""
         ready = []
         for k, schedule in enumerate(self.schedules):
-            served = [block for block in schedule.served(tile) if block not in self.done[k]]
+            served = self.awaiting(k, tile)
             if served:
                 self._owed[k, tile] = len(served)
             for block in served:
@@ -178,9 +190,9 @@ class Ledger:
         """Whether a block of result ``k`` still needs a tile that was delivered."""
         return (k, tile) in self._owed
 
-    def waiting(self, k: int, tile: Index) -> list[Index]:
-        """The blocks of result ``k`` that a tile reaches into and that still lack another tile."""
-        return [block for block in self.schedules[k].served(tile) if (k, block) in self._missing]
+    def awaiting(self, k: int, tile: Index) -> list[Index]:
+        """The blocks of result ``k`` that a tile reaches into and that are not done already, in C order."""
+        return [block for block in self.schedules[k].served(tile) if block not in self.done[k]]
 
     def finish(self, k: int, block: Index) -> list[Index]:
         """A block of result ``k`` is made: the tiles whose pieces no block of that result needs any more."""
@@ -213,6 +225,17 @@ def _needs(spans: Rect, cuts: Sequence[int]) -> Rect:
         low = min(bisect_right(spans, begin, key=lambda s: s[1]), len(spans) - 1)
         found.append((low, max(bisect_left(spans, end, key=lambda s: s[0]), low + 1)))
     return tuple(found)
+
+
+def _pending(spans: Rect, needs: Rect, cuts: Sequence[int]) -> int:
+    """Elements along one axis, at most, from the first block that lacks a tile still to where the tiles so far end."""
+    most, first, reached = 0, 0, 0
+    for t, (_, end) in enumerate(spans):
+        while first < len(needs) and needs[first][1] <= t + 1:
+            first += 1
+        reached = max(reached, min(end, cuts[-1]))
+        most = max(most, reached - cuts[first])
+    return most
 
 
 def _longest(cuts: Sequence[int]) -> int:

@@ -77,6 +77,11 @@ class Reduction(ABC):
     def add(self, state: State, batch: PatchBatch) -> None:
         """Add patches to a state, in place."""
 
+    def of_one(self, patch: NDArray[Any]) -> State | None:
+        """The state of a region that one patch fills, not weighted, in a dtype of fewer bytes that holds it as well;
+        None where there is no such dtype."""
+        return None
+
     @abstractmethod
     def combine(self, states: Sequence[State]) -> State:
         """One new state from several of the same region, in the order given."""
@@ -136,6 +141,11 @@ class Reduction(ABC):
     def depth(self) -> int:
         """How often patches can meet in one position, padding included."""
         return math.prod(axis.most for axis in self.axes)
+
+    @cached_property
+    def dtypes(self) -> tuple[np.dtype[Any], ...]:
+        """Of the arrays of a state."""
+        return tuple([a.dtype for a in self.init((1,) * len(self.axes))])
 
     @property
     def itemsize(self) -> float:

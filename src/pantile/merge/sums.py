@@ -49,6 +49,12 @@ class Sum(Reduction):
     def add(self, state: State, batch: PatchBatch) -> None:
         self._add(state[: 1 + self.compensated], batch)
 
+    def of_one(self, patch: NDArray[Any]) -> State | None:
+        weighted = self.taper is not None or self.patch_weights
+        if self.dtype != np.float32 or weighted or self.compensated:
+            return None
+        return (patch + np.float32(0),)  # as added to 0, which makes 0.0 of -0.0
+
     def _add(self, arrays: State, batch: PatchBatch, source: Operand | None = None) -> None:
         target, *rest = [batch.area.operand(a) for a in arrays]
         values = (source or batch.source).memory
@@ -146,6 +152,9 @@ class Mean(Sum):
         if self.profiles is not None or self.counted:
             return sums
         return sums + tuple(np.zeros(shape) for _ in range(1 + self.exact))
+
+    def of_one(self, patch: NDArray[Any]) -> State | None:
+        return None if self.profiles is None and not self.counted else super().of_one(patch)
 
     def add(self, state: State, batch: PatchBatch) -> None:
         if self.compensated and self.profiles is None and not self.counted:

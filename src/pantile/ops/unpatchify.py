@@ -240,12 +240,17 @@ def _merge(
         write(whole(frame.shape), [merge_tile(next(iter(tiling)))])
         return
     schedule = Schedule.of(tiling, frame.axes)
-    assembly = Assembly([schedule], lambda _, block, pieces: write(schedule.bounds(block), pieces))
+    assembly = Assembly(
+        [schedule], [reduction], lambda _, block, pieces: write(schedule.bounds(block), pieces)
+    )
 
     def deliver(tile: Tile) -> None:
         _, state = merge_tile(tile)
-        for ready in assembly.deliver(tile.index, [state]):
-            assembly.flush(*ready)
+        ready = assembly.deliver(tile.index, [state])
+        del state
+        for each in ready:
+            assembly.flush(*each)
+        assembly.settle(tile.index)
 
     each_in_parallel(deliver, list(tiling))
 

@@ -18,7 +18,6 @@ from ..geometry import PatchGrid
 from ..geometry.limits import LIMITS, Limits
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, span_size
-from ..merge.assembly import KEPT
 from .block_task import uncut_unit
 from .chunks import Reading
 from .job import Job
@@ -224,24 +223,17 @@ class Plan:
     def window(self) -> int:
         """How many tiles may be started before the oldest one is done."""
         if self.job.exact and self.resources.in_this_process:
-            tile = math.prod(self.tiling.lengths)
-            return -(-self.workers * self.job.batch // tile) + 1 + self.workers
+            # as many as the patches of a batch can be of, for each worker
+            tile = 1 if self.job.mask is not None else math.prod(self.tiling.lengths)
+            return -(-(self.workers * self.job.batch - 1) // tile) + self.workers
+        if self.workers == 1 and self.resources.executor in (None, "threads"):
+            return 1
         return min(math.prod(self.tiling.shape[1:]) + 2 * self.workers, 6 * self.workers)
 
     @property
     def waiting(self) -> int:
         """How many pieces may be held at once: those that a block still waits for, and those at work."""
         return min(len(self.tiling), self.blocks.reach + self.window)
-
-    @property
-    def _pieces(self) -> float:
-        """How many pieces may be held at once, those counted in part of which a part is kept."""
-        frame, own = self.job.frame, 1.0
-        for axis, n in zip(frame.axes, self.tiling.lengths, strict=True):
-            if n < axis.count:
-                own *= min(1.0, n * axis.longest_gap / ((n - 1) * axis.longest_gap + axis.extent))
-        at_work = min(self.waiting, self.window)
-        return at_work + (self.waiting - at_work) * (1 - own if 1 - own < KEPT else 1)
 
     @cached_property
     def state_bytes(self) -> float:
@@ -264,9 +256,9 @@ class Plan:
         block += elements * (result_item + (16 if self.job.finalize else 0))
         if not self.destination.in_memory:
             block += 3 * elements * result_item  # while it is encoded
-        held = self._pieces * piece + self.workers * (
-            block + self._read_size() + 2 * self.batch_bytes
-        )
+        held = min(len(self.tiling), self.window) * piece
+        held += self.blocks.front * self.state_bytes
+        held += self.workers * (block + self._read_size() + 2 * self.batch_bytes)
         held += self.reading.kept_bytes
         return int(held + self.result_bytes + getattr(self.job.source, "held", 0))
 

@@ -224,6 +224,7 @@ class _Merged:
 
     def __init__(self, job: Job, tile: Tile, runs: Runs, kinds: list[Kind]) -> None:
         self.kinds = kinds
+        self.single = runs.n == 1
         self.goals: list[tuple[Area, Any, Any]] = []
         self.states: list[State] = []
         for kind in kinds:
@@ -231,25 +232,41 @@ class _Merged:
             follows = merged.frame.follows(job.frame)
             area = Area.of(merged.frame, along(follows, tile.ranges, (0, 1)))
             self.goals.append((area, merged, None if merged.frame is job.frame else follows))
-            self.states.append(merged.reduction.init(area.shape))
 
     def take(self, results: list[Result], runs: Runs) -> None:
-        for (area, merged, follows), state, result in zip(
-            self.goals, self.states, results, strict=True
-        ):
-            reduction, frame = merged.reduction, merged.frame
+        for k, result in enumerate(results):
+            reduction, frame = self.goals[k][1].reduction, self.goals[k][1].frame
             values, weights = _taken_apart(result, frame)
             reduction.check(values)
             readable = ensure_item_strides(reduction.readable(values))
-            source = place_in_list(reduction.memory(readable), frame.n_batch)
-            mine = runs if follows is None else _on_axes(runs, follows, frame)
-            feature = _by_feature(source, frame)
-            each: dict[str, Any] = {}
-            if weights is not None and weights.ndim == 1:
-                each = {"patch_weights": weights, "first": int(mine.sequence[0])}
-            elif weights is not None:
-                each = {"sample_weights": place_in_list(flatten(weights), frame.n_batch)}
-            reduction.add(state, PatchBatch(area, source, mine, frame.patch, feature, **each))
+            if not self._put(k, readable):
+                self._add(k, readable, runs, weights)
+
+    def _put(self, k: int, patches: NDArray[Any]) -> bool:
+        """Whether the only patch of a tile is its piece as it is."""
+        area, merged, _ = self.goals[k]
+        if not self.single or area.shape != merged.frame.patch:
+            return False
+        state = merged.reduction.of_one(patches.reshape(area.shape))
+        self.states += [] if state is None else [state]
+        return state is not None
+
+    def _add(
+        self, k: int, patches: NDArray[Any], runs: Runs, weights: NDArray[np.float64] | None
+    ) -> None:
+        area, merged, follows = self.goals[k]
+        reduction, frame = merged.reduction, merged.frame
+        if k == len(self.states):
+            self.states.append(reduction.init(area.shape))
+        source = place_in_list(reduction.memory(patches), frame.n_batch)
+        mine = runs if follows is None else _on_axes(runs, follows, frame)
+        feature = _by_feature(source, frame)
+        each: dict[str, Any] = {}
+        if weights is not None and weights.ndim == 1:
+            each = {"patch_weights": weights, "first": int(mine.sequence[0])}
+        elif weights is not None:
+            each = {"sample_weights": place_in_list(flatten(weights), frame.n_batch)}
+        reduction.add(self.states[k], PatchBatch(area, source, mine, frame.patch, feature, **each))
 
 
 def _taken_apart(

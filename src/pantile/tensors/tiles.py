@@ -256,6 +256,8 @@ class _Summed(_Goal):
         work = working_name(self.own) if plain or is_float(self.own) else float_name(xp)
         self.work = work
         self.total = zeros(xp, self.frame.shape, convert(xp, first[:1, ...], work))
+        if getattr(first, "requires_grad", False):  # of patches that reach no element, too
+            self.total = self.total + first[:0, ...].sum().to(self.total.dtype)
         self.weight = np.zeros(
             [n for k, n in enumerate(self.frame.shape) if k != self.frame.channel]
         )

@@ -186,7 +186,7 @@ class Run(ABC):
         ready = self.assembly.deliver(tile.index, pieces)
         del pieces
         self._flush(ready)
-        self.assembly.trim([tile.index], ready)
+        self.assembly.settle(tile.index)
 
     def pass_over(self, tile: Tile) -> None:
         """A tile of which no patch takes part."""
@@ -195,6 +195,7 @@ class Run(ABC):
                 self.idle.append(tile)
                 return
         self._flush(self.assembly.deliver(tile.index, [None] * len(self.staging.results)))
+        self.assembly.settle(tile.index)
 
     def _flush(self, ready: Sequence[tuple[int, Index]]) -> None:
         assert self.assembly is not None
@@ -245,7 +246,8 @@ class Run(ABC):
             where, images = results[k].block(schedules[k].bounds(block), pieces, limits)
             staging.put(k, block, where, images)
 
-        self.assembly = Assembly(schedules, make, staging.done)
+        reductions = [result.merged.reduction for result in results]
+        self.assembly = Assembly(schedules, reductions, make, staging.done)
         self.ledger = self.assembly.ledger
         staging.total = sum(map(len, schedules))
 
