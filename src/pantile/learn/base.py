@@ -61,6 +61,7 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
     limits: Limits = LIMITS
     n_features_in_: int
     patch_shape_: tuple[int, ...]
+    channel_place_: int | None
 
     def grid(self, shape: Sequence[int]) -> PatchGrid:
         """The grid used on an image of this shape (channel and batch axes included).
@@ -112,10 +113,15 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         return with_limits(found, self.limits)
 
     def _fit_matrix(self, images: Images, where: Any = None) -> PatchMatrix:
-        """The matrix to fit on. The shape of its patches is kept, to be compared by `_check_patches`."""
+        """The matrix to fit on. The shape of its patches is kept, to be compared by `_check_patches`.
+
+        So is the axis of them that holds the channels.
+        """
         matrix = self._matrix(images, where)
         self.patch_shape_ = matrix.patch_shape
         self.n_features_in_ = matrix.shape[1]
+        ndim = as_images(images)[1][0].ndim
+        self.channel_place_ = None if self.channel_axis is None else self._channel_place(ndim)
         return matrix
 
     def _matrix_like_fit(self, image: ArrayLike) -> PatchMatrix:
