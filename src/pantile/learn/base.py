@@ -67,7 +67,7 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "fit" in cls.__dict__:
-            cls.fit = _whole_or_not(cls.__dict__["fit"])  # type: ignore[attr-defined]
+            cls.fit = _whole_or_not(cls.__dict__["fit"])
 
     def grid(self, shape: Sequence[int]) -> PatchGrid:
         """The grid used on an image of this shape (channel and batch axes included).
