@@ -399,6 +399,10 @@ class TestWeights:
 
 
 class TestOut:
+    def test_an_out_of_no_elements_has_none_in_one_place(self) -> None:
+        out = np.lib.stride_tricks.as_strided(np.zeros(1), (0, 1, 2), (0, 0, 0))
+        assert pt.extract(np.ones((1, 2)), (1, 2), indices=[], out=out) is out
+
     @pytest.mark.parametrize("strides", [(0, 0), (0, 8), (8, 0), (8, 8), (-8, 16)])
     def test_an_out_whose_elements_lie_in_one_place_is_refused(
         self, strides: tuple[int, int]

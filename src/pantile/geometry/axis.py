@@ -131,14 +131,7 @@ class AxisGrid:
 
     def first_reaching(self, position: int) -> int:
         """Smallest patch index whose start is at or behind ``position`` (count when none is)."""
-        low, high = 0, self.count
-        while low < high:
-            middle = (low + high) // 2
-            if self.start(middle) >= position:
-                high = middle
-            else:
-                low = middle + 1
-        return low
+        return self.spacing.first_from(-((self.offset - position) // self.scale))
 
     def profile(
         self, weights: NDArray[np.float64] | None = None, begin: int = 0, end: int | None = None
@@ -181,15 +174,15 @@ class AxisGrid:
         if self.dilation > 1:
             whole = self.profile(None, min(0, self.start(0)), max(self.size, self.end))
             return int(whole.max())
-        # as many as meet where one of them starts; of even steps, where the last of them does, or one pulled back
-        begin = max(0, self.count - 2) if isinstance(self.spacing, Steps) else 0
-        starts = self.starts(begin)
-        met = (
-            [self.first_reaching(s - self.patch + 1) for s in starts.tolist()]
-            if begin
-            else (np.searchsorted(starts, starts - self.patch, side="right"))
-        )
-        return int((np.arange(begin, self.count) + 1 - met).max())
+        # as many as meet where one of them starts
+        if isinstance(
+            self.spacing, Steps
+        ):  # at the last, or, where that one is pulled back, at the one before
+            last = range(max(0, self.count - 2), self.count)
+            return max(i + 1 - self.first_reaching(self.start(i) - self.patch + 1) for i in last)
+        starts = self.starts()
+        met = np.searchsorted(starts, starts - self.patch, side="right")
+        return int((np.arange(self.count) + 1 - met).max())
 
     def owners(self, by: str, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
         """Index of the first or last patch that touches each of elements ``begin`` to ``end``, or of the one nearest

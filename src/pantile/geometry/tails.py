@@ -8,6 +8,7 @@ To add one, write its function and its row in `TAILS`, and name it in `Tail`.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -37,6 +38,12 @@ class Steps:
 
     def at_each(self, i: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.minimum(self.first + i * self.step, self.last)
+
+    def first_from(self, place: int) -> int:
+        """The first place that is at or behind ``place``, ``count`` where none is."""
+        if place > self.last:
+            return self.count
+        return min(max(0, -((self.first - place) // self.step)), self.count - 1)
 
     @property
     def uniform(self) -> bool:
@@ -82,6 +89,9 @@ class Even:
         exact: NDArray[Any] = i if gaps < _EXACT else i.astype(object)
         found: NDArray[np.int64] = exact * each + (2 * exact * rest + gaps) // (2 * gaps)
         return found.astype(np.int64)
+
+    def first_from(self, place: int) -> int:
+        return bisect_left(range(self.count), place, key=self.at)
 
     @property
     def uniform(self) -> bool:

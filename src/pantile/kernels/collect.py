@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compile import compiled
-from .gather import Row, Strips, StripWeights
+from .gather import Strips, StripWeights
 
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def"
 
-__all__ = ["Kept", "append", "collect", "find_empty", "put_lines"]
+__all__ = ["Kept", "append", "collect", "find_empty"]
 
 Memory = NDArray[Any]
 Vector = NDArray[np.int64]
@@ -56,14 +56,6 @@ def find_empty(kept: Kept) -> NDArray[np.bool_]:
     return empty
 
 
-def put_lines(out: Memory, made: Memory, lines: tuple[int, int], axes: Vector, row: Row) -> None:
-    """Write lines, in which elements lie phase by phase, where they belong.
-
-    A row of ``axes`` is a leading axis: its size, and how far, in the image, the next element is.
-    """
-    _put_lines(out, made, *lines, axes, row.begin, row.size, row.phases, row.step)
-
-
 @compiled
 def _collect(values, used, each, src, bases, width, strips, step, leading, numbers, lines):
     for b in range(bases.shape[0]):
@@ -98,26 +90,6 @@ def _append(values, used, rows, others, counts):
     for k in range(rows.size):
         i, n = rows[k], counts[k]
         values[i, used[i] :][:n] = others[k, :n]
-
-
-@compiled
-def _put_lines(out, made, first, last, axes, begin, size, phases, step):
-    per_phase = -(-size // phases)
-    for line in range(first, last):
-        place = begin * step
-        rest = line
-        for q in range(axes.shape[0]):
-            axis = axes[axes.shape[0] - 1 - q]
-            place += rest % axis[0] * axis[1]
-            rest //= axis[0]
-        m = made[(line - first) * per_phase * phases :][: per_phase * phases]
-        o = out[place:][: (size - 1) * step + 1]
-        if phases == 1 and step == 1:
-            o[:] = m
-        else:
-            for p in range(phases):
-                for j in range(max(0, -(-(size - p) // phases))):
-                    o[(p + j * phases) * step] = m[p * per_phase + j]
 
 
 @compiled

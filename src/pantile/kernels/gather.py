@@ -1,11 +1,10 @@
-"""Merging by gathering: each line of the image takes what the patches over it hold, and is written once.
+"""Merging by gathering: each line of the image takes what the patches over it hold.
 
 A line lies along one axis; the others *lead* to it. The patches that cover a line along the leading
 axes are found first: each is a *base*, the place of what it holds. From there, what they hold is
 added up strip by strip in a row of sums that stays in cache. A *strip* is a line of samples of one
-patch, or one sample of a run of patches, whichever lies closer together in memory. Then the row is
-divided, rounded, and written in the dtype of the image. There are no sums of image size, and
-nothing that two threads share.
+patch, or one sample of a run of patches, whichever lies closer together in memory. There are no sums
+of image size, and nothing that two threads share. What becomes of a row is `finish`'s.
 
 Elements that a strip touches may lie ``phases`` apart (dilation, or the step where strips are runs
 of patches); a row is kept phase by phase, so that every strip is contiguous in it.
@@ -13,29 +12,27 @@ of patches); a row is kept phase by phase, so that every strip is contiguous in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .compile import compiled, compiled_with, known_to_numba
+from .compile import compiled, compiled_with
 
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def, index"
-# ruff: noqa: ARG001
 
 __all__ = [
     "OWNERS",
-    "Finish",
+    "Bases",
     "Leads",
-    "Row",
     "StripWeights",
     "Strips",
     "clip_strips",
     "find_bases",
     "gather",
     "gather_owners",
+    "gather_weighted",
 ]
 
 OWNERS = "first", "last", "center"
@@ -46,21 +43,29 @@ Vector = NDArray[np.int64]
 
 
 class Leads(NamedTuple):
-    """The leading axes, a row of ``axes`` each: its size; where it begins in ``low``, ``high`` and ``profile``;
-    where it begins in ``starts``; the most patches that meet on it; its dilation; how far, in the image, the next
-    element is; and how far the next patch and the next sample are in the patches, among their weights and in the
-    taper. ``low`` to ``high`` are the patches that may touch an element, ``starts`` where patches start."""
+    """The leading axes, a row of ``axes`` each: its size; where it begins in ``low`` and ``high``; where it begins in
+    ``starts``; the most patches that meet on it; its dilation; and how far the next patch and the next sample are in
+    the patches, among the weights that lead, among numbers, among lines and among keys. ``low`` to ``high`` are the
+    patches that may touch an element, ``starts`` where patches start."""
 
     axes: Vector
     low: Vector
     high: Vector
     starts: Vector
-    profile: NDArray[np.float64]
 
     @property
     def lines(self) -> int:
         """How many lines they lead to."""
         return int(np.prod(self.axes[:, 0], dtype=np.int64))
+
+
+class Bases(NamedTuple):
+    """A row of ``table`` is a base: where it begins in the patches, among the weights that lead, among numbers and
+    among lines; its key, which is the number of the patch, or of the sample, that it is along the leading axes; and
+    in which of the lines. Bases ``begins[k]`` to ``begins[k + 1]`` have one key."""
+
+    table: Vector
+    begins: Vector
 
 
 class Strips(NamedTuple):
@@ -80,43 +85,17 @@ class StripWeights(NamedTuple):
     lines: NDArray[np.float64]
 
 
-class Row(NamedTuple):
-    """The part of a line that is made: its first element, how many phases elements are kept in, the weight sum
-    of each (None: it is added up), and how far the next one is in the image."""
-
-    begin: int
-    size: int
-    phases: int
-    profile: NDArray[np.float64] | None
-    step: int
+def gather(rows: Memory, width: int, src: Memory, bases: Bases, strips: Strips, body: str) -> None:
+    """Let what patches hold meet what ``rows`` of ``width`` hold, by the body ``add``, ``larger`` or ``smaller``."""
+    _GATHERS[body](rows, width, src, *bases, strips.table, _unless_one(strips.step))
 
 
-class Finish(NamedTuple):
-    """How sums become values: by which functions, what sums start from, the least and the largest value, and what
-    stands where weights add up to 0."""
-
-    body: str
-    store: str
-    start: Any
-    least: Any
-    most: Any
-    fill: Any
-
-
-def gather(
-    out: Memory, src: Memory, lines: tuple[int, int], some: int, leads: Leads, strips: Strips,
-    weights: StripWeights | None, row: Row, finish: Finish,
-) -> tuple[int, int]:  # fmt: skip
-    """Make ``lines`` of the image, ``some`` at a time; returns how many elements have no weight, and how many are NaN
-    where they cannot be."""
-    loop = _GATHERS[finish.body, finish.store]
-    step, out_step = (None if s == 1 else s for s in (strips.step, row.step))
-    holes, unknown = loop(
-        out, src, *lines, some, *leads, strips.table, step, *(weights or (None, None, None)), row.begin, row.size,
-        row.phases, row.profile,
-        out_step, finish.start, finish.least, finish.most, finish.fill,
-    )  # fmt: skip
-    return int(holes), int(unknown)
+def gather_weighted(
+    rows: Memory, weight_rows: Memory, width: int, src: Memory, bases: Bases, strips: Strips, weights: StripWeights
+) -> None:  # fmt: skip
+    """Add what patches hold, times their weights, to ``rows``, and weights to ``weight_rows``, if it is not empty."""
+    step = _unless_one(strips.step)
+    _gather_weighted(rows, weight_rows, width, src, *bases, strips.table, step, *weights)
 
 
 def gather_owners(
@@ -127,33 +106,14 @@ def gather_owners(
     A row of ``axes`` is a leading axis: its size, where it begins in ``places``, and how far the
     next element is in the image. ``places`` are where owners hold an element, -1 for no owner.
     """
-    src_step, out_step = (None if s == 1 else s for s in (strips.step, step))
-    _gather_owners(out, src, *lines, axes, places, strips.table, src_step, out_step, fill)
+    steps = _unless_one(strips.step), _unless_one(step)
+    _gather_owners(out, src, *lines, axes, places, strips.table, *steps, fill)
 
 
-def finish(
-    out: Memory, sums: Memory, weights: Memory | None, lows: tuple[Memory | None, Memory | None], axes: Vector,
-    profile: NDArray[np.float64] | None, store: str, bounds: tuple[Any, Any], fill: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Make values of a block of sums in one pass, into a contiguous ``out``; counts as `gather` does.
-
-    A row of ``axes`` is an axis of the block: its size, how far the next element is among the sums
-    and among the weights, and where it begins in ``profile``, whose product weights are where there
-    are none. ``lows`` are what rounding took from the sums and from the weights.
-    """
-    loop, step = _FINISHES[store], None if axes[-1, 1] == 1 else axes[-1, 1]
-    holes, unknown = loop(out, sums, lows[0], weights, lows[1], axes, step, profile, *bounds, fill)
-    return int(holes), int(unknown)
-
-
-def find_bases(lines: tuple[int, int], leads: Leads) -> Vector:
-    """The bases of ``lines``, in C order of the patches: where each begins in the patches, among the weights that
-    lead, among numbers and among lines; its key; and in which of the lines."""
-    first, last = lines
-    depth = int(np.prod(leads.axes[:, 3], dtype=np.int64))
-    bases = np.empty(((last - first) * depth + 1, 6), dtype=np.int64)
-    n = _list_bases(bases, first, last, 1, leads.axes, leads.low, leads.high, leads.starts)
-    return bases[:n]
+def find_bases(lines: tuple[int, int], leads: Leads, in_order: bool = False) -> Bases:
+    """The bases of ``lines``: by key, so that patches are read nearly as they lie, and those of one key in C order of
+    the patches; ``in_order``, all in that order, as if they had one key."""
+    return Bases(*_find_bases(*lines, in_order, *leads))
 
 
 def clip_strips(
@@ -165,6 +125,11 @@ def clip_strips(
     table = np.empty((len(places), 5), dtype=np.int64)
     n = _clip_strips(table, places, of, lengths, numbers, along, size, phases, step, next_along)
     return table[:n]
+
+
+def _unless_one(step: int) -> int | None:
+    """Steps that are 1 are passed as None: a loop of their own is compiled for them."""
+    return None if step == 1 else step
 
 
 @compiled
@@ -186,55 +151,7 @@ def _clip_strips(table, places, of, lengths, numbers, along, size, phases, step,
     return m
 
 
-# Bodies: what is there and what comes in; what is there then.
-
-
-def _add(there, x):
-    return there + x
-
-
-def _larger(there, x):
-    return x if x > there or x != x else there
-
-
-def _smaller(there, x):
-    return x if x < there or x != x else there
-
-
-# Stores: from a sum and its weight to a value, and whether that is NaN where it cannot be.
-
-
-def _value(total, weight, least, most):
-    return total, 0
-
-
-def _quotient(total, weight, least, most):
-    return total / weight, 0
-
-
-def _rounded(total, weight, least, most):
-    x = np.rint(total)
-    bad = 1 if x != x else 0
-    x = x if x > least else least
-    return (x if x < most else most), bad
-
-
-def _rounded_quotient(total, weight, least, most):
-    x = np.rint(total / weight)
-    bad = 1 if x != x else 0
-    x = x if x > least else least
-    return (x if x < most else most), bad
-
-
-def _saturated(total, weight, least, most):
-    x = total if total > least else least
-    return (x if x < most else most), 0
-
-
-def _find_bases(bases, first, last, width, axes, low, high, starts):
-    # A base is where a patch that covers a line begins in the patches: a row of ``bases`` holds that,
-    # its place among the weights that lead, among numbers and among lines, its key (which patch, or
-    # which sample, it is along the leading axes), and where the line begins in the rows.
+def _list_bases(bases, first, last, axes, low, high, starts):
     total = 0
     for line in range(first, last):
         n = 1
@@ -257,200 +174,104 @@ def _find_bases(bases, first, last, width, axes, low, high, starts):
                     h -= 1
                     for b in range(n):
                         for k in range(5):
-                            here = (
-                                bases[total + b, k]
-                                + i * axis[6 + k]
-                                + lag // axis[4] * axis[11 + k]
-                            )
-                            bases[total + h * n + b, k] = here
+                            moved = i * axis[5 + k] + lag // axis[4] * axis[10 + k]
+                            bases[total + h * n + b, k] = bases[total + b, k] + moved
             n *= hits
         for b in range(n):
-            bases[total + b, 5] = (line - first) * width
+            bases[total + b, 5] = line - first
         total += n
     return total
 
 
-_list_bases = compiled(_find_bases)
-
-
-def _sort_bases(bases, order):
-    # ``order`` sorts bases by key, those of one key as they come; returns where each key begins
-    least = bases[0, 4]
+def _sort_bases(found, table):
+    n = table.shape[0]
+    least = table[0, 4]
     most = least
-    for b in range(order.size):
-        least = min(least, bases[b, 4])
-        most = max(most, bases[b, 4])
+    for b in range(n):
+        least = min(least, table[b, 4])
+        most = max(most, table[b, 4])
     begins = np.zeros(most - least + 2, dtype=np.int64)
-    for b in range(order.size):
-        begins[bases[b, 4] - least + 1] += 1
+    for b in range(n):
+        begins[table[b, 4] - least + 1] += 1
     for k in range(begins.size - 1):
         begins[k + 1] += begins[k]
     at = begins.copy()
-    for b in range(order.size):
-        k = bases[b, 4] - least
-        order[at[k]] = b
+    for b in range(n):
+        k = table[b, 4] - least
+        found[at[k], :] = table[b, :]
         at[k] += 1
     return begins
 
 
-def _gather(body, store):
-    find_bases, sort_bases = known_to_numba(_find_bases), known_to_numba(_sort_bases)
-
-    @known_to_numba
-    def add(rows, src, bases, order, strips, step):
-        for s in range(strips.shape[0]):
-            d, of, n = strips[s, 0], strips[s, 1], strips[s, 2]
-            width = n if step is None else (n - 1) * step + 1
-            for k in range(order.size):
-                b = order[k]
-                r = rows[bases[b, 5] + d :][:n]
-                v = src[bases[b, 0] + of :][:width]
-                for j in range(n):
-                    r[j] = body(r[j], v[j if step is None else j * step])
-
-    @known_to_numba
-    def add_weighted(rows, weight_rows, src, bases, order, strips, step, leading, numbers, lines):
-        for s in range(strips.shape[0]):
-            d, of, n, at, along = strips[s]
-            width = n if step is None else (n - 1) * step + 1
-            for k in range(order.size):
-                b = order[k]
-                r = rows[bases[b, 5] + d :][:n]
-                v = src[bases[b, 0] + of :][:width]
-                u = leading[bases[b, 1]] * numbers[bases[b, 2] + at]
-                w = lines[bases[b, 3] + along :][:n]
-                for j in range(n):
-                    r[j] = body(r[j], v[j if step is None else j * step] * (u * w[j]))
-                if weight_rows is not None:
-                    t = weight_rows[bases[b, 5] + d :][:n]
-                    for j in range(n):
-                        t[j] += u * w[j]
-
-    def loop(
-        out, src, first, last, some, axes, low, high, starts, profile, strips, step, leading, numbers, lines, begin,
-        size, phases, row_profile, out_step, start, least, most, fill,
-    ):  # fmt: skip
+def _list_and_sort(list_bases, sort_bases):
+    def loop(first, last, in_order, axes, low, high, starts):
         depth = 1
         for k in range(axes.shape[0]):
             depth *= axes[k, 3]
-        bases = np.empty((some * depth + 1, 6), dtype=np.int64)
-        orders = np.empty(some * depth, dtype=np.int64)
-        per_phase = -(-size // phases)
-        width = per_phase * phases
-        rows = np.empty(some * width, dtype=np.asarray(start).dtype)
-        weight_rows = (
-            np.empty(some * width) if row_profile is None and leading is not None else None
-        )
-        holes = 0
-        unknown = 0
-        for one in range(first, last, some):
-            end = min(one + some, last)
-            rows[:] = start
-            if weight_rows is not None:
-                weight_rows[:] = 0
-            order = orders[: find_bases(bases, one, end, width, axes, low, high, starts)]
-            if order.size:
-                begins = sort_bases(bases, order)
-                for k in range(begins.size - 1):
-                    alike = order[begins[k] : begins[k + 1]]
-                    if leading is None:
-                        add(rows, src, bases, alike, strips, step)
-                    else:
-                        add_weighted(
-                            rows,
-                            weight_rows,
-                            src,
-                            bases,
-                            alike,
-                            strips,
-                            step,
-                            leading,
-                            numbers,
-                            lines,
-                        )
-            for line in range(one, end):
-                place = begin if out_step is None else begin * out_step
-                weight = 1.0
-                rest = line
-                for q in range(axes.shape[0]):
-                    axis = axes[axes.shape[0] - 1 - q]
-                    x = rest % axis[0]
-                    rest //= axis[0]
-                    place += x * axis[5]
-                    if row_profile is not None:
-                        weight *= profile[axis[1] + x]
-                for p in range(phases):
-                    at = (line - one) * width + p * per_phase
-                    r = rows[at:][:per_phase]
-                    for j in range(max(0, -(-(size - p) // phases))):
-                        x = p + j * phases
-                        if row_profile is not None:
-                            w = weight * row_profile[x]
-                        elif weight_rows is not None:
-                            w = weight_rows[at + j]
-                        else:
-                            w = 1.0
-                        i = place + (x if out_step is None else x * out_step)
-                        if w == 0:
-                            out[i] = fill
-                            holes += 1
-                        else:
-                            out[i], bad = store(r[j], w, least, most)
-                            unknown += bad
-        return holes, unknown
+        table = np.empty(((last - first) * depth + 1, 6), dtype=np.int64)
+        table = table[: list_bases(table, first, last, axes, low, high, starts)]
+        if in_order or table.shape[0] == 0:
+            begins = np.zeros(2, dtype=np.int64)
+            begins[1] = table.shape[0]
+            return table, begins
+        found = np.empty_like(table)
+        begins = sort_bases(found, table)
+        return found, begins
 
     return loop
 
 
-def _finish(store):
-    def loop(out, sums, low, weights, weight_low, axes, step, profile, least, most, fill):
-        holes = 0
-        unknown = 0
-        last = axes.shape[0] - 1
-        size = axes[last, 0]
-        row = None if profile is None else profile[axes[last, 3] :][:size]
-        lines = 1
-        for k in range(last):
-            lines *= axes[k, 0]
-        for line in range(lines):
-            of = 0
-            at = 0
-            lead = 1.0
-            rest = line
-            for q in range(1, axes.shape[0]):
-                axis = axes[last - q]
-                x = rest % axis[0]
-                rest //= axis[0]
-                of += x * axis[1]
-                at += x * axis[2]
-                if profile is not None:
-                    lead *= profile[axis[3] + x]
-            o = out[line * size :][:size]
-            wide = size if step is None else (size - 1) * step + 1
-            s = sums[of:][:wide]
-            for j in range(size):
-                i = j if step is None else j * step
-                total = s[i]
-                if low is not None and abs(total) < np.inf:
-                    # past the finite numbers there is nothing to make up for
-                    total = total + low[of + i]
-                w = 1.0
-                if weights is not None:
-                    k = at + j * axes[last, 2]
-                    w = weights[k] * 1.0
-                    if weight_low is not None:
-                        w = w + weight_low[k]
-                elif profile is not None:
-                    w = lead * row[j]
-                if w == 0:
-                    o[j] = fill
-                    holes += 1
-                else:
-                    o[j], bad = store(total, w, least, most)
-                    unknown += bad
-        return holes, unknown
+_find_bases = compiled_with(_list_and_sort, _list_bases, _sort_bases)
+
+# Bodies: what is there and what comes in; what is there then. (They stand beside their nest: see `compiled_with`.)
+
+
+def _add(there, x):
+    return there + x
+
+
+def _larger(there, x):
+    return x if x > there or x != x else there
+
+
+def _smaller(there, x):
+    return x if x < there or x != x else there
+
+
+def _gather(body):
+    def loop(rows, width, src, bases, begins, strips, step):
+        for g in range(begins.size - 1):
+            for s in range(strips.shape[0]):
+                d, of, n = strips[s, 0], strips[s, 1], strips[s, 2]
+                reach = n if step is None else (n - 1) * step + 1
+                for b in range(begins[g], begins[g + 1]):
+                    r = rows[bases[b, 5] * width + d :][:n]
+                    v = src[bases[b, 0] + of :][:reach]
+                    for j in range(n):
+                        r[j] = body(r[j], v[j if step is None else j * step])
 
     return loop
+
+
+@compiled
+def _gather_weighted(
+    rows, weight_rows, width, src, bases, begins, strips, step, leading, numbers, lines
+):
+    for g in range(begins.size - 1):
+        for s in range(strips.shape[0]):
+            d, of, n = strips[s, 0], strips[s, 1], strips[s, 2]
+            reach = n if step is None else (n - 1) * step + 1
+            for b in range(begins[g], begins[g + 1]):
+                r = rows[bases[b, 5] * width + d :][:n]
+                v = src[bases[b, 0] + of :][:reach]
+                u = leading[bases[b, 1]] * numbers[bases[b, 2] + strips[s, 3]]
+                w = lines[bases[b, 3] + strips[s, 4] :][:n]
+                for j in range(n):
+                    r[j] += v[j if step is None else j * step] * (u * w[j])
+                if weight_rows.size:
+                    t = weight_rows[bases[b, 5] * width + d :][:n]
+                    for j in range(n):
+                        t[j] += u * w[j]
 
 
 @compiled
@@ -481,17 +302,5 @@ def _gather_owners(out, src, first, last, axes, places, strips, step, out_step, 
                     o[j if out_step is None else j * out_step] = v[i]
 
 
-_BODIES: dict[str, Callable[..., Any]] = {"add": _add, "larger": _larger, "smaller": _smaller}
-_STORES: dict[str, Callable[..., Any]] = {
-    "value": _value,
-    "quotient": _quotient,
-    "rounded": _rounded,
-    "rounded quotient": _rounded_quotient,
-    "saturated": _saturated,
-}
-_FINISHES = {name: compiled_with(_finish, store) for name, store in _STORES.items()}
-_GATHERS = {
-    (body, store): compiled_with(_gather, _BODIES[body], _STORES[store])
-    for body in _BODIES
-    for store in _STORES
-}
+_BODIES = {"add": _add, "larger": _larger, "smaller": _smaller}
+_GATHERS = {name: compiled_with(_gather, body) for name, body in _BODIES.items()}

@@ -14,7 +14,7 @@ from ..geometry.rect import Rect
 from ..kernels.loops import copy_by_feature, copy_by_patch
 from ..kernels.memory import Flat, as_bits, flatten
 from .batch import PatchBatch
-from .reduction import Reduction, State
+from .reduction import Meeting, Reduction, State
 
 __all__ = ["Alone", "never_meet"]
 
@@ -41,6 +41,9 @@ class Alone(Reduction):
         copy = copy_by_feature if batch.feature else copy_by_patch
         goal = batch.area.operand(state[0], as_bits(self.dtype))
         copy(goal, batch.source, batch.runs, batch.patch)
+
+    def meeting(self) -> Meeting | None:
+        return Meeting("first", self.dtype)
 
     def combine(self, states: Sequence[State]) -> State:
         return tuple([a.copy() for a in states[0]])  # no two patches meet, and so no two states

@@ -12,13 +12,24 @@ from numpy.typing import NDArray
 
 from ..geometry.limits import Limits
 from ..geometry.rect import whole
-from ..kernels.collect import Kept, collect, find_empty, put_lines
-from ..kernels.gather import Leads, Row, StripWeights, find_bases
+from ..kernels.collect import Kept, collect, find_empty
+from ..kernels.finish import Divisor, Finish, Row, finish
+from ..kernels.gather import Leads, StripWeights, find_bases
 from ..kernels.memory import as_bits, flatten, has_item_strides, is_native
-from ..kernels.parallel import cores, each_in_parallel
+from ..kernels.parallel import each_in_parallel
 from .casts import filled, refuse_holes
 from .compiled import CompiledMerge
-from .gathering import Lines, arrange, strip_weights, tabulate_leads, tabulate_strips
+from .lines import (
+    Lines,
+    arrange,
+    parts_of,
+    place_rows,
+    share_lines,
+    strip_weights,
+    tabulate_leads,
+    tabulate_strips,
+    weigh_leads,
+)
 from .reduction import Collecting, Meeting, State
 
 __all__ = ["collect_patches"]
@@ -71,32 +82,27 @@ class _Collection:
         return flatten(self.patches).memory
 
     @cached_property
-    def targets(self) -> list[tuple[NDArray[Any], NDArray[np.int64]]]:
-        """The memory of each image, and its leading axes as `put_lines` takes them."""
-        axes = [[(a.grid.size, a.step) for a in lines.leads] for lines in self.lines]
+    def targets(self) -> list[tuple[NDArray[Any], tuple[NDArray[Any], NDArray[Any]]]]:
+        """The memory of each image, and its leading axes as `place_rows` takes them."""
         return [
-            (flatten(view, as_bits(view.dtype)).memory, np.array(a, dtype=np.int64).reshape(-1, 2))
-            for view, a in zip(self.views, axes, strict=True)
+            (flatten(view, as_bits(view.dtype)).memory, weigh_leads(lines))
+            for view, lines in zip(self.views, self.lines, strict=True)
         ]
 
     def make(self) -> None:
         """All lines, in parts for the threads."""
         n, size = self.leads.lines, self.lines[0].row.grid.size
-        depth, most = self.merged.reduction.depth, self.limits.gather_elements
-        width = min(size, max(1, most // depth))
-        some = max(1, min(n, most // (width * depth)))
-        parts = -(-self.patches.size // (self.limits.gather_leaf_elements * -(-size // width)))
-        parts = min(parts, max(-(-n // some), cores()))
-        rows = max(1, -(-n // parts))
+        most = self.limits.gather_elements // self.merged.reduction.depth
+        width, some, rows = share_lines(n, size, max(1, most), 1, self.patches.size, self.limits)
         missing: list[int] = []
         _ = self.leads, self.weights, self.source, self.targets  # before threads ask for them
 
         def make(part: tuple[int, int]) -> None:
             begin, first = part
             end, last = min(begin + width, size), min(first + rows, n)
-            missing.append(self._part((begin, end), (first, last), min(some, rows)))
+            missing.append(self._part((begin, end), (first, last), some))
 
-        each_in_parallel(make, [(b, f) for b in range(0, size, width) for f in range(0, n, rows)])
+        each_in_parallel(make, parts_of(size, width, n, rows))
         if any(missing):
             refuse_holes(sum(missing), whole(self.views[0].shape))
 
@@ -104,8 +110,8 @@ class _Collection:
         """The elements ``along`` of ``lines``, ``some`` at a time; returns how many have no value."""
         begin, end = along
         strips, phases = tabulate_strips(self.lines[0], begin, end, in_order=True)
-        per_phase = -(-(end - begin) // phases)
-        width = per_phase * phases
+        row = Row(end - begin, phases)
+        width = row.width
         inside = np.tile(_inside(end - begin, phases), some)
         room = self._room(some * width)
         missing = 0
@@ -114,15 +120,21 @@ class _Collection:
             n = (last - first) * width
             values, used, weights = room
             kept = _first(values, n), used[:n], None if weights is None else _first(weights, n)
-            bases = find_bases((first, last), self.leads)
-            collect(kept, self.source, bases, width, strips, self.weights)
+            bases = find_bases((first, last), self.leads, in_order=True)
+            collect(kept, self.source, bases.table, width, strips, self.weights)
             empty = find_empty(kept)
             missing += 0 if self.merged.fillable else int(np.count_nonzero(empty & inside[:n]))
             for k, made in enumerate(self._values(kept, empty)):
-                out, axes = self.targets[k]
-                row = Row(begin, end - begin, phases, None, self.lines[k].row.step)
-                put_lines(out, made.view(out.dtype), (first, last), axes, row)
+                self._put(k, made, (first, last), row, begin)
         return missing
+
+    def _put(self, k: int, made: NDArray[Any], span: tuple[int, int], row: Row, begin: int) -> None:
+        """Write rows of image ``k``, which start at element ``begin`` of lines, where they belong."""
+        out, leads = self.targets[k]
+        step = self.lines[k].row.step
+        table = place_rows(span, leads, begin * step, span[1] - span[0], row.width)
+        as_it_is = Finish("value", 0.0, 0.0, out.dtype.type(0))
+        finish(out, made.view(out.dtype), None, Divisor(), table, row._replace(step=step), as_it_is)
 
     def _room(self, n: int) -> Kept:
         depth = self.merged.reduction.depth

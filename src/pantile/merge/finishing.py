@@ -1,30 +1,41 @@
-"""From sums to values in one compiled pass: divided, filled, rounded, saturated, and in the result's dtype."""
+"""From sums to values in one compiled pass: which loop does it, and where the elements of a block lie."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry.arrays import strides_of
 from ..geometry.rect import Rect, shape_of
-from ..kernels.gather import finish
+from ..kernels.finish import Divisor, Finish, Row, finish, place_lines
 from ..kernels.memory import flatten, is_native
 from .casts import refuse_holes, refuse_nan
 from .weights import Profile
 
-__all__ = ["finish_sums", "limits_of", "store_of", "value_in_holes"]
+__all__ = ["finish_of", "finish_sums"]
 
-_EXACT_DEPTH = (
-    1 << 16
-)  # with sums of 32-bit integers, quotients are rounded right by way of float64
+_EXACT_DEPTH = 1 << 16  # with sums of 32 bits, quotients are rounded right by way of float64
 
 
-def store_of(
+def finish_of(
+    accumulator: np.dtype[Any], divides: bool, dtype: np.dtype[Any], result: np.dtype[Any], depth: int, fill: Any
+) -> Finish | None:  # fmt: skip
+    """How sums of patches of ``dtype``, of which ``depth`` meet, become values of ``result``; None where no loop does
+    it exactly."""
+    store = _store_of(accumulator, divides, dtype, result, depth)
+    if store is None:
+        return None
+    hole = np.asarray(0 if fill is None else fill).astype(result)[()]
+    return Finish(store, *_limits_of(store, accumulator, result), hole)
+
+
+def _store_of(
     accumulator: np.dtype[Any], divides: bool, dtype: np.dtype[Any], result: np.dtype[Any], depth: int
 ) -> str | None:  # fmt: skip
-    """How sums of patches of ``dtype`` become values of ``result``; None where no loop does it exactly."""
     whole = accumulator.kind in "iu"
     if result.kind in "fc":
         return "quotient" if divides else "value"
@@ -38,7 +49,7 @@ def store_of(
     return "saturated" if whole else "rounded"
 
 
-def limits_of(store: str, accumulator: np.dtype[Any], result: np.dtype[Any]) -> tuple[Any, Any]:
+def _limits_of(store: str, accumulator: np.dtype[Any], result: np.dtype[Any]) -> tuple[Any, Any]:
     """The least and the largest value, in the type they are compared in."""
     if store in ("value", "quotient"):
         return 0.0, 0.0
@@ -49,37 +60,32 @@ def limits_of(store: str, accumulator: np.dtype[Any], result: np.dtype[Any]) -> 
     return kind(max(limits.min, sums.min)), kind(min(limits.max, sums.max))
 
 
-def value_in_holes(fill: Any, result: np.dtype[Any]) -> Any:
-    """``fill`` as a number of the result; 0 where there are no holes."""
-    return np.asarray(0 if fill is None else fill).astype(result)[()]
-
-
 def finish_sums(
     sums: Sequence[NDArray[Any]], weights: Sequence[NDArray[Any]], profiles: Sequence[Profile] | None, bounds: Rect,
-    store: str, result: np.dtype[Any], fill: Any,
+    how: Finish, fillable: bool,
 ) -> NDArray[Any] | None:  # fmt: skip
     """The values of a block, of ``sums`` (and what rounding took from them) and, if they are divided, of as many
     ``weights`` or of ``profiles``; None where loops do not know the arrays."""
+    result = np.asarray(how.fill).dtype
     if not all(is_native(a.dtype) for a in (*sums, *weights)) or not is_native(result):
         return None
     made = np.empty(shape_of(bounds), result)
     if not made.size:
         return made
-    flat, divisors = [flatten(a) for a in sums], [flatten(a) for a in weights]
-    sizes, steps = made.shape, divisors[0].strides if divisors else (0,) * made.ndim
-    axes = np.array([*zip(sizes, flat[0].strides, steps, np.cumsum(sizes) - sizes, strict=True)])
-    profile = None
+    memory, strides = zip(*[flatten(a) for a in (*sums, *weights)], strict=True)
+    low, divided = (memory[1] if len(sums) > 1 else None), len(weights) > 0
+    steps = strides_of(made.shape), strides[0], strides[len(sums)] if divided else strides[0]
+    divisor = Divisor(*memory[len(sums) :])
+    row = Row(made.shape[-1], 1, *[each[-1] for each in steps])
+    sizes, lead = made.shape[:-1], np.zeros(0)
     if profiles is not None:
         parts = [each.part(*ends) for each, ends in zip(profiles, bounds, strict=True)]
-        profile = np.concatenate(parts)
-    weight = divisors[0].memory if divisors else None
-    lows = tuple([each[1].memory if len(each) > 1 else None for each in (flat, divisors)])
-    low_high = limits_of(store, sums[0].dtype, result)
-    holes, unknown = finish(
-        made.reshape(-1), flat[0].memory, weight, (lows[0], lows[1]), axes, profile, store, low_high,
-        value_in_holes(fill, result),
-    )  # fmt: skip
-    if holes and fill is None:
+        divisor, lead = Divisor(profile=parts.pop()), np.concatenate([*parts, lead])
+    columns = [sizes, *[each[:-1] for each in steps], np.cumsum([0, *sizes])[:-1]]
+    axes = np.array(columns, dtype=np.int64).reshape(5, -1).T.copy()
+    lines = place_lines((0, math.prod(sizes)), axes, lead)
+    holes, unknown = finish(made.reshape(-1), memory[0], low, divisor, lines, row, how)
+    if holes and not fillable:
         refuse_holes(holes, bounds)
     if unknown:
         refuse_nan(result)

@@ -14,7 +14,7 @@ from ..geometry.rect import Rect
 from ..kernels.loops import add_by_feature, add_by_patch, add_exactly
 from ..kernels.offsets import LineTables, Operand
 from .batch import PatchBatch, one_patch
-from .finishing import finish_sums, store_of
+from .finishing import finish_of, finish_sums
 from .reduction import Meeting, Reduction, State
 from .weights import Profile
 
@@ -87,10 +87,10 @@ class Sum(Reduction):
     def finished(
         self, state: State, bounds: Rect, dtype: np.dtype[Any], fill: Any, untouched: bool
     ) -> NDArray[Any] | None:
-        store = store_of(self.accumulator, False, self.dtype, dtype, self.depth)
-        if store is None or untouched:
+        how = finish_of(self.accumulator, False, self.dtype, dtype, self.depth, fill)
+        if how is None or untouched:
             return None
-        return finish_sums(state, (), None, bounds, store, dtype, fill)
+        return finish_sums(state, (), None, bounds, how, fill is not None)
 
     def meeting(self) -> Meeting | None:
         if self.exact:
@@ -184,11 +184,11 @@ class Mean(Sum):
     def finished(
         self, state: State, bounds: Rect, dtype: np.dtype[Any], fill: Any, untouched: bool
     ) -> NDArray[Any] | None:
-        store = store_of(self.accumulator, True, self.dtype, dtype, self.depth)
-        if store is None:
+        how = finish_of(self.accumulator, True, self.dtype, dtype, self.depth, fill)
+        if how is None:
             return None
         sums, weights = state[: self._parts], state[self._parts :]
-        return finish_sums(sums, weights, self.profiles, bounds, store, dtype, fill)
+        return finish_sums(sums, weights, self.profiles, bounds, how, fill is not None)
 
     def meeting(self) -> Meeting | None:
         found = super().meeting()

@@ -68,6 +68,8 @@ def refuse_path(image: Any, name: str = "image") -> None:
 
 def check_apart(out: NDArray[Any]) -> None:
     """Refuse an array of which several elements lie in one place: they cannot all be written."""
+    if not out.size:
+        return
     reach = out.itemsize
     for stride, n in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True)):
         if n > 1 and stride < reach:

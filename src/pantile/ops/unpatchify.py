@@ -33,7 +33,6 @@ from ..merge.spec import MergeName, resolve_rule
 from ..merge.weights import check_patch_weights
 from .arrays import as_array, check_apart
 from .forms import PatchStack, recognise
-from .side_by_side import lie_side_by_side, put
 
 __all__ = ["as_patch_weights", "merge_stack", "new_output", "unpatchify"]
 
@@ -153,9 +152,7 @@ def merge_stack(
         for place, dtype in zip(outs, merged.dtypes, strict=True)
     ]
     targets, views = zip(*made, strict=True)
-    if lie_side_by_side(stack, rule, views[0]):
-        put(stack, views[0], fill)
-    elif not any(
+    if not any(
         way(stack.patches, merged, views, each, current_limits())
         for way in (gather_patches, collect_patches)
     ):
