@@ -19,7 +19,9 @@ from pantile.testing import slow, strategies
 from pantile.testing.compare import assert_agrees, assert_same_bits
 
 Array = NDArray[Any]
-FEW = [np.dtype(c) for c in ("f4", "u1", "c8")]
+FEW = [
+    np.dtype(c) for c in ("f4", "u1")
+]  # each is a compilation; all others: test_laws.py, for every dtype
 POOL = strategies.DTYPES if settings().max_examples > 30 else FEW
 ALL = Limits(gather_least_elements=0)
 MERGES = ("mean", "sum", "max", "min", "first", "last", "center")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ def scored(classes: int, layout: str, **options: Any) -> Any:
     return pt.map_patches(network(classes, channel), image, 48, 24, **arguments)
 
 
+@cache
+def scores(classes: int, layout: str) -> Array:
+    """What was merged, whole; read only."""
+    found = scored(classes, layout)
+    found.flags.writeable = False
+    return np.asarray(found)
+
+
 def place(kind: str, folder: Path) -> Any:
     return None if kind == "memory" else folder / f"labels.{kind}"
 
@@ -50,7 +59,7 @@ def test_labels_are_those_of_all_classes(
     classes: int, layout: str, kind: str, tmp_path: Path
 ) -> None:
     axis = LAYOUTS[layout]
-    wanted = scored(classes, layout).argmax(axis)
+    wanted = scores(classes, layout).argmax(axis)
     out = place(kind, tmp_path)
     found = scored(classes, layout, finalize=lambda s: s.argmax(axis), out=out)
     found = found if out is None else pt.files.open_image(out)[(slice(None),) * wanted.ndim]
@@ -69,7 +78,7 @@ def test_chunks_of_channels_do_not_cut_what_finalize_sees(
         ranked = np.sort(slab, axis=axis)
         return np.concatenate([ranked, ranked], axis=axis).take(range(kept), axis=axis)
 
-    wanted = finalize(scored(21, layout))
+    wanted = finalize(scores(21, layout))
     chunks = [160] * wanted.ndim
     chunks[axis] = 2
     out = pt.files.ZarrSink(tmp_path / "a.zarr", chunks=tuple(chunks))

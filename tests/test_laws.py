@@ -27,9 +27,7 @@ TILES = st.sampled_from([None, 1, 20, 200])  # elements of a tile; None: pantile
 CHECKED = (
     "NUMBA_BOUNDSCHECK" in os.environ
 )  # loops take longer to compile, and types differ in nothing there
-FEW = [
-    np.dtype(c) for c in (("f4", "u1") if CHECKED else ("f4", "u1", "f8", "i8", "?", "f2", "c8"))
-]
+FEW = [np.dtype(c) for c in (("f4", "u1") if CHECKED else ("f4", "u1", "i8", "?", "c8"))]
 POOL = strategies.DTYPES if settings().max_examples > 30 else FEW
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 import pantile as pt
 from fuzz import law_checks
 from pantile.testing import slow
+from tests import _law_models as models
 
 Array = NDArray[Any]
 
@@ -48,43 +48,41 @@ def test_a_dask_array_of_permuted_axes_gives_the_permuted_result(scene: dict[str
 
 # a model of an image whose channels stand elsewhere, or that is transposed, predicts the same there
 
-MODELS: dict[str, Callable[..., Any]] = {
-    "PatchPCA": lambda x, _, **o: pt.learn.PatchPCA(3, n_components=2, **o).fit(x),
-    "PatchRidge": lambda x, y, **o: pt.learn.PatchRidge(3, **o).fit(x, y.astype(float)),
-    "PatchLDA": lambda x, y, **o: pt.learn.PatchLDA(3, **o).fit(x, y),
-    "PatchLogisticRegression": lambda x, y, **o: pt.learn.PatchLogisticRegression(
-        3, tol=1e-8, **o
-    ).fit(x, y),
-    "PatchKMeans": lambda x, _, **o: pt.learn.PatchKMeans(
-        3, n_clusters=2, init=np.stack([np.zeros(27), np.ones(27)]), n_init=1, **o
-    ).fit(x),
-}  # fmt: skip
+WEIGHTS = 1 + RNG.random((12, 14))
 
 
-def predicted(model: Any, image: Array) -> Array:
-    if hasattr(model, "decision_function"):
-        return np.asarray(model.decision_function(image))
-    # components have a sign, which is that of the largest feature
-    return np.asarray(
-        model.predict(image) if hasattr(model, "predict") else np.abs(model.transform(image))
-    )
-
-
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", models.NAMES)
 @pytest.mark.parametrize("channel", [0, 1])
 def test_a_model_does_not_care_where_the_channels_stand(name: str, channel: int) -> None:
-    wanted = predicted(MODELS[name](COLOUR, LABELS, channel_axis=2), COLOUR)
+    model = models.fitted(name, COLOUR, LABELS, WEIGHTS, channel_axis=2)
     moved = np.moveaxis(COLOUR, 2, channel)
-    found = predicted(MODELS[name](moved, LABELS, channel_axis=channel), moved)
-    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+    found = models.fitted(name, moved, LABELS, WEIGHTS, channel_axis=channel)
+    assert_alike(models.predicted(found, moved), models.predicted(model, COLOUR))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", models.NAMES)
 def test_a_model_of_the_transposed_image_predicts_the_transposed(name: str) -> None:
-    wanted = predicted(MODELS[name](COLOUR, LABELS, channel_axis=2), COLOUR)
+    wanted = models.predicted(models.fitted(name, COLOUR, LABELS, WEIGHTS, channel_axis=2), COLOUR)
     turned = COLOUR.swapaxes(0, 1)
-    found = predicted(MODELS[name](turned, LABELS.T, channel_axis=2), turned)
-    np.testing.assert_allclose(found.swapaxes(0, 1), wanted, rtol=1e-6, atol=1e-6)
+    model = models.fitted(name, turned, LABELS.T, WEIGHTS.T, channel_axis=2)
+    assert_alike(models.predicted(model, turned).swapaxes(0, 1), wanted)
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_a_model_takes_batch_axes_as_so_many_images(name: str) -> None:
+    several, labels = np.stack([COLOUR, COLOUR[::-1]]), np.stack([LABELS, LABELS[::-1]])
+    weights = np.stack([WEIGHTS, WEIGHTS[::-1] + 1])
+    one = models.fitted(name, several, labels, weights, channel_axis=3, shape=(3, 3))
+    many = models.fitted(
+        name, list(several), list(labels), list(weights), channel_axis=2, shape=(3, 3)
+    )
+    found = models.predicted(one, several)
+    for each, image in zip(found, several, strict=True):
+        assert_alike(each, models.predicted(many, image))
+
+
+def assert_alike(found: Array, wanted: Array) -> None:
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_masked_windows_of_the_transposed_image_are_the_transposed_windows() -> None:

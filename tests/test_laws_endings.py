@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,56 @@ def lazily(func: Any, **options: Any) -> Any:
     return pt.map_patches(func, lazy, 8, 4, **options).compute(scheduler="threads")
 
 
+def adding(after: int) -> Any:
+    """An estimator that learns batch by batch, and raises in one of them."""
+    from sklearn.naive_bayes import GaussianNB
+
+    check = breaking(after)
+
+    class Adding(GaussianNB):  # type: ignore[misc]
+        def partial_fit(self, *given: Any, **options: Any) -> Any:
+            check()
+            return super().partial_fit(*given, **options)
+
+    return Adding()
+
+
+def predicting(after: int) -> Any:
+    """Predictions on several threads, one of which raises."""
+    model = pt.learn.PatchEstimator(adding(1000), 5, n_jobs=3).fit(IMAGE, labels())
+    model.estimator_.predict = breaking(after)
+    return model.predict(IMAGE, memory="1MB")
+
+
+def joined(**options: Any) -> Any:
+    grid = pt.PatchGrid(IMAGE.shape, 8, 4)
+    return pt.join_labels(pt.extract(labels(), grid), grid, **options)
+
+
+@cache
+def ridge() -> Any:
+    return pt.learn.PatchRidge(5).fit(IMAGE, IMAGE)
+
+
+def vanished() -> Any:
+    """A reader of a file, whose reads raise."""
+    np.save("image-of-test.npy", IMAGE)
+    reader = pt.files.open_image("image-of-test.npy")
+    os.remove("image-of-test.npy")
+    broken = {"__getitem__": lambda *_: breaking(0)()}
+    reader.__class__ = type("Vanished", (type(reader),), broken)
+    return reader
+
+
+def kept_tiles(**options: Any) -> Any:
+    """Tiles of a folder beside the test's own, merged."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        pt.tileset.write_tiles(IMAGE, f"{folder}/kept", 8, 4, suffix=".npy")
+        return pt.tileset.merge_tiles(f"{folder}/kept", **options)
+
+
 class Several:
     """A list of images, whose second cannot be had."""
 
@@ -160,6 +211,25 @@ BROKEN: dict[str, Callable[[], Any]] = {
     "dask, finalize": lambda: lazily(same, finalize=breaking(3)),
     "predict_rows": lambda: pt.integrations.predict_rows(breaking(1), X, nbytes=5000),
     "estimator": tree,
+    "estimator, partial_fit": lambda: pt.learn.PatchEstimator(adding(3), 5, batch_size=64).fit(
+        IMAGE, labels()
+    ),
+    "estimator, threads": lambda: predicting(0),
+    "join_labels, tiles": lambda: pt.join_labels(
+        lambda k: breaking(0)() if k == 5 else np.zeros((8, 8), int), pt.PatchGrid(IMAGE.shape, 8, 4)
+    ),
+    "join_labels, place": lambda: joined(out=Place(2)),
+    "join_labels, place, first": lambda: joined(out=Place(0), workers=1),
+    "join_labels, progress": lambda: joined(out="result.npy", progress=breaking(210)),
+    "predict to a place": lambda: ridge().predict(IMAGE, out=Place(0)),
+    "predict of a reader": lambda: ridge().predict(vanished(), out="result.npy", memory="1MB"),
+    "denoise": lambda: pt.denoise.dct(IMAGE, 0.1, 4, watch=breaking(0)),
+    "denoise, groups": lambda: pt.denoise.groups(IMAGE, 0.1, 4, watch=breaking(0)),
+    "Indexed": lambda: to_file(pt.Indexed(lambda b, _: breaking(0)(b))),
+    "Weighted": lambda: to_file(lambda b: pt.Weighted(b, breaking(0)(np.ones(len(b))))),
+    "plan": lambda: pt.plan(breaking(1), IMAGE, 8, 4, out="result.npy", workers=2).run(),
+    "merge_tiles, progress": lambda: kept_tiles(progress=breaking(0), out="result.npy"),
+    "merge_tiles, place": lambda: kept_tiles(out=Place(0)),
     "list of images": lambda: pt.PatchMatrix(list(Several()), 8),
     "write_tiles, reader": lambda: pt.tileset.write_tiles(Reader(0), "tiles", 8, 8, suffix=".npy"),
     "write_tiles, progress": lambda: pt.tileset.write_tiles(

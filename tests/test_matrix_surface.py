@@ -54,7 +54,23 @@ def test_masked_view_says_what_it_needs():
     with pytest.raises(ValueError, match="does not fit"):
         pt.masked_patchify(np.zeros((4, 4)), 5)
     with pytest.raises(MemoryError, match="PatchMatrix"):
-        pt.masked_patchify(np.zeros((20_000, 20_000), np.uint8), 39)
+        pt.masked_patchify(np.zeros((20_000, 20_000), np.uint8), 39).mask  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "key",
+    [0, -1, 3, slice(1, None, 2), (slice(None), 0), (1, 1), (0, 0), (slice(3), slice(None, None, -1)),
+     (slice(None),), [0, 1], (slice(None), [0, 1]), Ellipsis, None],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize(("shape", "patch"), [((9, 7), (3, 2)), ((6,), 3), ((3, 4, 5), (2, 3, 1))])
+def test_a_part_of_the_masked_view_is_that_part_of_the_whole(shape, patch, key):
+    image = np.arange(np.prod(shape)).reshape(shape)
+    whole = pt.masked_patchify(image, patch)
+    expected = np.ma.MaskedArray(whole.data, np.array(whole.mask))[key]
+    found = pt.masked_patchify(image, patch)[key]
+    np.testing.assert_array_equal(np.ma.getmaskarray(found), np.ma.getmaskarray(expected))
+    np.testing.assert_array_equal(np.ma.filled(found, -1), np.ma.filled(expected, -1))
 
 
 # NumPy

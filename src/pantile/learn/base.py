@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,12 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
     limits: Limits = LIMITS
     n_features_in_: int
     patch_shape_: tuple[int, ...]
+    channel_place_: int | None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "fit" in cls.__dict__:
+            cls.fit = _whole_or_not(cls.__dict__["fit"])
 
     def grid(self, shape: Sequence[int]) -> PatchGrid:
         """The grid used on an image of this shape (channel and batch axes included).
@@ -112,10 +119,15 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         return with_limits(found, self.limits)
 
     def _fit_matrix(self, images: Images, where: Any = None) -> PatchMatrix:
-        """The matrix to fit on. The shape of its patches is kept, to be compared by `_check_patches`."""
+        """The matrix to fit on. The shape of its patches is kept, to be compared by `_check_patches`.
+
+        So is the axis of them that holds the channels.
+        """
         matrix = self._matrix(images, where)
         self.patch_shape_ = matrix.patch_shape
         self.n_features_in_ = matrix.shape[1]
+        ndim = as_images(images)[1][0].ndim
+        self.channel_place_ = None if self.channel_axis is None else self._channel_place(ndim)
         return matrix
 
     def _matrix_like_fit(self, image: ArrayLike) -> PatchMatrix:
@@ -196,6 +208,22 @@ class PatchModel(BaseEstimator):  # type: ignore[misc]
         """``one(image)``, or a list of it for a list of images."""
         many, arrays = as_images(images)
         return [one(a) for a in arrays] if many else one(arrays[0])
+
+
+def _whole_or_not(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """``fit`` that leaves a model as it was where it raises: what it learnt half goes, what it knew stays."""
+
+    @wraps(fit)
+    def fit_or_restore(self: PatchModel, *given: Any, **options: Any) -> Any:
+        known = dict(self.__dict__)
+        try:
+            return fit(self, *given, **options)
+        except BaseException:  # Ctrl-C among them
+            self.__dict__.clear()
+            self.__dict__.update(known)
+            raise
+
+    return fit_or_restore
 
 
 def as_images(images: Images) -> tuple[bool, list[Array]]:

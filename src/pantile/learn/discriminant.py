@@ -24,7 +24,7 @@ __all__ = ["PatchLDA"]
 Array = NDArray[Any]
 
 
-class PatchLDA(  # type: ignore[call-arg]
+class PatchLDA(
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     LinearClassifier,

@@ -30,7 +30,7 @@ _STARTS = {"k-means++": draw_plus_plus, "random": draw_rows}
 _N_INIT = {"k-means++": 1, "random": 10}
 
 
-class PatchKMeans(  # type: ignore[call-arg]
+class PatchKMeans(
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     ClusterMixin,  # type: ignore[misc]

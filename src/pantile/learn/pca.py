@@ -29,7 +29,7 @@ Array = NDArray[Any]
 _BYTES = 64 << 20  # of patches made at a time
 
 
-class PatchPCA(  # type: ignore[call-arg]
+class PatchPCA(
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     PatchModel,

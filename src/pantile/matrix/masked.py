@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from ..geometry.arguments import as_per_axis
 from ..geometry.arrays import strides_of
-from ..kernels.memory import sum_outer
 from ..ops.arrays import as_array
 from .guard import check_fits
 
@@ -44,15 +42,17 @@ def masked_patchify(image: ArrayLike, patch: int | Sequence[int]) -> np.ma.Maske
     ValueError
         When the image is not C contiguous or the patch does not fit.
     MemoryError
-        When the mask alone would not fit.
+        When the whole mask is asked for, and would not fit.
 
     Notes
     -----
-    **What it costs.** The data costs nothing; the mask is ``n * span`` bytes, about as many as the
-    image has elements times patch height times image width: 3.8 GB for 39x39 patches of a 1000x1000
-    image. Code that ignores masks reads wrong data, and most of `numpy.ma` copies data *and* mask.
-    To work with all patches, `PatchMatrix` needs neither. The rolling window over the flat buffer
-    with a mask is an answer given on Stack Overflow to windows of an image as a 2-D matrix.
+    **What it costs.** The data costs nothing, nor does the mask of rows and columns that are taken
+    by index or slice beyond what these hold. What asks for all of it (``mask``, sums, printing)
+    makes the mask, of ``n * span`` bytes, about as many as the image has elements times patch height
+    times image width: 3.8 GB for 39x39 patches of a 1000x1000 image. Code that ignores masks reads
+    wrong data, and most of `numpy.ma` copies data *and* mask. To work with all patches,
+    `PatchMatrix` needs neither. The rolling window over the flat buffer with a mask is an answer
+    given on Stack Overflow to windows of an image as a 2-D matrix.
 
     Examples
     --------
@@ -74,16 +74,64 @@ def masked_patchify(image: ArrayLike, patch: int | Sequence[int]) -> np.ma.Maske
         )
     if any(p > n for p, n in zip(sizes, array.shape, strict=True)):
         raise ValueError(f"patch={patch!r} does not fit in an image of shape {array.shape}")
-    strides = strides_of(array.shape)
-    span = sum((p - 1) * s for p, s in zip(sizes, strides, strict=True)) + 1
-    shape = (array.size - span + 1, span)
-    check_fits(math.prod(shape), f"the {shape} mask", "use PatchMatrix, which needs no mask")
-    data = as_strided(array.ravel(), shape, (array.itemsize,) * 2, writeable=False)
-    mask = np.ones(shape, dtype=bool)
-    counts = [n - p + 1 for n, p in zip(array.shape, sizes, strict=True)]
-    rows, columns = (
-        sum_outer([np.arange(n) * s for n, s in zip(lengths, strides, strict=True)])
-        for lengths in (counts, sizes)
+    span = sum((p - 1) * s for p, s in zip(sizes, strides_of(array.shape), strict=True)) + 1
+    data = as_strided(
+        array.ravel(), (array.size - span + 1, span), (array.itemsize,) * 2, writeable=False
     )
-    mask[np.ix_(rows, columns)] = False
-    return np.ma.MaskedArray(data, mask, copy=False)
+    found = data.view(_Windows)
+    found._lines = array.shape, sizes
+    return found
+
+
+class _Windows(np.ma.MaskedArray[Any, Any]):
+    """Windows whose mask is known by rule: what is taken of them gets its part, and all of it is made when asked for.
+
+    Whatever else `numpy.ma` makes of them has a mask of its own, as any masked array.
+    """
+
+    _lines: tuple[Sequence[int], Sequence[int]] | None = None  # shapes of the image and of a patch
+    _made: Any = np.ma.nomask
+
+    @property
+    def _mask(self) -> Any:
+        if self._lines is not None:
+            use = "take rows of it, or use PatchMatrix, which needs no mask"
+            check_fits(self.size, f"the {self.shape} mask", use)
+            n, span = self.shape
+            self._made, self._lines = _hide(np.arange(n), np.arange(span), *self._lines), None
+        return self._made
+
+    @_mask.setter
+    def _mask(self, mask: Any) -> None:
+        self._made, self._lines = mask, None
+
+    def __getitem__(self, key: Any) -> Any:
+        parts = key if isinstance(key, tuple) else (key,)
+        if self._lines is None or len(parts) > 2 or not all(map(_is_plain, parts)):
+            return super().__getitem__(key)
+        rows, columns = (
+            np.asarray(range(n)[part])
+            for n, part in zip(self.shape, (*parts, slice(None))[:2], strict=True)
+        )
+        mask = _hide(rows, columns, *self._lines)
+        values = self.view(np.ndarray)[key]
+        if mask.ndim:
+            return np.ma.MaskedArray(values, mask, copy=False)
+        return np.ma.masked if mask else values
+
+
+def _is_plain(part: Any) -> bool:
+    return isinstance(part, slice | int | np.integer) and not isinstance(part, bool)
+
+
+def _hide(rows: Any, columns: Any, shape: Sequence[int], patch: Sequence[int]) -> Any:
+    """The mask of these rows and columns: True but where the row begins a patch that holds the column."""
+    wrapping = _beyond(rows, shape, [n - p for n, p in zip(shape, patch, strict=True)])
+    between = _beyond(columns, shape, [p - 1 for p in patch])
+    return np.logical_or.outer(wrapping, between)
+
+
+def _beyond(flat: Any, shape: Sequence[int], last: Sequence[int]) -> Any:
+    """Whether flat places of an image are more than ``last`` along any axis."""
+    places = np.unravel_index(flat, tuple(shape))
+    return np.logical_or.reduce([at > most for at, most in zip(places, last, strict=True)])

@@ -71,23 +71,26 @@ def montage(
     """
     if scale not in SCALES:
         raise ValueError(f"scale must be 'all' or 'each', got {scale!r}")
-    array, ordered = _stack(patches, channel_axis)
-    most = as_count(most, "most")
-    if titles is not None and len(titles) != len(array):
-        raise ValueError(f"titles has {len(titles)} entries for {len(array)} patches")
+    array, counts = _stack(patches, channel_axis)
+    most, n = as_count(most, "most"), math.prod(counts)
+    if titles is not None and len(titles) != n:
+        raise ValueError(f"titles has {len(titles)} entries for {n} patches")
     if array.ndim == 2:
         return _draw_lines(axes_or_current(ax), array, min(most, LINES), scale, titles)
-    kept, note = _choose_some(len(array), most)
-    if ordered and not note:
-        columns = columns or ordered
+    kept, note = _choose_some(n, most)
+    if len(counts) > 1 and not note:
+        columns = columns or counts[1]
+    tiles = array[np.unravel_index(kept, counts)]  # no others are touched: it may be a view
     ax = axes_or_current(ax)
-    columns = _choose_columns(ax, len(kept), columns, array.shape[1:3])
+    columns = _choose_columns(ax, len(kept), columns, tiles.shape[1:3])
     shown = [None if titles is None else titles[i] for i in kept]
-    return _draw_tiles(ax, array[kept], columns, scale, shown, cmap, note)
+    return _draw_tiles(ax, tiles, columns, scale, shown, cmap, note)
 
 
-def _stack(patches: npt.ArrayLike, channel_axis: int | Literal["auto"] | None) -> tuple[Array, int]:
-    """Patches as ``(n, ...)`` with channels last, and how many stood in a row of the grid (0: no grid)."""
+def _stack(
+    patches: npt.ArrayLike, channel_axis: int | Literal["auto"] | None
+) -> tuple[Array, tuple[int, ...]]:
+    """Patches as ``(*counts, ...)`` with channels last, and their counts along one axis or two."""
     array = to_array(patches, "patches")
     if array.dtype.kind not in "biuf":
         raise TypeError(f"patches must hold real numbers to be drawn, got dtype {array.dtype}")
@@ -107,9 +110,7 @@ def _stack(patches: npt.ArrayLike, channel_axis: int | Literal["auto"] | None) -
             f"patches of shape {np.shape(patches)} cannot be drawn: give (n, rows, columns), (n0, n1, rows, columns)"
             " or (n, size), with channel_axis= for colours; of patches with more axes draw a slice, patches[:, k]"
         )
-    if ndim == 4:
-        return array.reshape(-1, *array.shape[2:]), array.shape[1]
-    return array, 0
+    return array, array.shape[: max(1, ndim - 2)]
 
 
 def _looks_coloured(array: Array) -> bool:
@@ -120,7 +121,8 @@ def _looks_coloured(array: Array) -> bool:
         return False
     if array.dtype.kind != "f":
         return array.dtype == np.uint8
-    least, most = np.fmin.reduce(array, axis=None), np.fmax.reduce(array, axis=None)
+    some = array[_choose_some(len(array), MOST)[0]]  # told by some, since there may be many
+    least, most = np.fmin.reduce(some, axis=None), np.fmax.reduce(some, axis=None)
     return bool(least >= 0 and most <= 1)  # NaN is skipped
 
 
@@ -306,7 +308,9 @@ def _find_patch_shape(model: Any, features: int) -> tuple[tuple[int, ...], int |
         shapes = [(*guess[:k], channels, *guess[k:]) for k in range(len(guess), -1, -1)]
         for shape in shapes if features == math.prod(shapes[0]) else ():
             if whole in (None, shape):
-                return shape, shape.index(channels) if shape[-1] != channels else len(guess)
+                last = len(guess) if shape[-1] == channels else shape.index(channels)
+                known = getattr(model, "channel_place_", None)  # a patch may be as wide as colours
+                return shape, last if known is None else known
     raise ValueError(
         f"components of {features} features are no patches of shape {whole or patch}, of 1 or 2 axes"
     )
