@@ -139,7 +139,7 @@ class Limits:
     gather_least_elements: int = 16
     """Shorter lines are not gathered, where there is more than one: each costs a search for its patches."""
 
-    band_elements: int = 1 << 17
+    band_elements: int = 1 << 16
     """A part of a Merger's result that is finalized at a time: it stays in cache."""
 
     # pantile.stream: tiles, batches, blocks

@@ -55,28 +55,28 @@ def value_in_holes(fill: Any, result: np.dtype[Any]) -> Any:
 
 
 def finish_sums(
-    sums: Sequence[NDArray[Any]], weights: Sequence[NDArray[Any]], profiles: Sequence[Profile] | None, bounds: Rect,
+    sums: NDArray[Any], weights: NDArray[Any] | None, profiles: Sequence[Profile] | None, bounds: Rect,
     store: str, result: np.dtype[Any], fill: Any,
 ) -> NDArray[Any] | None:  # fmt: skip
-    """The values of a block, of ``sums`` (and what rounding took from them) and, if they are divided, of as many
-    ``weights`` or of ``profiles``; None where loops do not know the arrays."""
-    if not all(is_native(a.dtype) for a in (*sums, *weights)) or not is_native(result):
+    """The values of a block, of ``sums`` and, if they are divided, of ``weights`` or of ``profiles``; None where
+    loops do not know the arrays."""
+    known = [sums] if weights is None else [sums, weights]
+    if not all(is_native(a.dtype) for a in known) or not is_native(result):
         return None
     made = np.empty(shape_of(bounds), result)
     if not made.size:
         return made
-    flat, divisors = [flatten(a) for a in sums], [flatten(a) for a in weights]
-    sizes, steps = made.shape, divisors[0].strides if divisors else (0,) * made.ndim
-    axes = np.array([*zip(sizes, flat[0].strides, steps, np.cumsum(sizes) - sizes, strict=True)])
+    flat, divisor = flatten(sums), None if weights is None else flatten(weights)
+    sizes, steps = made.shape, (0,) * made.ndim if divisor is None else divisor.strides
+    axes = np.array([*zip(sizes, flat.strides, steps, np.cumsum(sizes) - sizes, strict=True)])
     profile = None
     if profiles is not None:
         parts = [each.part(*ends) for each, ends in zip(profiles, bounds, strict=True)]
         profile = np.concatenate(parts)
-    weight = divisors[0].memory if divisors else None
-    lows = tuple([each[1].memory if len(each) > 1 else None for each in (flat, divisors)])
-    low_high = limits_of(store, sums[0].dtype, result)
+    weight = None if divisor is None else divisor.memory
+    low_high = limits_of(store, sums.dtype, result)
     holes, unknown = finish(
-        made.reshape(-1), flat[0].memory, weight, (lows[0], lows[1]), axes, profile, store, low_high,
+        made.reshape(-1), flat.memory, weight, (None, None), axes, profile, store, low_high,
         value_in_holes(fill, result),
     )  # fmt: skip
     if holes and fill is None:
