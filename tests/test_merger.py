@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import math
 import sys
 import tracemalloc
 import weakref
@@ -322,11 +323,76 @@ def test_what_is_wrong_with_a_later_add_is_said_and_nothing_added(
 def test_patches_are_counted_past_the_counts_first_dtype(
     merge: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counts are 32-bit, half the memory, until 2^31 patches have come; here 8-bit."""
-    monkeypatch.setattr(merger_module, "_COUNTED_IN", np.int8)
+    """Counts are 16-bit, a quarter of the memory, until an element may have more; here 8-bit."""
+    monkeypatch.setattr(merger_module, "_COUNTED_IN", (np.uint8, np.uint16, np.uint32))
     merger = pt.Merger(pt.PatchGrid((6, 7), 3), merge=merge, fill=0)
     for k in range(13):
         merger.add(np.full((20, 3, 3), float(k % 2)), np.zeros(20, int))
         assert merger.coverage()[0, 0] == 20 * (k + 1)
+    assert merger._counts.dtype == np.uint16
     assert merger.coverage().dtype == np.int64
     assert merger.result()[1, 1] == pytest.approx(6 / 13 if merge == "mean" else 1)
+
+
+def test_counts_stay_small_where_many_patches_lie_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1.6 million patches in groups no more than some hundreds met in one element."""
+    monkeypatch.setattr(merger_module, "_COUNTED_IN", (np.uint8, np.uint16, np.uint32))
+    grid = pt.PatchGrid((40, 50), 8, 8)
+    merger = pt.Merger(grid, fill=0)
+    for _ in range(40):
+        merger.add(np.ones((len(grid), 8, 8)), np.arange(len(grid)))
+    assert merger._counts.dtype == np.uint8
+    np.testing.assert_array_equal(merger.coverage(), 40 * grid.coverage())
+
+
+@pytest.mark.parametrize(("weighted", "nbytes"), [(False, 14), (True, 26)])
+def test_a_mean_holds_few_bytes_per_element(weighted: bool, nbytes: int) -> None:
+    """Groups of patches took twice the memory of a loop over two float64 arrays: 36 bytes."""
+    merger = pt.Merger(pt.PatchGrid((30, 30), 5))
+    merger.add(np.ones((2, 5, 5)), [0, 1], [1, 2] if weighted else None)
+    assert merger._target is not None
+    held = merger._counts.nbytes + sum(a.nbytes for a in merger._target.state)
+    assert held == nbytes * 30 * 30
+
+
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 60),
+    st.integers(-900, 900),
+    st.sampled_from([np.float64, np.complex128]),
+    st.booleans(),
+)
+@settings(max_examples=30)
+def test_sums_are_the_nearest_numbers_in_any_order(
+    seed: int, n: int, places: int, dtype: Any, quick: bool
+) -> None:
+    """The values that meet span 2^24 and are up to 60; `math.fsum` rounds once."""
+    rng = np.random.default_rng(seed)
+
+    def some() -> Array:
+        return rng.uniform(-2, 2, (n, 11)) * 2.0 ** (places + rng.integers(0, 24, (n, 11)))
+
+    values: Array = some() if dtype is np.float64 else some() + 1j * some()
+    values[rng.random((n, 11)) < 0.1] = 0
+    nearest = np.array([math.fsum(column.real) for column in values.T], dtype)
+    if dtype is np.complex128:
+        nearest += 1j * np.array([math.fsum(column.imag) for column in values.T])
+    for order in (np.arange(n), np.arange(n)[::-1], rng.permutation(n)):
+        merger = pt.Merger(pt.PatchGrid((11,), 11), merge="sum")
+        for part in np.array_split(values[order], rng.integers(1, n + 1)):
+            # patches whose samples lie apart take the general way
+            given = part if quick else np.repeat(part, 2, axis=1)[:, ::2]
+            merger.add(given, np.zeros(len(part), int))
+        np.testing.assert_array_equal(merger.result(), nearest)
+
+
+@pytest.mark.parametrize("there", [np.inf, -np.inf, np.nan, 1.7e308])
+def test_sums_past_the_finite_numbers_are_those_of_numpy(there: float) -> None:
+    for values in ([1.5, there, 2.0], [there, 1e300, there], [there, -np.inf], [0.0, there]):
+        merger = pt.Merger(pt.PatchGrid((3,), 3), merge="sum")
+        total = np.zeros(3)
+        with np.errstate(all="ignore"):
+            for value in values:
+                merger.add(np.full((1, 3), value), np.zeros(1, int))
+                total += value
+            np.testing.assert_array_equal(merger.result(), total)

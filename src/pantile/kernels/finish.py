@@ -48,11 +48,10 @@ class Row(NamedTuple):
 
 
 class Divisor(NamedTuple):
-    """The weight of each element: ``weights`` that were added up and what rounding took from them, or a line's lead
-    times ``profile``, kept phase by phase; nothing where all have one. Elements that weigh 0 have no value."""
+    """The weight of each element: ``weights`` that were added up, or a line's lead times ``profile``, kept phase by
+    phase; nothing where all have one. Elements that weigh 0 have no value."""
 
     weights: Memory | None = None
-    low: Memory | None = None
     profile: NDArray[np.float64] | None = None
 
 
@@ -66,17 +65,14 @@ class Finish(NamedTuple):
 
 
 def finish(
-    out: Memory, sums: Memory, low: Memory | None, divisor: Divisor, lines: LineTable, row: Row, how: Finish
-) -> tuple[int, int]:  # fmt: skip
-    """Write the values of lines; returns how many elements have none, and how many are NaN where they cannot be.
-
-    ``low`` is what rounding took from the sums.
-    """
+    out: Memory, sums: Memory, divisor: Divisor, lines: LineTable, row: Row, how: Finish
+) -> tuple[int, int]:
+    """Write the values of lines; returns how many elements have none, and how many are NaN where they cannot be."""
     gap, sum_step, weight_step = (
         None if s == 1 else s for s in (row.phases * row.step, row.sum_step, row.weight_step)
     )
     holes, unknown = _FINISHES[how.store](
-        out, sums, low, *divisor, *lines, row.size, row.phases, row.step, gap, sum_step, weight_step, *how[1:]
+        out, sums, *divisor, *lines, row.size, row.phases, row.step, gap, sum_step, weight_step, *how[1:]
     )  # fmt: skip
     return int(holes), int(unknown)
 
@@ -141,7 +137,7 @@ def _saturated(total, weight, least, most):
 
 def _finish(store):
     def loop(
-        out, sums, low, weights, weight_low, profile, places, leads, size, phases, step, gap, sum_step, weight_step,
+        out, sums, weights, profile, places, leads, size, phases, step, gap, sum_step, weight_step,
         least, most, fill,
     ):  # fmt: skip
         holes = 0
@@ -152,20 +148,15 @@ def _finish(store):
                 n = max(0, -(-(size - p) // phases))
                 o = out[places[line, 0] + p * step :]
                 s = sums[places[line, 1] + p * per_phase :]
-                e = None if low is None else low[places[line, 1] + p * per_phase :]
                 w = None if weights is None else weights[places[line, 2] + p * per_phase :]
-                f = None if weight_low is None else weight_low[places[line, 2] + p * per_phase :]
                 h = None if profile is None else profile[p * per_phase :]
                 for j in range(n):
                     i = j if sum_step is None else j * sum_step
                     total = s[i]
-                    if e is not None and abs(total) < np.inf:
-                        # past the finite numbers there is nothing to make up for
-                        total = total + e[i]
                     weight = 1.0
                     if w is not None:
                         k = j if weight_step is None else j * weight_step
-                        weight = w[k] * 1.0 if f is None else w[k] + f[k]
+                        weight = w[k] * 1.0
                     elif h is not None:
                         weight = leads[line] * h[j]
                     k = j if gap is None else j * gap

@@ -10,14 +10,12 @@ are 1 are passed as None, and numba compiles a loop of its own for them (measure
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from .compile import compiled, compiled_with
 from .offsets import (
-    AtTables,
     FeatureTables,
     LineTables,
     Operand,
@@ -31,14 +29,14 @@ from .offsets import (
 # mypy: disable-error-code="no-untyped-def"
 
 __all__ = [
+    "UNWEIGHTED",
     "add_by_feature",
     "add_by_patch",
-    "add_exactly",
-    "add_exactly_at",
     "copy_by_feature",
     "copy_by_patch",
     "keep_largest",
     "keep_smallest",
+    "line_steps",
 ]
 
 Memory = NDArray[Any]
@@ -48,13 +46,13 @@ def copy_by_feature(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ..
     """Copy samples, one line over the patches of each run at a time."""
     tables = tabulate_features(dst, src, runs, patch)
     steps = _feature_steps(tables)
-    _copy_by_feature(dst.memory, src.memory, *tables[:5], *steps, *_UNWEIGHTED)
+    _copy_by_feature(dst.memory, src.memory, *tables[:5], *steps, *UNWEIGHTED)
 
 
 def copy_by_patch(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> None:
     """Copy patches, one line of neighbouring samples at a time."""
     tables = tabulate_lines(dst, src, runs, patch)
-    _copy_by_patch(dst.memory, src.memory, *tables[:8], *_line_steps(tables), *_UNWEIGHTED)
+    _copy_by_patch(dst.memory, src.memory, *tables[:8], *line_steps(tables), *UNWEIGHTED)
 
 
 def add_by_feature(
@@ -64,46 +62,25 @@ def add_by_feature(
     if weights is None and tables.dst_along == tables.src_along == 1:
         _add_four_by_feature(dst, src, *tables[:5])
     else:
-        _add_by_feature(dst, src, *tables[:5], *_feature_steps(tables), *(weights or _UNWEIGHTED))
+        _add_by_feature(dst, src, *tables[:5], *_feature_steps(tables), *(weights or UNWEIGHTED))
 
 
 def add_by_patch(dst: Memory, src: Memory, tables: LineTables, weights: Weights | None) -> None:
     """Add patches, weighted or not, one line of neighbouring samples at a time."""
-    _add_by_patch(dst, src, *tables[:8], *_line_steps(tables), *(weights or _UNWEIGHTED))
-
-
-def add_exactly(
-    high: Memory, low: Memory, src: Memory, tables: LineTables, weights: Weights | None
-) -> None:
-    """Add patches, weighted or not, keeping in ``low`` what rounding takes from ``high``."""
-    _add_exactly(high, low, src, *tables[:8], *_line_steps(tables), *(weights or _UNWEIGHTED))
-
-
-def add_exactly_at(
-    counts: Memory, sums: Sequence[Memory], src: Memory, rows: Memory, tables: AtTables, limits: tuple[float, float],
-    patch_weights: Memory,
-) -> bool:  # fmt: skip
-    """Add patches given by flat index, and count them, in one call.
-
-    ``sums`` are the sums, what rounding took from them, and the same of the weights: empty where no
-    weights are summed, as ``patch_weights`` where all patches weigh the same. Returns False, with
-    nothing added, where an index is none of the grid's, or a weight is neither 0 nor within
-    ``limits``.
-    """
-    return bool(_add_exactly_at(counts, *sums, src, rows, *tables, *limits, patch_weights))
+    _add_by_patch(dst, src, *tables[:8], *line_steps(tables), *(weights or UNWEIGHTED))
 
 
 def keep_largest(dst: Memory, src: Memory, tables: LineTables) -> None:
     """Keep the largest value of each element; NaN wins."""
-    _keep_largest(dst, src, *tables[:8], *_line_steps(tables), *_UNWEIGHTED)
+    _keep_largest(dst, src, *tables[:8], *line_steps(tables), *UNWEIGHTED)
 
 
 def keep_smallest(dst: Memory, src: Memory, tables: LineTables) -> None:
     """Keep the smallest value of each element; NaN wins."""
-    _keep_smallest(dst, src, *tables[:8], *_line_steps(tables), *_UNWEIGHTED)
+    _keep_smallest(dst, src, *tables[:8], *line_steps(tables), *UNWEIGHTED)
 
 
-_UNWEIGHTED = None, None, None
+UNWEIGHTED = None, None, None
 
 
 def _feature_steps(tables: FeatureTables) -> tuple[int | None, int | None]:
@@ -112,7 +89,7 @@ def _feature_steps(tables: FeatureTables) -> tuple[int | None, int | None]:
     return None if dst == 1 else dst, None if src == 1 else src
 
 
-def _line_steps(tables: LineTables) -> tuple[int | None, int | None]:
+def line_steps(tables: LineTables) -> tuple[int | None, int | None]:
     """How far the next sample of a line is, None for 1."""
     dst, src = tables.dst_step, tables.src_step
     return None if dst == 1 else dst, None if src == 1 else src
@@ -135,13 +112,6 @@ def _larger(there, x):
 
 def _smaller(there, x):
     return x if x < there or x != x else there
-
-
-def _two_sum(high, low, x):
-    """The sum and what rounding took from it (Knuth, TAOCP 2, 4.2.2)."""
-    total = high + x
-    part = total - high
-    return total, low + ((high - (total - part)) + (x - part))
 
 
 # Nests
@@ -203,92 +173,12 @@ def _by_patch(body):
     return loop
 
 
-def _pairs_by_patch(body):
-    def loop(
-        high, low, src, dst_runs, src_runs, lengths, dst_along, src_along, dst_lines, src_lines,
-        length, dst_step, src_step, taper, patch_weights, first,
-    ):  # fmt: skip
-        dst_size = length if dst_step is None else (length - 1) * dst_step + 1
-        src_size = length if src_step is None else (length - 1) * src_step + 1
-        for r in range(lengths.size):
-            for k in range(lengths[r]):
-                at = dst_runs[r] + k * dst_along
-                of = src_runs[r] + k * src_along
-                for m in range(dst_lines.size):
-                    h = high[at + dst_lines[m] :][:dst_size]
-                    e = low[at + dst_lines[m] :][:dst_size]
-                    s = src[of + src_lines[m] :][:src_size]
-                    if taper is None:
-                        for j in range(length):
-                            i = j if dst_step is None else j * dst_step
-                            x = s[j if src_step is None else j * src_step]
-                            h[i], e[i] = body(h[i], e[i], x * 1.0)
-                    else:
-                        u = patch_weights[first[r] + k]
-                        v = taper[m * length :][:length]
-                        for j in range(length):
-                            i = j if dst_step is None else j * dst_step
-                            x = s[j if src_step is None else j * src_step]
-                            h[i], e[i] = body(h[i], e[i], x * (u * v[j]))
-
-    return loop
-
-
-def _pairs_at(body):
-    def loop(
-        counts, high, low, weight, weight_low, src, rows, axes, lines, length, taper, least, most,
-        patch_weights,
-    ):  # fmt: skip
-        n = 1
-        for a in range(axes.shape[0]):
-            n *= axes[a, 0]
-        for k in range(rows.size):
-            if not -n <= rows[k] < n:
-                return False
-        for k in range(patch_weights.size):
-            if not (patch_weights[k] == 0 or least <= patch_weights[k] <= most):
-                return False
-        for k in range(rows.size):
-            row = rows[k] if rows[k] >= 0 else rows[k] + n
-            at = 0
-            for q in range(axes.shape[0]):
-                many, first, gap, last = axes[axes.shape[0] - 1 - q]
-                at += min(first + row % many * gap, last)
-                row //= many
-            u = patch_weights[k] if patch_weights.size else 1.0
-            for m in range(lines.size):
-                h = high[at + lines[m] :][:length]
-                e = low[at + lines[m] :][:length]
-                s = src[(k * lines.size + m) * length :][:length]
-                if taper.size:
-                    v = taper[m * length :][:length]
-                    for j in range(length):
-                        h[j], e[j] = body(h[j], e[j], s[j] * (u * v[j]))
-                else:
-                    for j in range(length):
-                        h[j], e[j] = body(h[j], e[j], s[j] * 1.0)
-                if weight.size:
-                    v = taper[m * length :][:length]
-                    g = weight[at + lines[m] :][:length]
-                    f = weight_low[at + lines[m] :][:length]
-                    for j in range(length):
-                        g[j], f[j] = body(g[j], f[j], u * v[j])
-                c = counts[at + lines[m] :][:length]
-                for j in range(length):
-                    c[j] += 1
-        return True
-
-    return loop
-
-
 _copy_by_feature = compiled_with(_by_feature, _take)
 _copy_by_patch = compiled_with(_by_patch, _take)
 _add_by_feature = compiled_with(_by_feature, _add)
 _add_by_patch = compiled_with(_by_patch, _add)
 _keep_largest = compiled_with(_by_patch, _larger)
 _keep_smallest = compiled_with(_by_patch, _smaller)
-_add_exactly = compiled_with(_pairs_by_patch, _two_sum)
-_add_exactly_at = compiled_with(_pairs_at, _two_sum)
 
 
 @compiled

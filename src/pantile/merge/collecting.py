@@ -134,7 +134,7 @@ class _Collection:
         step = self.lines[k].row.step
         table = place_rows(span, leads, begin * step, span[1] - span[0], row.width)
         as_it_is = Finish("value", 0.0, 0.0, out.dtype.type(0))
-        finish(out, made.view(out.dtype), None, Divisor(), table, row._replace(step=step), as_it_is)
+        finish(out, made.view(out.dtype), Divisor(), table, row._replace(step=step), as_it_is)
 
     def _room(self, n: int) -> Kept:
         depth = self.merged.reduction.depth

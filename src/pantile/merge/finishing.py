@@ -61,21 +61,23 @@ def _limits_of(store: str, accumulator: np.dtype[Any], result: np.dtype[Any]) ->
 
 
 def finish_sums(
-    sums: Sequence[NDArray[Any]], weights: Sequence[NDArray[Any]], profiles: Sequence[Profile] | None, bounds: Rect,
+    sums: NDArray[Any], weights: NDArray[Any] | None, profiles: Sequence[Profile] | None, bounds: Rect,
     how: Finish, fillable: bool,
 ) -> NDArray[Any] | None:  # fmt: skip
-    """The values of a block, of ``sums`` (and what rounding took from them) and, if they are divided, of as many
-    ``weights`` or of ``profiles``; None where loops do not know the arrays."""
+    """The values of a block, of ``sums`` and, if they are divided, of ``weights`` or of ``profiles``; None where
+    loops do not know the arrays."""
     result = np.asarray(how.fill).dtype
-    if not all(is_native(a.dtype) for a in (*sums, *weights)) or not is_native(result):
+    known = [sums] if weights is None else [sums, weights]
+    if not all(is_native(a.dtype) for a in known) or not is_native(result):
         return None
     made = np.empty(shape_of(bounds), result)
     if not made.size:
         return made
-    memory, strides = zip(*[flatten(a) for a in (*sums, *weights)], strict=True)
-    low, divided = (memory[1] if len(sums) > 1 else None), len(weights) > 0
-    steps = strides_of(made.shape), strides[0], strides[len(sums)] if divided else strides[0]
-    divisor = Divisor(*memory[len(sums) :])
+    (memory, sum_strides), divisor = flatten(sums), Divisor()
+    steps = strides_of(made.shape), sum_strides, sum_strides
+    if weights is not None:
+        (weighed, weight_strides) = flatten(weights)
+        steps, divisor = (*steps[:2], weight_strides), Divisor(weighed)
     row = Row(made.shape[-1], 1, *[each[-1] for each in steps])
     sizes, lead = made.shape[:-1], np.zeros(0)
     if profiles is not None:
@@ -84,7 +86,7 @@ def finish_sums(
     columns = [sizes, *[each[:-1] for each in steps], np.cumsum([0, *sizes])[:-1]]
     axes = np.array(columns, dtype=np.int64).reshape(5, -1).T.copy()
     lines = place_lines((0, math.prod(sizes)), axes, lead)
-    holes, unknown = finish(made.reshape(-1), memory[0], low, divisor, lines, row, how)
+    holes, unknown = finish(made.reshape(-1), memory, divisor, lines, row, how)
     if holes and not fillable:
         refuse_holes(holes, bounds)
     if unknown:

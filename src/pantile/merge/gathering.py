@@ -126,7 +126,7 @@ def _add(
             else:
                 gather_weighted(sums, weight_sums, wide, src, bases, strips, weights)
             here = LineTable(table.places[one - first :], table.leads[one - first : two - first])
-            found.append(finish(out, sums, None, divisor, here, row, how))
+            found.append(finish(out, sums, divisor, here, row, how))
 
     each_in_parallel(make, parts_of(size, width, n, rows))
     holes, unknown = zip(*found, strict=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..geometry.arrays import strides_of
 from ..geometry.frame import Frame
 from ..geometry.tails import Steps
-from ..kernels.loops import add_exactly_at
+from ..kernels.exact import add_exactly_at, rests_of
 from ..kernels.memory import is_native
 from ..kernels.offsets import AtTables, lines_along, tabulate_samples
 from .batch import Area, State
@@ -28,7 +28,7 @@ from .weights import LARGEST_PATCH_WEIGHT, LEAST_PATCH_WEIGHT
 
 __all__ = ["QuickSums", "quick_sums"]
 
-_NONE = np.zeros(0)
+_NONE, _NO_RESTS = np.zeros(0), np.zeros(0, rests_of(np.dtype(float)))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class QuickSums:
     ) -> bool:
         sums = [a.reshape(-1) for a in state]
         if len(sums) == 2:  # no weights are summed
-            sums += [_NONE, _NONE]
+            sums += [_NONE, _NO_RESTS]
         limits = LEAST_PATCH_WEIGHT, LARGEST_PATCH_WEIGHT
         values, rows = patches.reshape(-1), indices.astype(np.int64)
         return add_exactly_at(counts.reshape(-1), sums, values, rows, self.tables, limits, each)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.rect import Rect
-from ..kernels.loops import add_by_feature, add_by_patch, add_exactly
+from ..kernels.exact import add_exactly, rests_of
+from ..kernels.loops import add_by_feature, add_by_patch
 from ..kernels.offsets import LineTables, Operand
 from .batch import PatchBatch, one_patch
 from .finishing import finish_of, finish_sums
@@ -23,7 +24,7 @@ __all__ = ["Mean", "Sum", "block_product"]
 
 @dataclass(frozen=True)
 class Sum(Reduction):
-    """Weighted sums: int64 for integers, else float64 or complex128; with ``exact``, in double-double."""
+    """Weighted sums: int64 for integers, else float64 or complex128; with ``exact``, with a rest beside each."""
 
     taper: NDArray[np.float64] | None = None
     patch_weights: bool = False
@@ -44,7 +45,8 @@ class Sum(Reduction):
         return self.exact and self.accumulator.kind in "fc"
 
     def init(self, shape: tuple[int, ...]) -> State:
-        return tuple(np.zeros(shape, dtype=self.accumulator) for _ in range(1 + self.compensated))
+        sums = np.zeros(shape, dtype=self.accumulator)
+        return (sums, np.zeros(shape, rests_of(sums.dtype))) if self.compensated else (sums,)
 
     def add(self, state: State, batch: PatchBatch) -> None:
         self._add(state[: 1 + self.compensated], batch)
@@ -81,14 +83,8 @@ class Sum(Reduction):
             a[place] += b
         return state
 
-    def total(self, state: State) -> NDArray[Any]:
-        if not self.compensated:
-            return state[0]
-        # past the finite numbers there is nothing to make up for: inf - inf has left NaN in the rest
-        return np.where(np.isfinite(state[0]), state[0] + state[1], state[0])
-
     def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
-        return self.total(state)
+        return state[0]
 
     def finished(
         self, state: State, bounds: Rect, dtype: np.dtype[Any], fill: Any, untouched: bool
@@ -96,7 +92,7 @@ class Sum(Reduction):
         how = finish_of(self.accumulator, False, self.dtype, dtype, self.depth, fill)
         if how is None or untouched:
             return None
-        return finish_sums(state, (), None, bounds, how, fill is not None)
+        return finish_sums(state[0], None, None, bounds, how, fill is not None)
 
     def meeting(self) -> Meeting | None:
         if self.exact:
@@ -151,7 +147,9 @@ class Mean(Sum):
         sums = super().init(shape)
         if self.profiles is not None or self.counted:
             return sums
-        return sums + tuple(np.zeros(shape) for _ in range(1 + self.exact))
+        weights = np.zeros(shape)
+        rests = (np.zeros(shape, rests_of(weights.dtype)),) if self.exact else ()
+        return (*sums, weights, *rests)
 
     def of_one(self, patch: NDArray[Any]) -> State | None:
         return None if self.profiles is None and not self.counted else super().of_one(patch)
@@ -167,24 +165,22 @@ class Mean(Sum):
 
     def _add_exactly(self, state: State, batch: PatchBatch) -> None:
         """Sums and weights by the same tables (small adds: a quarter of the time), the weights as a line of ones."""
-        high, low, weight, weight_low = (batch.area.operand(a).memory for a in state)
+        sums, rests, weight, weight_rests = (batch.area.operand(a).memory for a in state)
         tables = batch.tabulate_lines(batch.area.operand(state[0]))
         weights = batch.weights(self.taper)
-        add_exactly(high, low, batch.source.memory, tables, weights)
-        add_exactly(weight, weight_low, np.ones(tables.length), _from_one_line(tables), weights)
+        add_exactly(sums, rests, batch.source.memory, tables, weights)
+        add_exactly(weight, weight_rests, np.ones(tables.length), _from_one_line(tables), weights)
 
     def divisor(self, state: State, bounds: Rect) -> NDArray[np.float64]:
         if self.profiles is not None:
             return block_product(self.profiles, bounds)
-        parts = state[self._parts :]
-        total: NDArray[np.float64] = parts[0] + parts[1] if len(parts) == 2 else parts[0]
-        return total
+        return state[self._parts]
 
     def empty(self, state: State) -> NDArray[np.bool_] | None:
         return np.asarray(state[self._parts] == 0) if self.profiles is None else None
 
     def finalize(self, state: State, bounds: Rect, dtype: np.dtype[Any]) -> NDArray[Any]:
-        total, divisor = self.total(state), self.divisor(state, bounds)
+        total, divisor = state[0], self.divisor(state, bounds)
         if dtype.kind in "biu" and total.dtype.kind in "iu":
             return _rounded_quotient(total, np.maximum(divisor, 1).astype(total.dtype))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -196,8 +192,8 @@ class Mean(Sum):
         how = finish_of(self.accumulator, True, self.dtype, dtype, self.depth, fill)
         if how is None:
             return None
-        sums, weights = state[: self._parts], state[self._parts :]
-        return finish_sums(sums, weights, self.profiles, bounds, how, fill is not None)
+        weights = None if self.profiles is not None else state[self._parts]
+        return finish_sums(state[0], weights, self.profiles, bounds, how, fill is not None)
 
     def meeting(self) -> Meeting | None:
         found = super().meeting()

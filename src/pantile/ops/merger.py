@@ -34,7 +34,7 @@ from .forms import recognise_some
 
 __all__ = ["Merger"]
 
-_COUNTED_IN = np.int32  # until more patches have come than it holds, then int64
+_COUNTED_IN = np.uint16, np.uint32, np.uint64  # the next when an element may have more patches
 
 
 class Merger:
@@ -49,10 +49,12 @@ class Merger:
 
     Notes
     -----
-    The order of `add` does not reach the result: sums are kept in double-double, which is exact as
-    long as the values that meet in one element span less than 2^40 in magnitude. A patch added
-    twice counts twice. `add` may be called from several threads. Fed with tensors of another
-    library it gives such a tensor.
+    The order of `add` does not reach the result: sums are kept with what rounding takes from them,
+    84 bits in all, which is exact as long as the values that meet in one element add up to less than
+    2^31 times the smallest of them. A patch added twice counts twice. `add` may be called from
+    several threads. Fed with tensors of another library it gives such a tensor.
+
+    Beside its patches it holds 26 bytes per element for a weighted mean, 14 without weights.
 
     Examples
     --------
@@ -91,8 +93,8 @@ class Merger:
         self._target: _Target | None = None
         self._counting = frame_of(grid.shape, grid)
         self._count_area = _whole_area(self._counting)
-        self._counts = np.zeros(self._count_area.shape, dtype=_COUNTED_IN)
-        self._countable = np.iinfo(_COUNTED_IN).max  # patches, even if all meet in one element
+        self._counts: NDArray[Any] = np.zeros(self._count_area.shape, _COUNTED_IN[0])
+        self._countable = np.iinfo(_COUNTED_IN[0]).max  # patches, even if all meet in one element
         self._added = 0  # patches
 
     def __copy__(self) -> Merger:
@@ -156,9 +158,25 @@ class Merger:
             else:
                 stack = array.reshape(-1, len(rows), *target.frame.patch_shape)
             target.check(array.dtype, each is not None)
+            self._make_room(len(rows))
             if not self._added_quickly(target, array, rows, each):
                 self._add_runs(target, stack, rows, each)
             self._target = target
+
+    def _make_room(self, n: int) -> None:
+        """Have the counts hold ``n`` patches more, even if all meet in one element.
+
+        The counts are looked at once for every half of what they hold, so that each patch costs the same
+        in an image of any size.
+        """
+        if self._added + n <= self._countable:
+            return
+        most, room = int(self._counts.max(initial=0)), [int(np.iinfo(d).max) for d in _COUNTED_IN]
+        now = _COUNTED_IN.index(self._counts.dtype.type)
+        if most + n > room[now] // 2:
+            now = next(k for k, holds in enumerate(room) if most + n <= holds // 2)
+            self._counts = self._counts.astype(_COUNTED_IN[now])
+        self._countable = self._added + room[now] - most
 
     def _added_quickly(self, target: _Target, patches: Any, indices: Any, each: Any) -> bool:
         """Whether patches were in the common form, and have been added."""
@@ -177,8 +195,6 @@ class Merger:
         each: NDArray[np.float64] | None,
     ) -> None:
         """Add patches of any form that was checked, as runs."""
-        if self._added + len(rows) > self._countable:
-            self._counts, self._countable = self._counts.astype(np.int64), np.iinfo(np.int64).max
         runs = selected_runs(self._counting, rows)
         most = self._count(runs, 1)
         try:

@@ -137,8 +137,9 @@ def _draw_job(
 def _batch_of(frame: Frame, dtype: np.dtype[Any], options: Options) -> int:
     """How many patches a batch holds."""
     if options.batch is None:
-        nbytes = options.batch_bytes
-        size = current_limits().batch_bytes if nbytes is None else as_bytes(nbytes, "batch_bytes")
+        limits, nbytes = current_limits(), options.batch_bytes
+        usual = limits.grid_batch_bytes if options.merge is None else limits.batch_bytes
+        size = usual if nbytes is None else as_bytes(nbytes, "batch_bytes")
         return batch_size(frame, dtype, size)
     if options.batch_bytes is not None:
         raise ValueError(

@@ -30,7 +30,7 @@ Tensor = Any
 class TensorMerger:
     """What a `Merger` is once the first patches were tensors.
 
-    torch's in main memory are added by the compiled kernels, to sums in double-double. Those that
+    torch's in main memory are added by the compiled kernels, to sums that any order leaves alike. Those that
     gradients are wanted of are kept until the result, which is one node for all of them. Sums of
     other arrays are kept on their device, in their dtype (halves in float32).
     """
