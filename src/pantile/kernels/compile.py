@@ -10,6 +10,8 @@ from functools import cache, update_wrapper
 from types import ModuleType
 from typing import Any
 
+from .cache import keep_on_disk
+
 __all__ = ["compiled", "compiled_with", "known_to_numba"]
 
 
@@ -50,13 +52,15 @@ class compiled:
         return self.function
 
     def _compile(self, cache: bool) -> Callable[..., Any]:
-        numba = _load_numba()
-        function = self.plain()
-        try:
-            self._dispatcher = numba.njit(function, cache=cache, **self.options)
-        except RuntimeError:  # numba finds no folder for its cache
-            self._dispatcher = numba.njit(function, **self.options)
-        return self._dispatcher
+        numba, function = _load_numba(), self.plain()
+        dispatcher: Callable[..., Any] = numba.njit(function, **self.options)
+        if cache:
+            try:
+                keep_on_disk(dispatcher)
+            except (RuntimeError, AttributeError):  # no folder, or kept in a way that is not known
+                dispatcher = numba.njit(function, **self.options)
+        self._dispatcher = dispatcher
+        return dispatcher
 
 
 class compiled_with(compiled):
