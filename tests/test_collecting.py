@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import pantile as pt
+from fuzz.cases import is_clear
 from pantile.geometry.limits import Limits, using_limits
 from pantile.kernels.collect import append, find_empty
 from pantile.kernels.lanes import find_majority, find_median, find_spread
@@ -38,6 +39,7 @@ def merges(draw: st.DrawFn) -> tuple[Array, pt.PatchGrid, dict[str, Any]]:
     merge = draw(st.sampled_from(MERGES))
     layout = draw(st.sampled_from(("patch", "feature")))
     patches = pt.extract(case.image, case.grid, layout=layout, **case.roles)
+    assume(is_clear(patches.shape, case))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     few = rng.integers(0, draw(st.integers(1, 9)), patches.shape)
     patches[...] = (

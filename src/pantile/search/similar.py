@@ -22,7 +22,7 @@ from .best import Best, Search
 from .cost import check_cost
 from .series import best_in_series, is_series
 from .side import Side, choose_arithmetic
-from .tiles import best_in_tile, cut_of, looking, queries_of_a_tile, tiles_of
+from .tiles import best_in_tile, cut_of, looking, tiles_of
 
 __all__ = ["Matches", "similar"]
 
@@ -258,7 +258,7 @@ def _run(search: Search, same: bool) -> Matches:
         if rect is not None:
             _put(matches, search, (*batch, *cut_of(rect)), best_in_tile(search, batch, rect))
 
-    tiles = list(tiles_of(search.queries.axes, queries_of_a_tile(search)))
+    tiles = list(tiles_of(search))
     each_in_parallel(work, list(itertools.product(batches, tiles)))
     return _restored(matches, frame)
 

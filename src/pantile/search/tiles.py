@@ -13,26 +13,40 @@ from numpy.typing import NDArray
 from ..geometry.axis import AxisGrid
 from ..geometry.rect import Rect, shape_of
 from ..geometry.tiling import span_size
+from ..kernels.parallel import cores
 from ..kernels.similar import best_in_boxes
 from .best import Best, Search
 from .norms import norms_of
 from .runs import reachable, runs_of
 
-__all__ = ["best_in_tile", "cut_of", "looking", "queries_of_a_tile", "tiles_of"]
+__all__ = ["best_in_tile", "cut_of", "looking", "tiles_of"]
 
 BLOCK_ELEMENTS = 1 << 20
 TILE_BYTES = 4 << 20
-LEAST_TILES = 16
+MOST_QUERIES = 8192
 
 
-def queries_of_a_tile(search: Search) -> int:
-    """How many patches a tile has: its sums and its best stay in cache, and there are tiles for all cores."""
-    best = TILE_BYTES // (16 * (search.k + 1))
-    return max(64, min(8192, best, -(-math.prod(search.queries.counts) // LEAST_TILES)))
+def tiles_of(search: Search) -> Iterator[Rect]:
+    """The queries cut into rectangles, long along the last axis.
+
+    The sums and the best of a tile stay in cache. Of smaller tiles there are enough for all cores, but
+    each reads beyond its patches, as far as one reaches; so that size is taken for which a core has
+    the least to sum.
+    """
+    axes = search.queries.axes
+    sizes = [max(64, min(MOST_QUERIES, TILE_BYTES // (16 * (search.k + 1))))]
+    while sizes[-1] > 64:
+        sizes.append(max(64, sizes[-1] // 2))
+    lengths = min([_lengths_of(axes, n) for n in sizes], key=lambda found: _share(axes, found))
+    cuts = [
+        [(i, min(i + n, axis.count)) for i in range(0, axis.count, n)]
+        for n, axis in zip(lengths, axes, strict=True)
+    ]
+    yield from itertools.product(*cuts)
 
 
-def tiles_of(axes: Sequence[AxisGrid], queries: int, width: int = 256) -> Iterator[Rect]:
-    """A grid cut into rectangles of about ``queries`` patches, long along the last axis."""
+def _lengths_of(axes: Sequence[AxisGrid], queries: int, width: int = 256) -> list[int]:
+    """Patches along each axis of a tile of about ``queries``."""
     lengths = [1] * len(axes)
     lengths[-1] = min(axes[-1].count, width, queries)
     while 2 * math.prod(lengths) <= queries:
@@ -42,11 +56,13 @@ def tiles_of(axes: Sequence[AxisGrid], queries: int, width: int = 256) -> Iterat
         # thin axes first: what a tile reads beyond its patches is the least then
         a = min(free, key=lambda a: lengths[a] * axes[a].gap / axes[a].extent)
         lengths[a] = min(axes[a].count, 2 * lengths[a])
-    cuts = [
-        [(i, min(i + n, axis.count)) for i in range(0, axis.count, n)]
-        for n, axis in zip(lengths, axes, strict=True)
-    ]
-    yield from itertools.product(*cuts)
+    return lengths
+
+
+def _share(axes: Sequence[AxisGrid], lengths: Sequence[int]) -> int:
+    """Elements that one core goes over, of all tiles."""
+    tiles = math.prod(-(-axis.count // n) for axis, n in zip(axes, lengths, strict=True))
+    return -(-tiles // cores()) * span_size(axes, lengths)
 
 
 def looking(search: Search, batch: tuple[int, ...], tile: Rect) -> Rect | None:
