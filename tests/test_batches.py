@@ -49,18 +49,18 @@ class Calls:
 def test_every_call_gets_as_many_as_asked_for_but_the_last(
     step: int, batch: int, workers: int, layout: str, share: float | None, state: int
 ) -> None:
-    calls = Calls()
-    grid = pt.PatchGrid(IMAGE.shape[:2], (9, 7), step, tail="shift")
+    image, calls = IMAGE[:30, :26], Calls()  # 440 patches at step 1, and as many calls
+    grid = pt.PatchGrid(image.shape[:2], (9, 7), step, tail="shift")
     where = None
     if share is not None:
         where = np.random.default_rng(step).random(grid.counts) < share
     options: dict[str, Any] = {"channel_axis": 2, "where": where, "fill": 0.0}
     with using_limits(Limits(tile_state_bytes=state)):
         planned = pt.plan(
-            calls, IMAGE, grid, batch=batch, workers=workers, layout=layout, **options
+            calls, image, grid, batch=batch, workers=workers, layout=layout, **options
         )
         found = planned.run()
-        plain = pt.map_patches(lambda b: b * 2, IMAGE, grid, **options)
+        plain = pt.map_patches(lambda b: b * 2, image, grid, **options)
     full, rest = divmod(planned.n_patches, min(batch, len(grid)))
     assert sorted(calls.sizes, reverse=True) == [min(batch, len(grid))] * full + [rest] * (rest > 0)
     assert planned.batches == dict(Counter(calls.sizes))

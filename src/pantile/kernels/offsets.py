@@ -9,6 +9,7 @@ mask, or a list of indices.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -92,13 +93,14 @@ class Runs:
     def split(self, most: int) -> list[Runs]:
         """Consecutive groups of at most ``most`` patches; long runs are cut into equal parts."""
         runs = self._shortened(most)
-        groups, begin = [], 0
-        ends = np.cumsum(runs.lengths)
+        groups, begin, done = [], 0, 0
+        ends = np.cumsum(runs.lengths).tolist()
         while begin < len(ends):
-            done = int(ends[begin - 1]) if begin else 0
-            end = max(begin + 1, int(np.searchsorted(ends, done + most, side="right")))
-            groups.append(runs[begin:end])
-            begin = end
+            end = max(begin + 1, bisect_right(ends, done + most, begin))
+            group = runs[begin:end]
+            group.__dict__["n"] = ends[end - 1] - done  # need not be added up again
+            groups.append(group)
+            begin, done = end, ends[end - 1]
         return groups
 
     def filled(self, most: int, first: int | None = None) -> list[Runs]:

@@ -46,6 +46,7 @@ class Run(ABC):
         self.assembly: Assembly | None = None
         self.ledger: Ledger | None = None
         self.store: ChunkStore | None = None
+        self.spare: list[np.ndarray[Any, Any]] = []  # batch buffers of tiles that are done
         self.idle: list[Tile] = []  # tiles without patches, from before the first result
         self.at_work: dict[Any, Any] = {}  # task -> future
         self.finished: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
@@ -174,7 +175,9 @@ class Run(ABC):
         """A tile, from its elements to the blocks that lacked no other."""
         learn = self.prepare if self.job.finalize is None else None
         block, mask = self.job.read(tile, self.store), self.job.selection(tile)
-        self.deliver(run_tile(self.job, tile, block, mask, progress, self.cancelled, learn))
+        self.deliver(
+            run_tile(self.job, tile, block, mask, progress, self.cancelled, learn, self.spare)
+        )
 
     def deliver(self, outcome: TileResult) -> None:
         """Take a tile's pieces, and make the blocks that lacked no other."""
