@@ -240,9 +240,35 @@ def test_a_dead_process_is_one_error_and_the_run_goes_on_later(tmp_path):
         pt.map_patches(func, IMAGE, 7, 2, out=sink, executor=pool, batch_bytes=8000)
     flag.unlink()
     assert len(os.listdir(tmp_path)) == 2  # what was done, and the journal
-    pt.map_patches(func, IMAGE, 7, 2, out=sink, resume=True)
-    assert_same_bits(np.load(sink.path), pt.map_patches(bent, IMAGE, 7, 2, batch_bytes=8000))
+    pt.map_patches(func, IMAGE, 7, 2, out=sink, resume=True)  # whose limits are others
+    with using_limits(Limits()):
+        straight = pt.map_patches(bent, IMAGE, 7, 2, batch_bytes=8000)
+    assert_same_bits(np.load(sink.path), straight)
     assert os.listdir(tmp_path) == ["result.npy"]
+
+
+def test_what_is_done_keeps_the_blocks_it_was_cut_into(tmp_path):
+    sink = NpySink(str(tmp_path / "result.npy"))
+    flag = tmp_path / "flag"
+    flag.touch()
+    func = functools.partial(failing, flag=str(flag), last=IMAGE[60, 50])
+    small = Limits(journal_seconds=0.0, block_elements=100, least_tiles=30)
+    options = {"out": sink, "batch_bytes": 8000, "workers": 1}
+    with using_limits(small), pytest.raises(RuntimeError, match="not yet"):
+        pt.map_patches(func, IMAGE, 7, 2, **options)
+    flag.unlink()
+    with using_limits(Limits()):
+        assert pt.plan(func, IMAGE, 7, 2, resume=True, **options).blocks_done
+        pt.map_patches(func, IMAGE, 7, 2, resume=True, **options)
+    with using_limits(small):
+        straight = pt.map_patches(bent, IMAGE, 7, 2, batch_bytes=8000)
+    assert_same_bits(np.load(sink.path), straight)
+
+
+def failing(batch, flag, last):
+    if os.path.exists(flag) and (batch == last).any():
+        raise RuntimeError("not yet")
+    return bent(batch)
 
 
 def deadly(batch, flag, last):

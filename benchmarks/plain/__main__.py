@@ -12,6 +12,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.plain.cell import Cell
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     begin = time.monotonic()
     size = TINY if options.check else QUICK if options.quick else FULL
+    size = replace(size, elements=options.elements or size.elements)
     chosen = list(cells(size, options.only))
     if options.quick and not options.only:
         chosen = list(shorter(chosen))
@@ -80,6 +82,10 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument(
         "--check", action="store_true", help="tiny cells, no times: do both sides agree?"
     )
+    parser.add_argument(
+        "--elements", type=float, metavar="N",
+        help=f"elements of all patches of a cell: {QUICK.elements:.3g} for --quick, else {FULL.elements:.3g}",
+    )  # fmt: skip
     parser.add_argument("--minutes", type=float, metavar="N",
                         help="1.8 for --quick, else 15; then it prints what it has")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the results there, too")

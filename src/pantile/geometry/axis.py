@@ -207,6 +207,23 @@ class AxisGrid:
         found[(lag < 0) | (lag >= self.patch)] = -1
         return found
 
+    def owned(self, by: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which samples of each patch are its own, from the first to the one behind the last, where elements belong
+        to the ``first`` patch that covers them, the ``last``, or the one whose ``center`` is nearest (of two, the
+        first). Without dilation."""
+        starts = self.starts()
+        low = np.zeros(self.count, dtype=np.int64)
+        high = np.full(self.count, self.patch, dtype=np.int64)
+        gaps = np.diff(starts)
+        if by == "first":
+            low[1:] = self.patch - gaps
+        elif by == "last":
+            high[:-1] = gaps
+        else:
+            high[:-1] = (gaps + self.patch - 1) // 2 + 1
+            low[1:] = high[:-1] - gaps
+        return np.clip(low, 0, self.patch), np.clip(high, 0, self.patch)
+
     def coverage(self) -> NDArray[np.int64]:
         """How many patches touch each element."""
         return self.profile().astype(np.int64)

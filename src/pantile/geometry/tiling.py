@@ -71,7 +71,8 @@ def span_size(axes: Sequence[AxisGrid], lengths: Sequence[int]) -> int:
     return math.prod(sizes)
 
 
-_ROW = 8  # halves of a halo that a row of patches is long, at least
+_ENOUGH = 8  # tiles, to share out among a few workers
+_ROW = 32  # halves of a halo that a row of patches is long, at least
 Cost = Callable[[tuple[int, ...]], float]
 
 
@@ -82,17 +83,29 @@ def choose_lengths(
 
     Axes are halved from the front, so that tiles stay as wide as memory rows; with ``unit`` (chunks
     that are read or written at once) the axis that spans most units is, so that tiles cross few.
-    For the wish, no tile becomes thinner than half its halo: thinner ones mostly repeat their
-    neighbours' elements; and rows of patches stay at least ``_ROW`` times as long, since each costs
-    what its patches reach over, too. For the limit they do.
+    For the wish, no tile becomes thinner than its halo, or half of it where there would be fewer than
+    ``_ENOUGH``: thinner ones mostly repeat their neighbours' elements; and rows of patches stay at
+    least ``_ROW`` times as long, since each costs what its patches reach over, too. For the limit
+    they do.
     """
     lengths = [axis.count for axis in axes]
     thick = [-(-axis.extent // (2 * max(1, axis.longest_gap))) for axis in axes]
-    wide = thick
-    if unit is None:
-        last = max([k for k, n in enumerate(lengths) if n > 1], default=0)
-        wide = [_ROW * n if k == last else n for k, n in enumerate(thick)]
-    for least, cost in ((wide, wish), (thick, limit), ([1] * len(axes), limit)):
+    last = max([k for k, n in enumerate(lengths) if n > 1], default=0)
+    row = 1 if unit is not None else _ROW
+
+    def widened(times: int) -> list[int]:
+        return [n * (row if k == last else times) for k, n in enumerate(thick)]
+
+    def few(lengths: tuple[int, ...]) -> float:
+        tiles = math.prod([-(-axis.count // n) for axis, n in zip(axes, lengths, strict=True)])
+        return wish(lengths) if tiles < _ENOUGH else 0.0
+
+    for least, cost in (
+        (widened(2), wish),
+        (widened(1), few),
+        (thick, limit),
+        ([1] * len(axes), limit),
+    ):
         while cost(tuple(lengths)) > 1:
             free = [k for k, n in enumerate(lengths) if n > least[k]]
             if not free:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .compile import compiled
-from .offsets import LineTables, TargetLines, Weights
+from .offsets import LineTables, Operand, Runs, TargetLines, Weights
 
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def"
 
-__all__ = ["count", "keep_all", "pick"]
+__all__ = ["count", "keep_all", "pick", "put_owned"]
 
 Memory = NDArray[Any]
 
@@ -29,6 +30,25 @@ def pick(
 ) -> None:
     """Give each element to the patch of least (reach of the sample, signed rank of the patch)."""
     _pick(dst, distance, owner, src, *tables, rank, sign, reach)
+
+
+def put_owned(
+    dst: Operand,
+    owned: Operand,
+    src: Operand,
+    runs: Runs,
+    at: NDArray[np.int64],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+) -> None:
+    """Put of each patch the box of samples ``low`` to ``high``, and mark in ``owned`` where; a row of ``at`` says
+    where among ``low`` and ``high`` the numbers of an axis stand for the first patch of each run."""
+    steps = np.asarray([dst.strides, src.strides], dtype=np.int64)
+    along = None if src.strides[-1] == dst.strides[-1] == 1 else 1
+    _put_owned(
+        dst.memory, owned.memory, src.memory, dst.table(runs), src.table(runs), runs.lengths,
+        dst.along, src.along, steps, runs.along, at, low, high, along,
+    )  # fmt: skip
 
 
 def keep_all(
@@ -66,6 +86,55 @@ def _pick(
                         distance[i] = q
                         owner[i] = mine
                         dst[i] = src[of + src_lines[m] + j * src_step]
+
+
+@compiled
+def _put_owned(
+    dst, owned, src, dst_runs, src_runs, lengths, dst_along, src_along, steps, axis, at, low, high,
+    strided,
+):  # fmt: skip
+    n_axes = at.shape[0]
+    last = n_axes - 1
+    sizes = np.empty(n_axes, np.int64)
+    line = np.empty(n_axes, np.int64)
+    dst_step = steps[0, last]
+    src_step = steps[1, last]
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            to = dst_runs[r] + k * dst_along
+            of = src_runs[r] + k * src_along
+            lines = 1
+            for a in range(n_axes):
+                i = at[a, r] + (k if a == axis else 0)
+                sizes[a] = high[i] - low[i]
+                to += low[i] * steps[0, a]
+                of += low[i] * steps[1, a]
+                line[a] = 0
+                if a < last:
+                    lines *= sizes[a]
+            n = sizes[last]
+            for _ in range(lines if n > 0 else 0):
+                if strided is None:
+                    d = dst[to:][:n]
+                    o = owned[to:][:n]
+                    s = src[of:][:n]
+                    for j in range(n):
+                        d[j] = s[j]
+                        o[j] = 1
+                else:
+                    for j in range(n):
+                        dst[to + j * dst_step] = src[of + j * src_step]
+                        owned[to + j * dst_step] = 1
+                for b in range(last):
+                    a = last - 1 - b
+                    line[a] += 1
+                    to += steps[0, a]
+                    of += steps[1, a]
+                    if line[a] < sizes[a]:
+                        break
+                    to -= sizes[a] * steps[0, a]
+                    of -= sizes[a] * steps[1, a]
+                    line[a] = 0
 
 
 @compiled

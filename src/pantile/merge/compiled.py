@@ -39,12 +39,14 @@ class CompiledMerge:
         bounds: Rect,
         pieces: Sequence[Piece],
         touched: NDArray[np.bool_] | None = None,
+        ours: bool = False,
     ) -> State:
         """The merged values within ``bounds``, an array for each image; pieces come in C order of their tiles.
 
-        ``touched`` says which elements of the block a patch touches, where not all patches take part.
+        ``touched`` says which elements of the block a patch touches, where not all patches take part;
+        ``ours`` that nobody reads the pieces after.
         """
-        state = join_pieces(self.reduction, bounds, pieces)
+        state = join_pieces(self.reduction, bounds, pieces, ours)
         untouched = holes_of(self.frame, bounds) if touched is None else ~touched
         return self.finish(state, bounds, untouched)
 

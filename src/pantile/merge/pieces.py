@@ -19,11 +19,15 @@ from .reduction import Reduction, State
 
 __all__ = ["Piece", "fold_piece", "join_pieces", "kept", "part_of"]
 
+_MANY = 8 << 20  # bytes; fewer are not worth a look at each of them
+
 Piece = tuple[Rect, State | None]  # what it spans, what is in it (None: no patch of it takes part)
 
 
-def join_pieces(reduction: Reduction, bounds: Rect, pieces: Sequence[Piece]) -> State:
-    """The state of the block ``bounds``."""
+def join_pieces(
+    reduction: Reduction, bounds: Rect, pieces: Sequence[Piece], ours: bool = False
+) -> State:
+    """The state of the block ``bounds``; joined in place where pieces are ``ours``, and nobody reads them after."""
     held = [(rect, span, state) for span, state in pieces if (rect := intersect(span, bounds))]
     parts = [
         (rect, _widened(reduction, part_of(state, span, rect)))
@@ -34,7 +38,7 @@ def join_pieces(reduction: Reduction, bounds: Rect, pieces: Sequence[Piece]) -> 
         _, first = parts.pop(0)
         if not parts:
             return first
-        joined = reduction.combine([first])
+        joined = first if ours else reduction.combine([first])
     else:
         joined = reduction.init(shape_of(bounds))
     for rect, part in parts:
@@ -70,12 +74,12 @@ def part_of(state: State, span: Rect, bounds: Rect) -> State:
 
 
 def kept(state: State) -> State:
-    """A copy in which float64 is float32 where no bit is lost: where one patch of float32 was added, not weighted."""
+    """A copy in which much float64 is float32 where no bit is lost: where one patch of float32 was added."""
     return tuple([_narrowed(array) for array in state])
 
 
 def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype == np.float64:
+    if array.dtype == np.float64 and array.nbytes >= _MANY:
         with np.errstate(all="ignore"):
             # one in the middle first: of most arrays it tells
             one = array[tuple([n // 2 for n in array.shape])]

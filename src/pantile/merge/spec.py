@@ -28,6 +28,7 @@ from .custom import Custom, Merge, check_state
 from .extrema import Extremum
 from .keep_all import KeepAll
 from .moments import MeanVarianceCount
+from .owned import Owned, are_boxes
 from .pick import PickOne
 from .reduction import Reduction
 from .sums import Mean, Sum
@@ -60,6 +61,7 @@ class Ingredients(NamedTuple):
     # per axis, where they are products: sums of weights, and the taper itself
     profiles: tuple[Profile, ...] | None
     vectors: tuple[NDArray[np.float64], ...] | None = None
+    whole: bool = False  # every patch of the grid takes part once
 
     @property
     def patches(self) -> tuple[tuple[AxisGrid, ...], tuple[int, ...], Dtype]:
@@ -132,8 +134,10 @@ def _one_value(case: Case) -> float:
 
 
 def _picked(case: Case) -> float:
-    """A value, its distance and its patch."""
-    return 16.0 if case.dtype.kind == "c" else case.dtype.itemsize + 16.0
+    """A value, and where it is set; or its distance and its patch, where these tell whose value it is."""
+    assert case.frame is not None
+    known = case.whole and are_boxes(case.frame.axes)
+    return case.dtype.itemsize + (1.0 if known else 16.0)
 
 
 def _all_kept(case: Case) -> float:
@@ -181,7 +185,8 @@ def _make_extremum(largest: bool, made_of: Ingredients) -> Reduction:
 
 
 def _make_pick(by: str, made_of: Ingredients) -> Reduction:
-    return PickOne(*made_of.patches, by)
+    known = made_of.whole and are_boxes(made_of.frame.axes) and as_bits(made_of.dtype) is not None
+    return (Owned if known else PickOne)(*made_of.patches, by)
 
 
 def _make_median(made_of: Ingredients) -> Reduction:
@@ -333,6 +338,7 @@ class MergeRule:
             self.patch_weights,
             profiles,
             _vectors(taper, frame),
+            whole,
         )
         if whole and self.keeps_alone() and as_bits(dtype) is not None and never_meet(frame.axes):
             reduction: Reduction = Alone(*made_of.patches)

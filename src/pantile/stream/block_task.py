@@ -95,10 +95,13 @@ class Result:
         return (whole,)
 
     def block(
-        self, bounds: Rect, pieces: Sequence[Piece], limits: Limits
+        self, bounds: Rect, pieces: Sequence[Piece], limits: Limits, ours: bool = False
     ) -> tuple[tuple[slice, ...], tuple[Any, ...]]:
-        """A finished block: its place in the images, and its values in each, in their dtypes."""
-        images = [self.frame.restored(v) for v in self._values(bounds, pieces, limits)]
+        """A finished block: its place in the images, and its values in each, in their dtypes.
+
+        Pieces are joined in place where they are ``ours``, and nobody reads them after.
+        """
+        images = [self.frame.restored(v) for v in self._values(bounds, pieces, limits, ours)]
         place = [slice(*bounds[k]) for k in self.frame.back]
         if self.job.finalize is None:
             return tuple(place), tuple(images)
@@ -109,24 +112,37 @@ class Result:
             raise ValueError(f"out must have the result's shape {tuple(shape)}, got {form.shape}")
         return tuple(place), (cast(values, form.dtype),)
 
-    def _values(self, bounds: Rect, pieces: Sequence[Piece], limits: Limits) -> State:
+    def strips(self, bounds: Rect, limits: Limits) -> list[Rect]:
+        """A block in the parts that may be finished by themselves."""
+        return [bounds] if self.job.finalize is not None else strips_of(bounds, limits)
+
+    def _values(self, bounds: Rect, pieces: Sequence[Piece], limits: Limits, ours: bool) -> State:
         """The merged values of a block, a strip at a time: sums take many times the bytes of what they become."""
+        strips = strips_of(bounds, limits)
+        if len(strips) == 1:
+            return self.merged.block(bounds, pieces, self._touched(bounds), ours)
         shape = shape_of(bounds)
-        k = shape.index(max(shape))
-        rows = max(1, limits.strip_elements * shape[k] // math.prod(shape))
-        if rows >= shape[k]:
-            return self.merged.block(bounds, pieces, self._touched(bounds))
         images = tuple([np.empty(shape, dtype=dtype) for dtype in self.merged.dtypes])
-        low, high = bounds[k]
-        for begin in range(low, high, rows):
-            strip = (*bounds[:k], (begin, min(begin + rows, high)), *bounds[k + 1 :])
-            found = self.merged.block(strip, pieces, self._touched(strip))
+        for strip in strips:
+            found = self.merged.block(strip, pieces, self._touched(strip), ours)
             for image, values in zip(images, found, strict=True):
                 image[slices(strip, bounds)] = values
         return images
 
     def _touched(self, bounds: Rect) -> NDArray[np.bool_] | None:
         return None if self.touched is None else self.touched[slices(bounds)]
+
+
+def strips_of(bounds: Rect, limits: Limits) -> list[Rect]:
+    """A block in parts along its longest axis, so that what a part is made of stays in cache."""
+    shape = shape_of(bounds)
+    k = shape.index(max(shape))
+    rows = max(1, limits.strip_elements * shape[k] // max(1, math.prod(shape)))
+    low, high = bounds[k]
+    return [
+        (*bounds[:k], (begin, min(begin + rows, high)), *bounds[k + 1 :])
+        for begin in range(low, high, rows)
+    ]
 
 
 def uncut_unit(

@@ -213,5 +213,8 @@ def _resumed(drawn: Plan) -> Plan | None:
         raise ValueError(
             f"{path} is damaged, its tiles have {len(tiles)} axes: begin again with resume=False"
         )
-    found = drawn.with_tiles(tiles, record.header["batch"])
+    # what is done was cut by the limits of that run
+    limits = replace(drawn.resources.limits, block_elements=record.header["blocks"])
+    resources = replace(drawn.resources, limits=limits)
+    found = replace(drawn, resources=resources).with_tiles(tiles, record.header["batch"])
     return with_allowed_workers(replace(found, blocks_done=sum(map(len, record.done))))

@@ -81,15 +81,16 @@ class Places:
         """Which places the images of the ``k``-th result go to."""
         return range(k * self.images, (k + 1) * self.images)
 
-    def put(
-        self, k: int, block: Index, where: tuple[slice, ...], images: Sequence[NDArray[Any]]
-    ) -> None:
-        """Write a finished block of the ``k``-th result."""
+    def in_memory(self, k: int) -> bool:
+        """Whether the images of the ``k``-th result are arrays, to which parts of blocks can be written."""
+        return all(isinstance(self.places[p], np.ndarray) for p in self.of(k))
+
+    def put(self, k: int, where: tuple[slice, ...], images: Sequence[NDArray[Any]]) -> None:
+        """Write a finished block of the ``k``-th result, or a part of it."""
         with self._open_for_writing():
             for p, values in zip(self.of(k), images, strict=True):
                 with self._locks[p]:
                     self.places[p][where] = values
-        self.note(k, block)
 
     def note(self, k: int, block: Index) -> None:
         """A block is written."""

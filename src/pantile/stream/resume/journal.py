@@ -230,7 +230,7 @@ def _is_header(entry: dict[str, Any]) -> bool:
     return (
         isinstance(entry.get("run"), dict)
         and _whole_numbers(entry.get("tiles"))
-        and _whole_numbers([entry.get("batch")])
+        and _whole_numbers([entry.get("batch"), entry.get("blocks")])
         and isinstance(results, list)
         and len(results) > 0
         and all(isinstance(each, dict) and _is_result(each) for each in results)

@@ -169,8 +169,12 @@ class Staging(Places):
             }
             for (result, form), place in zip(self._forms(), self.places, strict=True)
         ]
-        tiles = {"tiles": list(plan.tiling.lengths), "batch": plan.job.batch}
-        return {"run": self._identity, **tiles, "results": results}
+        cut = {
+            "tiles": list(plan.tiling.lengths),
+            "batch": plan.job.batch,
+            "blocks": plan.resources.limits.block_elements,
+        }
+        return {"run": self._identity, **cut, "results": results}
 
     def _forms(self) -> Iterator[tuple[Result, Form]]:
         """Of every place, in order."""

@@ -246,8 +246,10 @@ class Run(ABC):
 
         # no method of this object: a cycle would keep the image until the next collection of garbage
         def make(k: int, block: Index, pieces: Sequence[Piece]) -> None:
-            where, images = results[k].block(schedules[k].bounds(block), pieces, limits)
-            staging.put(k, block, where, images)
+            bounds, in_memory = schedules[k].bounds(block), staging.in_memory(k)
+            for part in results[k].strips(bounds, limits) if in_memory else [bounds]:
+                staging.put(k, *results[k].block(part, pieces, limits, ours=True))
+            staging.note(k, block)
 
         reductions = [result.merged.reduction for result in results]
         self.assembly = Assembly(schedules, reductions, make, staging.done)

@@ -173,10 +173,9 @@ class ClusterRun(Run):
 
     def _take_block(self, k: int, block: Index, made: Any) -> None:
         assert self.ledger is not None
-        if made is None:
-            self.staging.note(k, block)
-        else:
-            self.staging.put(k, block, *made)
+        if made is not None:
+            self.staging.put(k, *made)
+        self.staging.note(k, block)
         self._forget(self.ledger.finish(k, block))
 
     def _forget(self, tiles: Sequence[Index]) -> None:
