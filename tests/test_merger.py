@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import pantile as pt
 from pantile.geometry.limits import Limits, using_limits
 from pantile.merge import extrema, keep_all, pick, quick, sums, variance
-from pantile.merge.quick import quick_sums
+from pantile.merge.quick import quick_adds
 from pantile.merge.spec import MERGES
 from pantile.ops import merger as merger_module
 from pantile.testing import strategies
@@ -46,6 +46,7 @@ def total() -> pt.Merge:
 LOOPS: list[tuple[Any, str]] = [
     (sums, "add_exactly"),
     (quick, "add_exactly_at"),
+    (quick, "merge_at"),
     (sums, "add_by_patch"),
     (extrema, "keep_largest"),
     (extrema, "keep_smallest"),
@@ -242,15 +243,17 @@ def test_a_result_does_not_depend_on_the_bands_it_is_made_in(merge: Any) -> None
 @given(data=st.data())
 def test_patches_in_the_common_form_give_the_bits_of_the_general_way(data: Any) -> None:
     grid = data.draw(strategies.grids())
-    dtype = data.draw(st.sampled_from([np.float32, np.float64, np.complex128, np.int16]))
-    merge = data.draw(st.sampled_from(["mean", "sum"]))
-    weights = data.draw(st.none() | strategies.tapers(grid.patch))
-    weighted, flat = data.draw(st.booleans()), data.draw(st.booleans())
+    merge = data.draw(st.sampled_from(["mean", "sum", "max", "min"]))
+    sums, flat = merge in ("mean", "sum"), data.draw(st.booleans())
+    dtypes = [np.float32, np.float64, np.uint8, np.int16, np.int64]
+    dtype = data.draw(st.sampled_from([*dtypes, np.complex128] if sums else dtypes))
+    weights = data.draw(st.none() | strategies.tapers(grid.patch)) if sums else None
+    weighted = sums and data.draw(st.booleans())
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     found = []
-    for way in (quick_sums, lambda *_: None):
+    for way in (quick_adds, lambda *_: None):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(merger_module, "quick_sums", way)
+            patch.setattr(merger_module, "quick_adds", way)
             merger = pt.Merger(grid, merge=merge, weights=weights, fill=-1)
             state = rng.bit_generator.state
             for n in (3, 1, 40):
@@ -258,6 +261,8 @@ def test_patches_in_the_common_form_give_the_bits_of_the_general_way(data: Any) 
                 patches = (rng.normal(size=(n, *grid.patch)) * 10.0 ** rng.integers(0, 9)).astype(
                     dtype
                 )
+                if not sums and patches.dtype.kind == "f":
+                    patches[rng.random(patches.shape) < 0.1] = np.nan
                 each = rng.integers(0, 9, n) / 3 if weighted else None
                 merger.add(patches.reshape(n, -1) if flat else patches, rows, each)
             rng.bit_generator.state = state

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .compile import compiled, compiled_with
 from .offsets import (
+    AtTables,
     FeatureTables,
     LineTables,
     Operand,
@@ -37,6 +38,7 @@ __all__ = [
     "keep_largest",
     "keep_smallest",
     "line_steps",
+    "merge_at",
 ]
 
 Memory = NDArray[Any]
@@ -78,6 +80,16 @@ def keep_largest(dst: Memory, src: Memory, tables: LineTables) -> None:
 def keep_smallest(dst: Memory, src: Memory, tables: LineTables) -> None:
     """Keep the smallest value of each element; NaN wins."""
     _keep_smallest(dst, src, *tables[:8], *line_steps(tables), *UNWEIGHTED)
+
+
+def merge_at(
+    how: str, counts: Memory, dst: Memory, src: Memory, rows: Memory, tables: AtTables
+) -> bool:
+    """``add`` patches given by flat index, or keep the ``larger`` or ``smaller`` values, and count them, in one call.
+
+    Returns False, with nothing done, where an index is none of the grid's.
+    """
+    return bool(_MERGES_AT[how](counts, dst, src, rows, *tables[:3]))
 
 
 UNWEIGHTED = None, None, None
@@ -173,12 +185,45 @@ def _by_patch(body):
     return loop
 
 
+def _at(body):
+    def loop(counts, dst, src, rows, axes, lines, length):
+        n = 1
+        for a in range(axes.shape[0]):
+            n *= axes[a, 0]
+        for k in range(rows.size):
+            if not -n <= rows[k] < n:
+                return False
+        for k in range(rows.size):
+            row = rows[k] if rows[k] >= 0 else rows[k] + n
+            at = 0
+            for q in range(axes.shape[0]):
+                many, first, gap, last = axes[axes.shape[0] - 1 - q]
+                at += min(first + row % many * gap, last)
+                row //= many
+            for m in range(lines.size):
+                c = counts[at + lines[m] :][:length]
+                d = dst[at + lines[m] :][:length]
+                s = src[(k * lines.size + m) * length :][:length]
+                for j in range(length):
+                    c[j] += 1
+                for j in range(length):
+                    d[j] = body(d[j], s[j])
+        return True
+
+    return loop
+
+
 _copy_by_feature = compiled_with(_by_feature, _take)
 _copy_by_patch = compiled_with(_by_patch, _take)
 _add_by_feature = compiled_with(_by_feature, _add)
 _add_by_patch = compiled_with(_by_patch, _add)
 _keep_largest = compiled_with(_by_patch, _larger)
 _keep_smallest = compiled_with(_by_patch, _smaller)
+_MERGES_AT = {
+    "add": compiled_with(_at, _add),
+    "larger": compiled_with(_at, _larger),
+    "smaller": compiled_with(_at, _smaller),
+}
 
 
 @compiled

@@ -25,7 +25,7 @@ from ..merge.batch import Area, PatchBatch
 from ..merge.casts import refuse_holes
 from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
-from ..merge.quick import QuickSums, quick_sums
+from ..merge.quick import QuickAdds, quick_adds
 from ..merge.spec import MergeName, resolve_rule
 from ..merge.weights import check_patch_weights
 from .arrays import as_array
@@ -213,7 +213,7 @@ class Merger:
         # without axes beside the grid's, patches lie in the sums where they do in the counts
         alike = frame.axes == self._counting.axes
         area = self._count_area if alike else _whole_area(frame)
-        quick = quick_sums(merged.reduction, frame, area, dtype, weighted) if alike else None
+        quick = quick_adds(merged.reduction, frame, area, dtype, weighted) if alike else None
         return _Target(merged, area, dtype, weighted, quick)
 
     def _count(self, runs: Runs, change: int) -> int:
@@ -268,7 +268,7 @@ class _Target:
         area: Area,
         dtype: np.dtype[Any],
         weighted: bool,
-        quick: QuickSums | None,
+        quick: QuickAdds | None,
     ) -> None:
         self.merged, self.area, self.dtype, self.weighted = merged, area, dtype, weighted
         self.quick = quick
