@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,12 +69,22 @@ def _any_sample(mask: Mask, axes: Sequence[AxisGrid]) -> Mask:
 def touched(mask: Mask, axes: Sequence[AxisGrid]) -> Mask:
     """Which elements of the image the selected patches touch (canonical axes)."""
     for k, axis in enumerate(axes):
-        rows = np.moveaxis(mask, k, 0)
-        starts = axis.starts()
+        rows = np.ascontiguousarray(np.moveaxis(mask, k, 0))
         found = np.zeros((axis.size, *rows.shape[1:]), dtype=bool)
-        for a in range(axis.patch):
-            at = starts + a * axis.dilation
-            inside = (at >= 0) & (at < axis.size)
-            found[at[inside]] |= rows[inside]
+        for places, reach in _covered(axis):
+            found[places] |= rows[reach]
         mask = np.moveaxis(found, 0, k)
     return mask
+
+
+def _covered(axis: AxisGrid) -> Iterator[tuple[Any, Any]]:
+    """Elements along an axis, and the patches that cover them, as indices: a patch or a sample at a time."""
+    starts = axis.starts()
+    if axis.dilation == 1 and axis.count < axis.patch:
+        for i, start in enumerate(starts.tolist()):
+            yield slice(max(0, start), max(0, start + axis.patch)), slice(i, i + 1)
+        return
+    for a in range(axis.patch):
+        at = starts + a * axis.dilation
+        inside = (at >= 0) & (at < axis.size)
+        yield at[inside], inside
