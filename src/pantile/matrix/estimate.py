@@ -18,7 +18,7 @@ from .selection.masks import find_rectangles
 from .selection.rectangles import Rectangle, whole_images
 from .selection.selection import Selection
 
-__all__ = ["Estimate", "Way", "estimate_gram", "estimate_product"]
+__all__ = ["Estimate", "Way", "estimate_gram", "estimate_product", "is_native"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def estimate_product(selection: Selection, columns: int, adjoint: bool = False) 
         rectangles = whole_images(selection.stack)
     found = _estimate(selection, what, blocks, rectangles, price)
     return (
-        replace(found, direct=_time_direct(selection, columns)) if _is_native(selection) else found
+        replace(found, direct=_time_direct(selection, columns)) if is_native(selection) else found
     )
 
 
@@ -162,7 +162,7 @@ def _fastest(box: Box, **seconds: float) -> Way:
     return Way(box, name, seconds[name])
 
 
-def _is_native(selection: Selection) -> bool:
+def is_native(selection: Selection) -> bool:
     """Whether kernels can multiply patches where they lie in the images."""
     dtypes = {image.values.dtype for image in selection.stack.images}
     return selection.plain and all(d.char == "?" or _is_known(d) for d in dtypes)

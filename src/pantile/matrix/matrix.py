@@ -276,7 +276,7 @@ class PatchMatrix(LazyMatrix):
         >>> [(rows, block.shape) for rows, block in X.blocks(nbytes=48)]
         [(slice(0, 3, None), (3, 2)), (slice(3, 5, None), (2, 2))]
         """
-        for rows, columns in self.selection.blocks(as_count(nbytes, "nbytes")):
+        for rows, columns in self.selection.blocks(as_count(nbytes, "nbytes"), by_feature=True):
             yield rows, columns.T
 
     def sample(self, n: int, rng: Any = None) -> tuple[Array, NDArray[np.int64]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,9 @@ from ..boxes.fourier import run_in_lanes
 from ..selection.selection import Selection
 from ..selection.stack import Array, GriddedImage
 
-__all__ = ["multiply_directly", "multiply_transposed_directly"]
+__all__ = ["each_row", "multiply_directly", "multiply_transposed_directly"]
+
+Loop = Callable[[Operand, Runs, tuple[int, ...], Array], None]
 
 
 def multiply_directly(selection: Selection, right: Array, out: Array) -> None:
@@ -37,6 +39,27 @@ def _project(image: GriddedImage, source: Operand, vectors: Array, sums: Array, 
     """Write the products of some patches with each vector into ``sums``."""
     for vector, column in zip(vectors, sums, strict=True):
         project(_place_vector(image, vector), source, runs, image.frame.patch, column)
+
+
+def each_row(selection: Selection, loop: Loop) -> Array:
+    """What a loop over patches where they lie makes of each row."""
+    found = np.zeros(selection.n_rows, selection.work)
+    leaf = selection.limits.product_leaf_elements
+    for rows, image, numbers in _split(selection):
+        sums = np.zeros(len(numbers), found.dtype)
+        for source, runs in _place(image, numbers):
+
+            def work(
+                some: Runs,
+                source: Operand = source,
+                sums: Array = sums,
+                image: GriddedImage = image,
+            ) -> None:
+                loop(source, some, image.frame.patch, sums)
+
+            each_in_parallel(work, runs.leaves(selection.features, leaf))
+        found[rows] = sums
+    return found
 
 
 def multiply_transposed_directly(selection: Selection, right: Array) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...geometry.frame import Frame
 from ...geometry.limits import LIMITS, Limits
 from ...ops.selection import selected
 from .rectangles import Rectangle, rectangles_of_rows
@@ -109,11 +110,14 @@ class Selection:
         standardise(working, self.center, self.scale)
         return working.astype(self.dtype, copy=False)
 
-    def blocks(self, nbytes: int | None = None, dtype: Any = None) -> Iterator[tuple[slice, Array]]:
+    def blocks(
+        self, nbytes: int | None = None, dtype: Any = None, *, by_feature: bool = False
+    ) -> Iterator[tuple[slice, Array]]:
         """Consecutive rows as ``(rows, columns)``, ``columns`` of shape ``(features, n)``.
 
         The buffers are used again: copy what you keep. A block takes at most about ``nbytes`` bytes,
-        by default ``limits.row_block_bytes``.
+        by default ``limits.row_block_bytes``. Rows lie one after the other (``columns`` is in Fortran
+        order) where that is cut faster and not asked for ``by_feature``, else features do.
         """
         nbytes = self.limits.row_block_bytes if nbytes is None else int(nbytes)
         wanted = np.dtype(self.dtype if dtype is None else dtype)
@@ -122,15 +126,19 @@ class Selection:
         raw = np.empty(size * self.features, self.stack.dtype)
         as_cut = self.plain and wanted == raw.dtype
         buffers = {d: np.empty(0 if as_cut else raw.size, d) for d in {self.work, wanted}}
+        by_row = not by_feature and _cut_by_row(self.stack.images[0].frame)
+
+        def shape(buffer: Array, n: int) -> Array:
+            some = buffer[: n * self.features]
+            return some.reshape(n, -1).T if by_row else some.reshape(-1, n)
+
         for begin in range(0, self.n_rows, size):
             end = min(begin + size, self.n_rows)
-            shape, n = (self.features, end - begin), (end - begin) * self.features
-            block = raw[:n].reshape(shape)
+            block = shape(raw, end - begin)
             self.stack.cut(self.row_numbers(begin, end), block)
             if not as_cut:
-                block = self._convert(
-                    block, {d: b[:n].reshape(shape) for d, b in buffers.items()}, wanted
-                )
+                these = {d: shape(b, end - begin) for d, b in buffers.items()}
+                block = self._convert(block, these, wanted)
             yield slice(begin, end), block
 
     def _convert(self, block: Array, buffers: dict[Any, Array], wanted: Any) -> Array:
@@ -144,6 +152,14 @@ class Selection:
         if wanted != self.work:
             np.copyto(buffers[wanted], working, casting="unsafe")
         return buffers[wanted]
+
+
+_LONG = 16  # samples of a line that are copied faster together than one line of patches for each
+
+
+def _cut_by_row(frame: Frame) -> bool:
+    """Whether patches are copied faster one after the other than sample by sample over neighbouring ones."""
+    return frame.axes[frame.along].longest_gap > 1 or frame.patch[-1] >= _LONG
 
 
 def rows_where(stack: Stack, where: Any) -> Rows:

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.products import spread_rows, sum_rows
+from ..estimate import estimate_product, is_native
+from ..product.direct import each_row
 from ..product.multiply import multiply, multiply_transposed
 from ..selection.selection import Selection
 from ..selection.stack import Array
 from ..selection.standardise import column_norms
-from .sums import compute_shift, sum_columns, sum_row_squares
+from .sums import compute_shift, sum_all, sum_columns, sum_row_squares
 
 __all__ = [
     "as_ddof",
@@ -48,7 +51,8 @@ def compute_sum(selection: Selection, axis: Any = None) -> Any:
     """The sum over rows (0), features (1), or everything (None)."""
     which = as_statistic_axis(axis)
     if which is None:
-        return _sum_rows(selection).sum()
+        found = sum_all(selection) if is_native(selection) else None
+        return _sum_rows(selection).sum() if found is None else found
     return _sum_rows(selection) if which == 0 else _sum_features(selection)
 
 
@@ -62,6 +66,8 @@ def _sum_rows(selection: Selection) -> Array:
 
 
 def _sum_features(selection: Selection) -> Array:
+    if estimate_product(selection, 1).way == "direct":
+        return each_row(selection, sum_rows)
     found = multiply(selection, np.ones((selection.features, 1)))[:, 0]
     return _round_whole(found, selection)
 
@@ -85,6 +91,8 @@ def compute_var(selection: Selection, axis: Any = None, ddof: float = 0) -> Any:
     which = as_statistic_axis(axis)
     rows, features = selection.n_rows, selection.features
     ddof = as_ddof(ddof, {None: rows * features, 0: rows, 1: features}[which])
+    if which == 1 and is_native(selection) and selection.stack.dtype.kind != "c":
+        return each_row(selection, spread_rows) / (features - ddof)
     if which == 1:
         return _map_rows(selection, lambda columns: _centred_squares(columns) / (features - ddof))
     if which == 0:

@@ -11,11 +11,20 @@ import numpy as np
 from ...geometry import AxisGrid
 from ...geometry.limits import Limits
 from ...geometry.rect import Rect
+from ...kernels.memory import to_native
+from ...kernels.products import sum_image
 from ..selection.rectangles import Rectangle
 from ..selection.selection import Selection
 from ..selection.stack import Array
 
-__all__ = ["compute_shift", "mean_of_some", "sum_columns", "sum_rectangles", "sum_row_squares"]
+__all__ = [
+    "compute_shift",
+    "mean_of_some",
+    "sum_all",
+    "sum_columns",
+    "sum_rectangles",
+    "sum_row_squares",
+]
 
 
 def compute_shift(selection: Selection) -> tuple[Any, Array]:
@@ -97,34 +106,75 @@ def _sum_rectangle(
 ) -> tuple[Array, Array]:
     """Sums of a rectangle as products with one matrix per axis, a band of the image at a time."""
     axes = rectangle.image.frame.axes
-    weights = [_count_hits(axis, *r) for axis, r in zip(axes, rectangle.ranges, strict=True)]
+    longest = int(np.argmax(rectangle.counts))
     total = np.zeros([axis.patch for axis in axes], dtype)
     square = np.zeros(total.shape)
-    for k, bounds in _split_bands(axes, rectangle.ranges, limits.row_block_bytes):
-        values = np.subtract(rectangle.image.read(bounds), shift, dtype=dtype)
-        first = axes[k].start(rectangle.ranges[k][0])
-        here = list(weights)
-        here[k] = weights[k][:, bounds[k][0] - first : bounds[k][1] - first]
-        total += _contract(values, here)
+    for _, ranges in _split_ranges(rectangle, longest, limits.row_block_bytes):
+        values = rectangle.image.read(_span(axes, ranges))
+        values = np.subtract(values, shift, dtype=dtype)
+        total += _sum_patches(values, axes, ranges)
         if squares:
-            square += _contract((values * values.conj()).real, here)
+            square += _sum_patches((values * values.conj()).real, axes, ranges)
     return total.ravel(), square.ravel()
 
 
-def _contract(values: Array, weights: list[Array]) -> Array:
-    """``values`` multiplied along each axis with its matrix of weights."""
-    values = values @ weights[-1].T
-    for k, matrix in reversed(list(enumerate(weights[:-1]))):
-        values = np.moveaxis(np.tensordot(matrix, values, (1, k)), 0, k)
+def _sum_patches(values: Array, axes: tuple[AxisGrid, ...], ranges: Rect) -> Array:
+    """The sum of the patches of ``ranges``, from the elements they reach over: one axis after the other."""
+    for k, (axis, (begin, end)) in enumerate(zip(axes, ranges, strict=True)):
+        starts = axis.starts(begin, end) - axis.start(begin)
+        others = values.size // values.shape[k]
+        dense = axis.patch * values.shape[k] * (_DENSE + others * _MULTIPLY)
+        if len(starts) * axis.patch * others * _ADD < dense:
+            values = _sum_shifted(values, k, axis, starts)
+        else:
+            hits = np.zeros((axis.patch, values.shape[k]))
+            for a in range(axis.patch):
+                hits[a, starts + a * axis.dilation] = 1
+            values = np.moveaxis(np.tensordot(hits, values, (1, k)), 0, k)
     return values
 
 
-def _count_hits(axis: AxisGrid, begin: int, end: int) -> Array:
-    """How often sample ``a`` of a patch lies on each element, ``(patch, span)``."""
-    starts = axis.starts(begin, end) - axis.start(begin)
-    counts = np.zeros((axis.patch, int(starts[-1]) + axis.extent))
+# seconds to make an element of a matrix of zeros and ones, to multiply by it, and to add an element
+_DENSE, _MULTIPLY, _ADD = 2e-9, 6e-11, 5e-10
+
+
+def _sum_shifted(values: Array, k: int, axis: AxisGrid, starts: Array) -> Array:
+    """Sums over the patches along axis ``k``, a view of them where they are evenly apart."""
+    gaps = np.diff(starts)
+    even = len(starts) if (gaps == gaps[:1]).all() else int(np.argmax(gaps != gaps[0])) + 1
+    windows = np.lib.stride_tricks.sliding_window_view(values, axis.extent, axis=k)
+    at: list[slice | int] = [slice(None)] * windows.ndim
+    at[-1] = slice(None, None, axis.dilation)
+    at[k] = slice(int(starts[0]), int(starts[even - 1]) + 1, int(gaps[0]) if even > 1 else 1)
+    total = windows[tuple(at)].sum(axis=k)
+    for start in starts[even:].tolist():
+        at[k] = start
+        total += windows[tuple(at)]
+    return np.moveaxis(total, -1, k)
+
+
+def sum_all(selection: Selection) -> Any:
+    """The sum over all rows and features, each element counted as often as patches cover it; None where the
+    selection has gaps, or something is not finite."""
+    rectangles = selection.rectangles if selection.plain else []
+    if not rectangles:
+        return None
+    total = selection.work.type(0)
+    for rectangle in rectangles:
+        axes = rectangle.image.frame.axes
+        longest = int(np.argmax(rectangle.counts))
+        for _, ranges in _split_ranges(rectangle, longest, selection.limits.row_block_bytes):
+            values = to_native(rectangle.image.read(_span(axes, ranges)))
+            total += sum_image(values, list(map(_count_patches, axes, ranges)))
+    return total if np.isfinite(total) else None
+
+
+def _count_patches(axis: AxisGrid, bounds: tuple[int, int]) -> Array:
+    """How many of the patches ``bounds`` cover each element that they reach over."""
+    starts = axis.starts(*bounds) - axis.start(bounds[0])
+    counts = np.zeros(int(starts[-1]) + axis.extent)
     for a in range(axis.patch):
-        counts[a, starts + a * axis.dilation] = 1
+        counts[starts + a * axis.dilation] += 1
     return counts
 
 
@@ -132,18 +182,6 @@ def _span(axes: tuple[AxisGrid, ...], ranges: Rect) -> Rect:
     """The elements that patches ``ranges`` reach over."""
     rows = zip(axes, ranges, strict=True)
     return tuple((axis.start(b), axis.start(e - 1) + axis.extent) for axis, (b, e) in rows)
-
-
-def _split_bands(
-    axes: tuple[AxisGrid, ...], ranges: Rect, nbytes: int
-) -> Iterator[tuple[int, Rect]]:
-    """The elements of a rectangle in bands across its longest axis: which axis, and the bounds."""
-    spans = _span(axes, ranges)
-    sizes = [end - begin for begin, end in spans]
-    k = int(np.argmax(sizes))
-    thick = max(1, nbytes // (8 * math.prod(sizes) // sizes[k]))
-    for begin in range(*spans[k], thick):
-        yield k, (*spans[:k], (begin, min(begin + thick, spans[k][1])), *spans[k + 1 :])
 
 
 def sum_row_squares(selection: Selection, shift: Any = 0) -> Array | None:
