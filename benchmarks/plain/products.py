@@ -55,18 +55,14 @@ def rows_of(case: Case, image: Array) -> Array:
     return case.view(image).reshape(case.n_patches, case.features)
 
 
-def _floats(case: Case) -> str:
-    """The dtype of a vector that a user has beside such an image."""
-    return case.dtype if np.dtype(case.dtype).kind == "f" else "float64"
-
-
-def _vectors(case: Case, rows: int, columns: int) -> Array:
-    return np.random.default_rng(2).random((rows, columns)).astype(_floats(case))
+def _vectors(rows: int, columns: int) -> Array:
+    """In float64, as what our products give: of those in float32 the last four digits are noise."""
+    return np.random.default_rng(2).random((rows, columns))
 
 
 def _times_vector(case: Case) -> Sides:
     image = case.image()
-    X, v = matrix_of(case, image), _vectors(case, case.features, 1)
+    X, v = matrix_of(case, image), _vectors(case.features, 1)
     flat = v[:, 0]
     plain: dict[str, Task] = {"windows.reshape @ v": lambda: rows_of(case, image) @ flat}
     if case.step[0] == 1 and image.dtype.kind == "f":
@@ -89,7 +85,7 @@ def _by_sample(case: Case, image: Array, v: Array) -> Array:
 
 def _transposed_times_vector(case: Case) -> Sides:
     image = case.image()
-    X, u = matrix_of(case, image), _vectors(case, case.n_patches, 1)[:, 0]
+    X, u = matrix_of(case, image), _vectors(case.n_patches, 1)[:, 0]
     plain: dict[str, Task] = {"windows.reshape.T @ u": lambda: rows_of(case, image).T @ u}
     if case.step[0] == 1 and image.dtype.kind == "f":
         kernel = u.reshape(case.counts)
@@ -104,7 +100,7 @@ def _transposed_times_vector(case: Case) -> Sides:
 
 def _times(case: Case) -> Sides:
     image = case.image()
-    X, V = matrix_of(case, image), _vectors(case, case.features, 16)
+    X, V = matrix_of(case, image), _vectors(case.features, 16)
     plain: dict[str, Task] = {"windows.reshape @ V": lambda: rows_of(case, image) @ V}
     torch = correlated(case, image, V) if image.dtype.kind == "f" else None
     if torch is not None:
@@ -114,7 +110,7 @@ def _times(case: Case) -> Sides:
 
 def _transposed_times(case: Case) -> Sides:
     image = case.image()
-    X, U = matrix_of(case, image), _vectors(case, case.n_patches, 16)
+    X, U = matrix_of(case, image), _vectors(case.n_patches, 16)
     return Sides(lambda: X.T @ U, {"windows.reshape.T @ U": lambda: rows_of(case, image).T @ U})
 
 
@@ -127,7 +123,7 @@ def _mask(case: Case) -> Array:
 def _times_where(transposed: bool, case: Case) -> Sides:
     image, chosen = case.image(), _mask(case)
     X = matrix_of(case, image, where=chosen)
-    v = _vectors(case, len(X) if transposed else case.features, 1)[:, 0]
+    v = _vectors(len(X) if transposed else case.features, 1)[:, 0]
 
     def chosen_rows() -> Array:
         return case.view(image)[chosen].reshape(len(X), -1)
@@ -139,7 +135,7 @@ def _times_where(transposed: bool, case: Case) -> Sides:
 
 def _centred(case: Case) -> Sides:
     image = case.image()
-    X, v = matrix_of(case, image, center=True), _vectors(case, case.features, 1)[:, 0]
+    X, v = matrix_of(case, image, center=True), _vectors(case.features, 1)[:, 0]
 
     def plain() -> Array:
         rows = rows_of(case, image)
@@ -153,7 +149,7 @@ def _gram(case: Case) -> Sides:
     X = matrix_of(case, image)
 
     def plain() -> Array:
-        rows = rows_of(case, image).astype(_floats(case), copy=False)
+        rows = rows_of(case, image).astype(np.float64, copy=False)
         return rows.T @ rows
 
     return Sides(X.gram, {"rows.T @ rows": plain})
@@ -164,7 +160,7 @@ def _gram_where(case: Case) -> Sides:
     X = matrix_of(case, image, where=chosen)
 
     def plain() -> Array:
-        rows = case.view(image)[chosen].reshape(len(X), -1).astype(_floats(case), copy=False)
+        rows = case.view(image)[chosen].reshape(len(X), -1).astype(np.float64, copy=False)
         return rows.T @ rows
 
     return Sides(X.gram, {"rows.T @ rows": plain})

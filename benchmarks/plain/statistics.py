@@ -44,13 +44,14 @@ def _axes(case: Case, axis: int | None) -> tuple[int, ...]:
 def _statistic(name: str, axis: int | None, case: Case) -> Sides:
     image = case.image()
     X, axes = matrix_of(case, image), _axes(case, axis)
+    wide = {"dtype": np.float64}  # as ours
     plain: dict[str, Task] = {
         "of windows": lambda: (
-            np.ravel(getattr(case.view(image), name)(axes))
+            np.ravel(getattr(case.view(image), name)(axes, **wide))
             if axis is not None
-            else getattr(case.view(image), name)()
+            else getattr(case.view(image), name)(**wide)
         ),
-        "of rows": lambda: getattr(rows_of(case, image), name)(axis),
+        "of rows": lambda: getattr(rows_of(case, image), name)(axis, **wide),
     }
     if axis == 1 and name != "std":
         factor = case.features if name == "sum" else 1
@@ -72,8 +73,7 @@ def _norms(case: Case) -> Sides:
     X = matrix_of(case, image)
 
     def plain() -> Array:
-        rows = rows_of(case, image)
-        rows = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
+        rows = rows_of(case, image).astype(np.float64, copy=False)
         found: Array = np.linalg.norm(rows, axis=1)
         return found
 
@@ -145,7 +145,7 @@ def _where(axis: int, case: Case) -> Sides:
 
     def plain() -> Array:
         rows = case.view(image)[chosen].reshape(len(X), -1)
-        found: Array = rows.sum(axis)
+        found: Array = rows.sum(axis, dtype=np.float64)
         return found
 
     return Sides(lambda: X.sum(axis), {"windows[mask].sum": plain})

@@ -16,7 +16,7 @@ from benchmarks.timing import Timing, interleave
 
 __all__ = ["FULL", "QUICK", "TINY", "Row", "cells", "measure", "print_rows", "shorter"]
 
-FULL, QUICK, TINY = Size(2.5e6), Size(2e6), Size(1e4)
+FULL, QUICK, TINY = Size(1.6e7), Size(2e6), Size(1e4)
 PART = 5
 """A short table has one of so many cells."""
 SHORT = 100e-6

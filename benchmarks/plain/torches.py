@@ -82,10 +82,10 @@ def correlated(case: Case, image: Array, vectors: Array) -> Task | None:
 
     functions = torch.nn.functional
     convolve = (functions.conv1d, functions.conv2d, functions.conv3d)[case.ndim - 1]
-    tensor = torch.from_numpy(image)[None, None]
-    kernels = torch.from_numpy(vectors.T.reshape(-1, 1, *case.patch).astype(image.dtype))
+    kernels = torch.from_numpy(vectors.T.reshape(-1, 1, *case.patch))
 
     def multiply() -> Array:
+        tensor = torch.from_numpy(image.astype(vectors.dtype, copy=False))[None, None]
         found = convolve(tensor, kernels, stride=case.step)
         flat: Array = found[0].numpy().reshape(vectors.shape[1], -1).T
         return flat

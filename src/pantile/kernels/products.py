@@ -16,7 +16,15 @@ from .offsets import Operand, Runs, tabulate_lines, tabulate_target
 # The loops are typed when they are compiled.
 # mypy: disable-error-code="no-untyped-def"
 
-__all__ = ["backproject", "project", "spread_rows", "sum_image", "sum_rows"]
+__all__ = [
+    "backproject",
+    "project",
+    "spread_rows",
+    "square_columns",
+    "square_rows",
+    "sum_image",
+    "sum_rows",
+]
 
 
 def project(
@@ -36,6 +44,24 @@ def backproject(
 def sum_rows(src: Operand, runs: Runs, patch: tuple[int, ...], sums: NDArray[Any]) -> None:
     """Put the sum of each patch in the patch's place among the sums."""
     _sum_rows(sums, src.memory, runs.sequence, *_in_lines(src, runs, patch))
+
+
+def square_rows(
+    src: Operand, runs: Runs, patch: tuple[int, ...], sums: NDArray[Any], shift: float = 0.0
+) -> None:
+    """Put the sum of the squared distances of a patch's samples from ``shift`` in the patch's place."""
+    _square_rows(sums, src.memory, runs.sequence, *_in_lines(src, runs, patch), shift)
+
+
+def square_columns(
+    src: Operand,
+    runs: Runs,
+    patch: tuple[int, ...],
+    shift: NDArray[np.float64],
+    found: NDArray[np.float64],
+) -> None:
+    """Add each sample less its ``shift`` to its place in ``found[0]``, and the square of that in ``found[1]``."""
+    _square_columns(*found, shift, src.memory, *_in_lines(src, runs, patch))
 
 
 def spread_rows(src: Operand, runs: Runs, patch: tuple[int, ...], sums: NDArray[Any]) -> None:
@@ -115,6 +141,38 @@ def _sum_rows(sums, src, places, src_runs, lengths, along, src_lines, length, st
                 for j in range(length):
                     total += s[j if step is None else j * step]
             sums[places[r] + k] = total
+
+
+@partial(compiled, fastmath={"reassoc", "nsz", "contract"})
+def _square_rows(sums, src, places, src_runs, lengths, along, src_lines, length, step, shift):
+    size = length if step is None else (length - 1) * step + 1
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            of = src_runs[r] + k * along
+            total = 0.0
+            for m in range(src_lines.size):
+                s = src[of + src_lines[m] :][:size]
+                for j in range(length):
+                    x = s[j if step is None else j * step] - shift
+                    total += x * x
+            sums[places[r] + k] = total
+
+
+@compiled
+def _square_columns(total, squares, shift, src, src_runs, lengths, along, src_lines, length, step):
+    size = length if step is None else (length - 1) * step + 1
+    for r in range(lengths.size):
+        for k in range(lengths[r]):
+            of = src_runs[r] + k * along
+            for m in range(src_lines.size):
+                s = src[of + src_lines[m] :][:size]
+                t = total[m * length :][:length]
+                q = squares[m * length :][:length]
+                c = shift[m * length :][:length]
+                for j in range(length):
+                    x = s[j if step is None else j * step] - c[j]
+                    t[j] += x
+                    q[j] += x * x
 
 
 @partial(compiled, fastmath={"reassoc", "nsz", "contract"})

@@ -321,7 +321,14 @@ class PatchMatrix(LazyMatrix):
         itemsize = max(held.itemsize, np.dtype(dtype or held).itemsize)
         check_fits(self.size * itemsize, f"the expanded matrix, {self.shape}", INSTEAD)
         found = np.empty(self.shape, dtype or self.dtype)
-        for rows, columns in self.selection.blocks():
+        selection = self.selection
+        if selection.plain and found.dtype == held:
+            size = selection.limits.numbered_rows
+            for begin in range(0, len(self), size):
+                numbers = selection.row_numbers(begin, min(begin + size, len(self)))
+                selection.stack.cut(numbers, found[begin : begin + size].T)
+            return found
+        for rows, columns in selection.blocks():
             found[rows] = columns.T
         return found
 

@@ -11,14 +11,14 @@ import numpy as np
 from ...kernels.memory import ensure_item_strides, flatten, to_native
 from ...kernels.offsets import Operand, Runs, find_runs, place_on_image
 from ...kernels.parallel import each_in_parallel
-from ...kernels.products import backproject, project
+from ...kernels.products import backproject, project, square_columns
 from ...kernels.read import read_block
 from ...ops.extract import readable
 from ..boxes.fourier import run_in_lanes
 from ..selection.selection import Selection
 from ..selection.stack import Array, GriddedImage
 
-__all__ = ["each_row", "multiply_directly", "multiply_transposed_directly"]
+__all__ = ["each_row", "multiply_directly", "multiply_transposed_directly", "square_each_column"]
 
 Loop = Callable[[Operand, Runs, tuple[int, ...], Array], None]
 
@@ -60,6 +60,25 @@ def each_row(selection: Selection, loop: Loop) -> Array:
             each_in_parallel(work, runs.leaves(selection.features, leaf))
         found[rows] = sums
     return found
+
+
+def square_each_column(selection: Selection, shift: Array) -> Array:
+    """The sums over all rows of each sample less its ``shift``, and of the squares of that, ``(2, features)``."""
+    total = np.zeros((2, selection.features))
+    leaf = selection.limits.product_leaf_elements
+    for _, image, numbers in _split(selection):
+        for source, runs in _place(image, numbers):
+
+            def work(
+                lane: list[Runs], source: Operand = source, image: GriddedImage = image
+            ) -> Array:
+                found = np.zeros((2, selection.features))
+                for some in lane:
+                    square_columns(source, some, image.frame.patch, shift, found)
+                return found
+
+            total += sum(run_in_lanes(work, runs.leaves(selection.features, leaf)))
+    return total
 
 
 def multiply_transposed_directly(selection: Selection, right: Array) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...geometry.arrays import to_array
 from ..guard import check_fits
+from .rectangles import Rectangle
 from .selection import Selection
 from .stack import Array
 
@@ -134,8 +135,26 @@ def _take_features(selection: Selection, features: NDArray[np.int64]) -> Array:
 
 def _fill_feature(selection: Selection, feature: int, line: Array) -> None:
     """Write one feature of all rows into ``line``."""
+    rectangles = selection.rectangles
+    if rectangles and all(each.image.frame.inside for each in rectangles):
+        for each in rectangles:
+            line[each.rows].reshape(each.counts)[...] = _view_feature(each, feature)
+        return
     column = selection.stack.pick_feature(operator.index(feature))
     size = selection.limits.numbered_rows
     for begin in range(0, selection.n_rows, size):
         end = min(begin + size, selection.n_rows)
         column.cut(selection.row_numbers(begin, end), line[None, begin:end])
+
+
+def _view_feature(rectangle: Rectangle, feature: int) -> Array:
+    """One sample of every patch of a rectangle, a view where patches are evenly apart."""
+    values, frame = rectangle.image.values, rectangle.image.frame
+    samples = np.unravel_index(feature, frame.patch)
+    for k, (axis, ends) in enumerate(zip(frame.axes, rectangle.ranges, strict=True)):
+        at = axis.starts(*ends) + int(samples[k]) * axis.dilation
+        gaps = np.diff(at)
+        even = bool((gaps == gaps[:1]).all())
+        place: Any = slice(int(at[0]), int(at[-1]) + 1, int(gaps[0]) if len(gaps) else 1)
+        values = values[(slice(None),) * k + (place if even else at,)]
+    return values

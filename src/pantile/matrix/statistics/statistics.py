@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.products import spread_rows, sum_rows
-from ..estimate import estimate_product, is_native
-from ..product.direct import each_row
+from ...kernels.products import spread_rows, square_rows, sum_rows
+from ..estimate import is_native
+from ..product.direct import each_row, square_each_column
 from ..product.multiply import multiply, multiply_transposed
 from ..selection.selection import Selection
 from ..selection.stack import Array
 from ..selection.standardise import column_norms
-from .sums import compute_shift, sum_all, sum_columns, sum_row_squares
+from .sums import compute_shift, sum_all, sum_columns, sum_each_row, sum_row_squares
 
 __all__ = [
     "as_ddof",
@@ -50,6 +51,8 @@ def as_ddof(ddof: Any, n: int) -> float:
 def compute_sum(selection: Selection, axis: Any = None) -> Any:
     """The sum over rows (0), features (1), or everything (None)."""
     which = as_statistic_axis(axis)
+    if which is None and _overlaps_little(selection):
+        return each_row(selection, sum_rows).sum()
     if which is None:
         found = sum_all(selection) if is_native(selection) else None
         return _sum_rows(selection).sum() if found is None else found
@@ -57,7 +60,7 @@ def compute_sum(selection: Selection, axis: Any = None) -> Any:
 
 
 def _sum_rows(selection: Selection) -> Array:
-    if selection.span is None and selection.plain:
+    if selection.plain and (selection.span is None or _overlaps_little(selection)):
         found = multiply_transposed(selection, np.ones((selection.n_rows, 1)))[:, 0]
         return _round_whole(found, selection)
     shift, features = compute_shift(selection)
@@ -65,9 +68,26 @@ def _sum_rows(selection: Selection) -> Array:
     return total
 
 
+def _overlaps_little(selection: Selection) -> bool:
+    """Whether adding up patches where they lie reads little more than the image, and takes one pass."""
+    elements = sum(image.values.size for image in selection.stack.images)
+    real = selection.stack.dtype.kind != "c"
+    return (
+        real and is_native(selection) and selection.n_rows * selection.features < _LITTLE * elements
+    )
+
+
+_LITTLE = (
+    6  # times that an element is read; sums of all patches along an axis take about as many passes
+)
+
+
 def _sum_features(selection: Selection) -> Array:
-    if estimate_product(selection, 1).way == "direct":
+    if _overlaps_little(selection):
         return each_row(selection, sum_rows)
+    sums = sum_each_row(selection)
+    if sums is not None:
+        return sums
     found = multiply(selection, np.ones((selection.features, 1)))[:, 0]
     return _round_whole(found, selection)
 
@@ -96,10 +116,18 @@ def compute_var(selection: Selection, axis: Any = None, ddof: float = 0) -> Any:
     if which == 1:
         return _map_rows(selection, lambda columns: _centred_squares(columns) / (features - ddof))
     if which == 0:
-        total, squares = sum_columns(selection, compute_shift(selection)[0], squares=True)
+        shift, shared = compute_shift(selection)
+        if _overlaps_little(selection):
+            found = square_each_column(selection, np.ascontiguousarray(shared))
+            total, squares = found[0], found[1]
+        else:
+            total, squares = sum_columns(selection, shift, squares=True)
         spread = squares - np.abs(total) ** 2 / rows
         return np.maximum(spread, 0) / (rows - ddof)
     size = rows * features
+    if _overlaps_little(selection):
+        loop = partial(square_rows, shift=float(compute_mean(selection)))
+        return each_row(selection, loop).sum() / (size - ddof)
     mean = np.full((1,) * len(selection.stack.images[0].frame.axes), compute_mean(selection))
     total, squares = sum_columns(selection, mean, squares=True)
     spread = squares.sum() - np.abs(total.sum()) ** 2 / size
@@ -115,6 +143,8 @@ def _centred_squares(columns: Array) -> NDArray[np.float64]:
 
 def compute_row_norms(selection: Selection) -> NDArray[np.float64]:
     """Euclidean norm of each row."""
+    if _overlaps_little(selection):
+        return np.sqrt(each_row(selection, square_rows))
     found = sum_row_squares(selection)
     return np.sqrt(found, out=found) if found is not None else _map_rows(selection, column_norms)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -172,7 +172,13 @@ def sum_all(selection: Selection) -> Any:
 def _count_patches(axis: AxisGrid, bounds: tuple[int, int]) -> Array:
     """How many of the patches ``bounds`` cover each element that they reach over."""
     starts = axis.starts(*bounds) - axis.start(bounds[0])
-    counts = np.zeros(int(starts[-1]) + axis.extent)
+    n = int(starts[-1]) + axis.extent
+    if axis.dilation == 1:  # one more from each start on, one less behind each end
+        steps = np.bincount(starts, minlength=n + 1) - np.bincount(
+            starts + axis.patch, minlength=n + 1
+        )
+        return np.cumsum(steps[:n]).astype(np.float64)
+    counts = np.zeros(n)
     for a in range(axis.patch):
         counts[starts + a * axis.dilation] += 1
     return counts
@@ -189,15 +195,37 @@ def sum_row_squares(selection: Selection, shift: Any = 0) -> Array | None:
 
     Sums of windows, one axis after the other. ``shift`` is what `compute_shift` gives first.
     """
+
+    def square(values: Array) -> Array:
+        values = np.subtract(values, shift, dtype=np.result_type(values.dtype, np.float64))
+        sums: Array = np.square(values.real)
+        if values.dtype.kind == "c":
+            sums += np.square(values.imag)
+        return sums
+
+    return _sum_each(selection, square, np.dtype(np.float64))
+
+
+def sum_each_row(selection: Selection) -> Array | None:
+    """The sum of each row; None where the selection has gaps."""
+    dtype = selection.work
+    return _sum_each(selection, lambda values: values.astype(dtype, copy=False), dtype)
+
+
+def _sum_each(
+    selection: Selection, function: Callable[[Array], Array], dtype: np.dtype[Any]
+) -> Array | None:
+    """The sum over each row of ``function`` of its elements, which is called on parts of the image."""
     rectangles = selection.rectangles if selection.plain else []
     if not rectangles:
         return None
-    out = np.empty(selection.n_rows)
+    out = np.empty(selection.n_rows, dtype)
     for rectangle in rectangles:
-        target = out[rectangle.rows].reshape(rectangle.counts)
+        target, axes = out[rectangle.rows].reshape(rectangle.counts), rectangle.image.frame.axes
         longest = int(np.argmax(rectangle.counts))
         for part, ranges in _split_ranges(rectangle, longest, selection.limits.row_block_bytes):
-            target[(*[slice(None)] * longest, part)] = _sum_windows(rectangle, ranges, shift)
+            values = function(rectangle.image.read(_span(axes, ranges)))
+            target[(*[slice(None)] * longest, part)] = _sum_windows(values, axes, ranges)
     return out
 
 
@@ -214,14 +242,8 @@ def _split_ranges(rectangle: Rectangle, longest: int, nbytes: int) -> Iterator[t
         yield slice(begin, begin + thick), tuple(ranges)
 
 
-def _sum_windows(rectangle: Rectangle, ranges: Rect, shift: Any) -> Array:
-    """Sum of ``|x - shift|**2`` of each patch of ``ranges``."""
-    axes = rectangle.image.frame.axes
-    values = rectangle.image.read(_span(axes, ranges))
-    values = np.subtract(values, shift, dtype=np.result_type(values.dtype, np.float64))
-    sums: Array = np.square(values.real)
-    if values.dtype.kind == "c":
-        sums += np.square(values.imag)
+def _sum_windows(sums: Array, axes: tuple[AxisGrid, ...], ranges: Rect) -> Array:
+    """Sums over each patch of ``ranges``, of what they reach over."""
     for k, (axis, (begin, end)) in enumerate(zip(axes, ranges, strict=True)):
         starts = axis.starts(begin, end) - axis.start(begin)
         sums = _sum_moving(sums, axis.patch, axis.dilation, k)
