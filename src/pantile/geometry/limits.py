@@ -119,6 +119,10 @@ class Limits:
     # patches cut and merged in memory
     cut_leaf_elements: int = 1 << 20
     """Elements cut (or put side by side) by one thread: with fewer, a second thread costs more than it brings."""
+    long_line_elements: int = 32
+    """Lines of so many samples are copied at the speed of memory, where they lie side by side."""
+    long_line_share: int = 4
+    """So many times as many elements of such lines one thread copies: two took 1.3 to 2.6 times as long for 2 million."""
     padded_block_bytes: int = 16_000_000
     """A block of the image with its padding, of which patches are cut."""
     turned_block_elements: int = 1 << 16
@@ -184,6 +188,10 @@ class Limits:
 
     costs: Costs = field(default_factory=Costs)
     """How ways to compute a product are compared."""
+
+    def copy_leaf(self, leaf: int, line: int) -> int:
+        """Elements that one thread copies in lines of ``line`` samples, where others are worth it from ``leaf`` on."""
+        return leaf * (self.long_line_share if line >= self.long_line_elements else 1)
 
 
 LIMITS = Limits()

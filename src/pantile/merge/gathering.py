@@ -62,7 +62,7 @@ def gather_patches(
     if meeting is None or not all(map(has_item_strides, (patches, view))):
         return False
     if meeting.body in OWNERS:
-        if patches.dtype != view.dtype or as_bits(view.dtype) is None:
+        if not _copied(patches.dtype, view.dtype):
             return False
     elif (how := _finish_of(patches.dtype, merged, meeting)) is None:
         return False
@@ -78,6 +78,15 @@ def gather_patches(
     if unknown:
         refuse_nan(view.dtype)
     return True
+
+
+def _copied(dtype: np.dtype[Any], result: np.dtype[Any]) -> bool:
+    """Whether a loop copies values of ``dtype`` to ``result``: as bits, or in the few ways that keep each value."""
+    if dtype == result:
+        return as_bits(result) is not None
+    known = dtype.isnative and dtype.char in _GATHERED and is_native(result)
+    wide = result.kind in "fiu" and result.itemsize == 8
+    return known and wide and np.can_cast(dtype, result, "safe")
 
 
 def _finish_of(dtype: np.dtype[Any], merged: CompiledMerge, meeting: Meeting) -> Finish | None:
@@ -149,9 +158,8 @@ def _own(
     patches: NDArray[Any], view: NDArray[Any], lines: Lines, by: str, fill: Any, limits: Limits
 ) -> None:
     """Each element from the one patch that owns it: who that is, is a question of each axis by itself."""
-    bits = as_bits(view.dtype)
-    assert bits is not None
-    fill = np.asarray(fill or 0).astype(view.dtype).view(bits)[()]
+    bits = as_bits(view.dtype) if patches.dtype == view.dtype else None
+    fill = np.asarray(fill or 0).astype(view.dtype).view(bits or view.dtype)[()]
     out, src = flatten(view, bits).memory, flatten(patches, bits).memory
     places = [axis.owned(by, 0, axis.grid.size) for axis in lines.leads]
     sizes = [len(each) for each in places]
@@ -160,7 +168,8 @@ def _own(
     flat = np.concatenate(places) if places else np.zeros(0, dtype=np.int64)
     n, size = math.prod(sizes), lines.row.grid.size
     width = min(size, limits.gather_elements)
-    rows = max(1, limits.gather_leaf_elements // width)
+    line = 0 if lines.by_feature else lines.row.grid.patch
+    rows = max(1, limits.copy_leaf(limits.gather_leaf_elements, line) // width)
 
     def make(part: Span) -> None:
         begin, first = part

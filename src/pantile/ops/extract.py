@@ -232,7 +232,9 @@ def copy_patches(
     def move(part: Runs) -> None:
         copy(goal, source, part, frame.patch)
 
-    each_in_parallel(move, runs.leaves(frame.features, current_limits().cut_leaf_elements))
+    limits = current_limits()
+    most = limits.copy_leaf(limits.cut_leaf_elements, 0 if feature else frame.patch[-1])
+    each_in_parallel(move, runs.leaves(frame.features, most))
 
 
 def readable(frame: Frame, runs: Runs, walkable: bool = True) -> list[tuple[Runs, Rect | None]]:
