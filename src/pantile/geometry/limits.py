@@ -122,7 +122,7 @@ class Limits:
     long_line_elements: int = 32
     """Lines of so many samples are copied at the speed of memory, where they lie side by side."""
     long_line_share: int = 4
-    """So many times as many elements of such lines one thread copies: two took 1.3 to 2.6 times as long for 2 million."""
+    """Times as many elements of them that one thread copies: two took 1.3 to 2.6 times as long for 2 million."""
     padded_block_bytes: int = 16_000_000
     """A block of the image with its padding, of which patches are cut."""
     turned_block_elements: int = 1 << 16
