@@ -58,6 +58,7 @@ def test_the_parts_it_is_made_in_change_no_bit(case: Any, elements: int, tall: i
         gather_together_rows=tall,
         gather_leaf_elements=20,
         gather_least_elements=0,
+        long_line_elements=0,
     )
     with using_limits(few):
         assert_same_bits(pt.unpatchify(patches, grid, **options), whole)
@@ -152,3 +153,18 @@ def test_an_axis_says_of_a_part_what_it_says_of_the_whole(axis: AxisGrid, data: 
         for x, t in enumerate(touching)
     ]
     assert axis.owners("center", begin, end).tolist() == nearest[begin:end]
+    if axis.dilation == 1:
+        low = data.draw(st.integers(0, axis.count))
+        high = data.draw(st.integers(low, axis.count))
+        for by in ("first", "last", "center"):
+            owned = [
+                (axis.start(i) + a, axis.start(i) + b)
+                for i, (a, b) in enumerate(zip(*axis.owned(by), strict=True))
+            ]
+            owners = [
+                next((i for i, (a, b) in enumerate(owned) if a <= x < b), -1)
+                for x in range(axis.size)
+            ]
+            assert axis.owners(by).tolist() == owners
+            part = zip(*axis.owned(by, low, high), strict=True)
+            assert list(part) == list(zip(*axis.owned(by), strict=True))[low:high]

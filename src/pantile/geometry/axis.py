@@ -207,21 +207,31 @@ class AxisGrid:
         found[(lag < 0) | (lag >= self.patch)] = -1
         return found
 
-    def owned(self, by: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which samples of each patch are its own, from the first to the one behind the last, where elements belong
-        to the ``first`` patch that covers them, the ``last``, or the one whose ``center`` is nearest (of two, the
-        first). Without dilation."""
-        starts = self.starts()
-        low = np.zeros(self.count, dtype=np.int64)
-        high = np.full(self.count, self.patch, dtype=np.int64)
-        gaps = np.diff(starts)
+    def owned(
+        self, by: str, begin: int = 0, end: int | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which samples of patches ``begin`` to ``end`` are their own, from the first to the one behind the last, where
+        elements belong to the ``first`` patch that covers them, the ``last``, or the one whose ``center`` is nearest
+        (of two, the first). Without dilation."""
+        end = self.count if end is None else end
+        gaps = np.full(
+            end - begin + 1, self.patch, dtype=np.int64
+        )  # before each, and behind the last
+        before, behind = int(begin > 0), int(end < self.count)
+        gaps[1 - before : len(gaps) - 1 + behind] = np.diff(
+            self.starts(begin - before, end + behind)
+        )
+        low, high = (
+            np.zeros(end - begin, dtype=np.int64),
+            np.full(end - begin, self.patch, dtype=np.int64),
+        )
         if by == "first":
-            low[1:] = self.patch - gaps
+            low = self.patch - gaps[:-1]
         elif by == "last":
-            high[:-1] = gaps
+            high = gaps[1:]
         else:
-            high[:-1] = (gaps + self.patch - 1) // 2 + 1
-            low[1:] = high[:-1] - gaps
+            edges = (gaps + self.patch - 1) // 2 + 1
+            low, high = edges[:-1] - gaps[:-1], edges[1:]
         return np.clip(low, 0, self.patch), np.clip(high, 0, self.patch)
 
     def coverage(self) -> NDArray[np.int64]:

@@ -14,7 +14,6 @@ from ..geometry.rect import whole
 from ..kernels.finish import Divisor, Finish, LineTable, Row, finish
 from ..kernels.gather import (
     OWNERS,
-    Strips,
     find_bases,
     gather,
     gather_owners,
@@ -167,28 +166,15 @@ def _own(
     axes = np.array([sizes, begins, steps], dtype=np.int64).T.copy()
     flat = np.concatenate(places) if places else np.zeros(0, dtype=np.int64)
     n, size = math.prod(sizes), lines.row.grid.size
-    width = min(size, limits.gather_elements)
     line = 0 if lines.by_feature else lines.row.grid.patch
-    rows = max(1, limits.copy_leaf(limits.gather_leaf_elements, line) // width)
+    leaf = limits.copy_leaf(limits.gather_leaf_elements, line)
+    width = min(size, leaf)
+    rows = max(1, leaf // width)
 
     def make(part: Span) -> None:
         begin, first = part
-        held = lines.row.owned(by, begin, min(begin + width, size))
-        strips = _even_strips(held, begin, (lines.row.sample_step, lines.row.patch_step))
+        strips = lines.row.owner_strips(by, begin, min(begin + width, size), limits)
         last = min(first + rows, n)
         gather_owners(out, src, (first, last), axes, flat, strips, lines.row.step, fill)
 
     each_in_parallel(make, parts_of(size, width, n, rows))
-
-
-def _even_strips(held: Vector, begin: int, steps: Sequence[int]) -> Strips:
-    """Places as strips of the one of ``steps`` that makes fewer."""
-    apart = np.diff(held)
-    hole = (held[1:] < 0) | (held[:-1] < 0)
-    breaks = [(apart != step) | hole for step in steps]
-    breaks = [b & ~((held[1:] < 0) & (held[:-1] < 0)) for b in breaks]
-    best = min(range(len(steps)), key=lambda k: int(breaks[k].sum()))
-    first = np.append(0, np.flatnonzero(breaks[best]) + 1)
-    lengths = np.diff(np.append(first, len(held)))
-    table = np.stack([first + begin, held[first], lengths], axis=1)
-    return Strips(np.ascontiguousarray(table, dtype=np.int64), max(1, steps[best]))

@@ -74,6 +74,31 @@ class _Axis:
         each = held[:, None] + np.arange(n) * self.sample_step
         return np.where(held[:, None] < 0, -1, each).ravel()[begin % n :][: end - begin]
 
+    def owner_strips(self, by: str, begin: int, end: int, limits: Limits) -> Strips:
+        """The same as runs of elements: where each begins, where its owner holds it, and how many there are.
+
+        Patches far apart are asked for what they own, which takes no number per element; at small steps, elements are
+        asked for their owners.
+        """
+        axis, n = self.profile.axis, self.channels
+        if _is_cut_up(axis) and self.patch_step == axis.patch * n * self.sample_step:
+            return Strips(
+                np.array([[begin, begin * self.sample_step, end - begin]]), max(1, self.sample_step)
+            )
+        if axis.dilation > 1 or axis.count * limits.long_line_elements > axis.size:
+            return _even_strips(
+                self.owned(by, begin, end), begin, (self.sample_step, self.patch_step)
+            )
+        n, (low, high) = (
+            self.channels,
+            axis.reaching(begin // self.channels, -(-end // self.channels)),
+        )
+        first, last = axis.owned(by, low, high)
+        starts = axis.starts(low, high)
+        table = np.stack([(starts + first) * n, (starts + last) * n, first], axis=1)
+        table[:, 2] = np.arange(low, high) * self.patch_step + first * (self.sample_step * n)
+        return _tile_strips(table, begin, end, self.sample_step)
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -283,3 +308,40 @@ def share_lines(
 def parts_of(size: int, width: int, n: int, rows: int) -> list[tuple[int, int]]:
     """Where the parts of ``n`` lines of ``size`` elements begin: along the line, and among lines."""
     return [(begin, first) for begin in range(0, size, width) for first in range(0, n, rows)]
+
+
+def _is_cut_up(axis: AxisGrid) -> bool:
+    """Whether patches lie side by side, from the first element to the last."""
+    whole = axis.count * axis.patch == axis.size and axis.dilation == 1
+    return whole and axis.regular and axis.step == axis.patch and int(axis.starts(0, 1)[0]) == 0
+
+
+def _tile_strips(owned: Vector, begin: int, end: int, step: int) -> Strips:
+    """Intervals of elements, each with where its first one is held, as strips from ``begin`` to ``end`` without gaps:
+    what follows on its neighbour is one strip with it, what nobody owns is held at -1."""
+    first, behind, held = (column[owned[:, 0] < owned[:, 1]] for column in owned.T)
+    late = np.maximum(begin - first, 0)
+    first, behind, held = first + late, np.minimum(behind, end), held + late * step
+    first, behind, held = (each[first < behind] for each in (first, behind, held))
+    gaps = np.append(first, end) - np.append(begin, behind)
+    follows = (gaps[1:-1] == 0) & (held[1:] == held[:-1] + (first[1:] - first[:-1]) * step)
+    starts = np.append(True, ~follows)[: len(first)]
+    rows = np.stack([first[starts], held[starts]], axis=1)
+    holes = np.stack([np.append(begin, behind), np.full(len(gaps), -1)], axis=1)[gaps > 0]
+    rows = np.concatenate([rows, holes])
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    lengths = np.diff(np.append(rows[:, 0], end))
+    return Strips(np.column_stack([rows, lengths]), max(1, step))
+
+
+def _even_strips(held: Vector, begin: int, steps: Sequence[int]) -> Strips:
+    """Places as strips of the one of ``steps`` that makes fewer."""
+    apart = np.diff(held)
+    hole = (held[1:] < 0) | (held[:-1] < 0)
+    breaks = [(apart != step) | hole for step in steps]
+    breaks = [b & ~((held[1:] < 0) & (held[:-1] < 0)) for b in breaks]
+    best = min(range(len(steps)), key=lambda k: int(breaks[k].sum()))
+    first = np.append(0, np.flatnonzero(breaks[best]) + 1)
+    lengths = np.diff(np.append(first, len(held)))
+    table = np.stack([first + begin, held[first], lengths], axis=1)
+    return Strips(np.ascontiguousarray(table, dtype=np.int64), max(1, steps[best]))
