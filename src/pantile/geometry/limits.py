@@ -56,6 +56,8 @@ class Limits:
     # pantile.matrix: rows
     row_block_bytes: int = 16_000_000
     """A block of cut rows: it stays in cache, and BLAS is at full speed."""
+    estimator_block_bytes: int = 32_000_000
+    """A block of rows for an estimator: forests with ``n_jobs`` start threads anew for each (5 ms)."""
     numbered_rows: int = 1 << 20
     """Rows whose numbers are made at a time."""
     shuffled_rows: int = 1 << 20

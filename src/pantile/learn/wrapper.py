@@ -282,7 +282,7 @@ class PatchEstimator(MetaEstimatorMixin, PatchModel):  # type: ignore[misc]
             lambda block: _as_dense(method(block)),
             matrix,
             rows=rows,
-            nbytes=matrix.selection.limits.row_block_bytes,
+            nbytes=matrix.selection.limits.estimator_block_bytes,
             dtype=dtype,
             workers=effective_n_jobs(self.n_jobs),
         )

@@ -322,14 +322,22 @@ class PatchMatrix(LazyMatrix):
         check_fits(self.size * itemsize, f"the expanded matrix, {self.shape}", INSTEAD)
         found = np.empty(self.shape, dtype or self.dtype)
         selection = self.selection
-        if selection.plain and found.dtype == held:
-            size = selection.limits.numbered_rows
-            for begin in range(0, len(self), size):
-                numbers = selection.row_numbers(begin, min(begin + size, len(self)))
-                selection.stack.cut(numbers, found[begin : begin + size].T)
+        if not selection.plain:
+            for rows, columns in selection.blocks():
+                found[rows] = columns.T
             return found
-        for rows, columns in selection.blocks():
-            found[rows] = columns.T
+        size, same = selection.limits.numbered_rows, found.dtype == held
+        if not same:  # converted while it is in cache
+            size = min(
+                size, max(1, selection.limits.row_block_bytes // (8 * self.shape[1] * itemsize))
+            )
+        block = found if same else np.empty((min(size, len(self)), self.shape[1]), held)
+        for begin in range(0, len(self), size):
+            rows = found[begin : begin + size]
+            cut = rows if same else block[: len(rows)]
+            selection.stack.cut(selection.row_numbers(begin, begin + len(rows)), cut.T)
+            if not same:
+                rows[...] = cut
         return found
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

@@ -49,17 +49,21 @@ def apply_rows(
     n_rows = n_rows if rows is None else len(rows)
     size = max(1, nbytes // (max(dtype.itemsize, matrix.dtype.itemsize) * features))
 
-    def compute(begin: int) -> Array:
+    def cut(begin: int) -> Array:
         end = min(begin + size, n_rows)
         chosen = np.arange(begin, end) if rows is None else rows[begin:end]
-        found = to_array(func(np.asarray(matrix[chosen], dtype)), "what was returned for rows")
-        if found.shape[:1] != chosen.shape:
+        return np.asarray(matrix[chosen], dtype)
+
+    def compute(block: Array) -> Array:
+        n = len(block)
+        found = to_array(func(block), "what was returned for rows")
+        if found.shape[:1] != (n,):
             raise ValueError(
-                f"func must give one result for each of {len(chosen)} rows, got shape {found.shape}"
+                f"func must give one result for each of {n} rows, got shape {found.shape}"
             )
         return found
 
-    first = compute(0)
+    first = compute(cut(0))
     if len(first) == n_rows:
         return first.copy()
     row = first[:1]
@@ -67,23 +71,31 @@ def apply_rows(
     out = np.empty((n_rows, *first.shape[1:]), first.dtype)
     out[: len(first)] = first
 
-    def put(begin: int) -> None:
-        found = compute(begin)
-        out[begin : begin + len(found)] = found
+    def put(begin: int, block: Array) -> None:
+        out[begin : begin + len(block)] = compute(block)
 
-    _for_each(put, range(size, n_rows, size), workers)
+    _for_each(cut, put, range(size, n_rows, size), workers)
     return out
 
 
-def _for_each(func: Callable[[int], None], numbers: range, workers: int) -> None:
+def _for_each(
+    cut: Callable[[int], Array], put: Callable[[int, Array], None], begins: range, workers: int
+) -> None:
+    """``put`` what is cut: by several threads, or by this one, while another cuts the next block."""
     if workers <= 1:
-        for number in numbers:
-            func(number)
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(cut, begins.start)
+            for begin in begins:
+                block = coming.result()
+                if begin + begins.step in begins:
+                    coming = ahead.submit(cut, begin + begins.step)
+                put(begin, block)
+                del block  # before the next but one is cut
         return
     share = share_of(workers)
     with (
         limit_libraries(workers),
         ThreadPoolExecutor(workers, initializer=limit_thread, initargs=(share,)) as pool,
     ):
-        for _ in pool.map(func, numbers):  # an exception cancels what has not begun
-            pass
+        for _ in pool.map(lambda begin: put(begin, cut(begin)), begins):
+            pass  # an exception cancels what has not begun
