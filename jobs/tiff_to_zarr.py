@@ -34,7 +34,7 @@ def with_pantile(source, target):
         shape = file.pages[0].shape
     grid = pt.PatchGrid(shape, TILE + 2 * HALO, TILE, pad=HALO, pad_mode="reflect")
     out = pt.files.ZarrSink(target, chunks=(TILE, TILE))
-    pt.map_patches(flattened, source, grid, dtype=np.uint16, out=out, memory="1 GB", resume=True)
+    pt.map_patches(flattened, source, grid, dtype=np.uint16, out=out, memory="250 MB", resume=True)
     return target
 
 
