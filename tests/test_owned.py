@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pantile as pt
+from fuzz.tiles import tiles_of
 from pantile.geometry import AxisGrid
+from pantile.merge.alone import Alone
 from pantile.merge.owned import Owned
 from pantile.merge.pick import PickOne
 from pantile.merge.spec import resolve_rule
+from pantile.testing import strategies
+from pantile.testing.compare import assert_same_bits
 
 AXES = st.tuples(st.integers(1, 30), st.integers(1, 9), st.integers(1, 12)).filter(
     lambda case: case[1] <= case[0]
 )
+REDUCTIONS = {"mean": Alone, "first": Owned}
 PICKS = st.sampled_from(["first", "last", "center"])
 
 
@@ -57,6 +65,47 @@ def test_streams_pick_what_a_mask_of_all_patches_picks(
     merger = pt.Merger(grid, merge=by, fill=0, dtype=dtype)
     merger.add(patches, np.arange(len(patches)))
     assert np.array_equal(found, merger.result())
+
+
+@given(st.data())
+def test_values_put_where_they_stay_are_those_of_pieces(data: st.DataObject) -> None:
+    """A result of our own takes values from tiles themselves; a place of the caller's takes joined pieces."""
+    merge = data.draw(st.sampled_from(["first", "last", "center", "mean", "sum"]))
+    case = data.draw(strategies.placed(strategies.grids(), pool=[np.dtype("u1"), np.dtype("f4")]))
+    image, grid = case.image, case.grid
+    options = {**case.roles, "merge": merge, "fill": 3, "dtype": image.dtype, "workers": 2}
+
+    def turned(patches: np.ndarray) -> np.ndarray:
+        return patches[..., ::-1] // 2 + np.asarray(1, image.dtype)
+
+    with tiles_of(data.draw(st.sampled_from([None, 30, 200]))):
+        found = pt.map_patches(turned, image, grid, **options)
+        place = np.zeros_like(found)
+        pt.map_patches(turned, image, grid, out=place, **options)
+    assert_same_bits(found, place)
+
+
+def test_who_lets_tiles_write_into_the_image() -> None:
+    image = np.arange(900.0).reshape(30, 30)
+    seen: list[int] = []
+
+    def watched(k: int, merge: str, **options: Any) -> None:
+        real = REDUCTIONS[merge].lasting
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                REDUCTIONS[merge], "lasting", lambda s, i: seen.append(i.size) or real(s, i)
+            )
+            with tiles_of(100):
+                pt.map_patches(np.copy, image, 5, k, merge=merge, **options)
+
+    for k, merge in ((5, "mean"), (3, "first")):
+        seen.clear()
+        watched(k, merge)
+        assert sum(n > 0 for n in seen) > 3, "each tile has its part of the image"
+        for options in ({"out": np.zeros((30, 30))}, {"finalize": np.abs}, {"dtype": "f4"}):
+            seen.clear()
+            watched(k, merge, **options)
+            assert not any(seen)
 
 
 def test_what_is_compiled_for_whole_grids_and_for_others() -> None:

@@ -34,19 +34,22 @@ def pick(
 
 def put_owned(
     dst: Operand,
-    owned: Operand,
+    owned: Operand | None,
     src: Operand,
     runs: Runs,
     at: NDArray[np.int64],
     low: NDArray[np.int64],
     high: NDArray[np.int64],
 ) -> None:
-    """Put of each patch the box of samples ``low`` to ``high``, and mark in ``owned`` where; a row of ``at`` says
-    where among ``low`` and ``high`` the numbers of an axis stand for the first patch of each run."""
+    """Put of each patch the box of samples ``low`` to ``high``, and mark in ``owned``, if given, where.
+
+    A row of ``at`` says where among ``low`` and ``high`` the numbers of an axis stand for the first patch of
+    each run.
+    """
     steps = np.asarray([dst.strides, src.strides], dtype=np.int64)
     along = None if src.strides[-1] == dst.strides[-1] == 1 else 1
     _put_owned(
-        dst.memory, owned.memory, src.memory, dst.table(runs), src.table(runs), runs.lengths,
+        dst.memory, None if owned is None else owned.memory, src.memory, dst.table(runs), src.table(runs), runs.lengths,
         dst.along, src.along, steps, runs.along, at, low, high, along,
     )  # fmt: skip
 
@@ -116,15 +119,18 @@ def _put_owned(
             for _ in range(lines if n > 0 else 0):
                 if strided is None:
                     d = dst[to:][:n]
-                    o = owned[to:][:n]
                     s = src[of:][:n]
                     for j in range(n):
                         d[j] = s[j]
-                        o[j] = 1
+                    if owned is not None:
+                        o = owned[to:][:n]
+                        for j in range(n):
+                            o[j] = 1
                 else:
                     for j in range(n):
                         dst[to + j * dst_step] = src[of + j * src_step]
-                        owned[to + j * dst_step] = 1
+                        if owned is not None:
+                            owned[to + j * dst_step] = 1
                 for b in range(last):
                     a = last - 1 - b
                     line[a] += 1

@@ -326,18 +326,17 @@ class PatchMatrix(LazyMatrix):
             for rows, columns in selection.blocks():
                 found[rows] = columns.T
             return found
+        n, features = self.shape
         size, same = selection.limits.numbered_rows, found.dtype == held
         if not same:  # converted while it is in cache
-            size = min(
-                size, max(1, selection.limits.row_block_bytes // (8 * self.shape[1] * itemsize))
-            )
-        block = found if same else np.empty((min(size, len(self)), self.shape[1]), held)
-        for begin in range(0, len(self), size):
-            rows = found[begin : begin + size]
-            cut = rows if same else block[: len(rows)]
-            selection.stack.cut(selection.row_numbers(begin, begin + len(rows)), cut.T)
+            size = min(size, max(1, selection.limits.row_block_bytes // (8 * features * itemsize)))
+        spare = np.empty((0 if same else min(size, n), features), held)
+        for begin in range(0, n, size):
+            part = found[begin : begin + size]
+            cut = part if same else spare[: len(part)]
+            selection.stack.cut(selection.row_numbers(begin, begin + len(part)), cut.T)
             if not same:
-                rows[...] = cut
+                part[...] = cut
         return found
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

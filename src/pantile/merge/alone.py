@@ -37,6 +37,9 @@ class Alone(Reduction):
     def init(self, shape: tuple[int, ...]) -> State:
         return (np.empty(shape, dtype=self.dtype),)
 
+    def lasting(self, image: NDArray[Any]) -> State | None:
+        return (image,)
+
     def add(self, state: State, batch: PatchBatch) -> None:
         copy = copy_by_feature if batch.feature else copy_by_patch
         goal = batch.area.operand(state[0], as_bits(self.dtype))

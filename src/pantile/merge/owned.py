@@ -32,7 +32,7 @@ class Owned(Reduction):
     """The value of the first patch, the last, or the one whose centre is nearest, where every patch takes part.
 
     Which patch that is, is known before: along each axis a patch owns an interval of its samples.
-    The state is the values, and where they are set.
+    The state is the values, and where they are set; of values that last, no more than these.
     """
 
     by: str = "center"
@@ -49,6 +49,9 @@ class Owned(Reduction):
     def init(self, shape: tuple[int, ...]) -> State:
         return np.zeros(shape, dtype=self.dtype), np.zeros(shape, dtype=np.uint8)
 
+    def lasting(self, image: NDArray[Any]) -> State | None:
+        return (image,)
+
     @cached_property
     def intervals(self) -> tuple[Vector, Vector, Vector]:
         """The first sample that is each patch's own and the one behind the last, axis after axis; where axes begin."""
@@ -58,7 +61,7 @@ class Owned(Reduction):
 
     def add(self, state: State, batch: PatchBatch) -> None:
         values = batch.area.operand(state[0], as_bits(state[0].dtype))
-        owned = batch.area.operand(state[1])
+        owned = batch.area.operand(state[1]) if len(state) > 1 else None
         low, high, begins = self.intervals
         first = [begin for begin, _ in batch.area.ranges]
         at = np.stack(batch.runs.at) + (begins + first)[:, None]

@@ -82,6 +82,10 @@ class Reduction(ABC):
         None where there is no such dtype."""
         return None
 
+    def lasting(self, image: NDArray[Any]) -> State | None:
+        """A state whose values are ``image``, where each is put once and stays; None where values of patches meet."""
+        return None
+
     @abstractmethod
     def combine(self, states: Sequence[State]) -> State:
         """One new state from several of the same region, in the order given."""

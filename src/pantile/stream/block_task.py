@@ -112,6 +112,22 @@ class Result:
             raise ValueError(f"out must have the result's shape {tuple(shape)}, got {form.shape}")
         return tuple(place), (cast(values, form.dtype),)
 
+    def final(self, place: Any) -> NDArray[Any] | None:
+        """``place`` with its axes in canonical order, if tiles may put values there themselves.
+
+        They may where every element is one patch's, as it is, and no tile reaches out of the image.
+        """
+        merged = self.merged
+        whole = self.job.rule is not None and self.job.finalize is None and self.touched is None
+        if not whole or len(merged.dtypes) > 1 or not isinstance(place, np.ndarray):
+            return None
+        alike = merged.reduction.dtype == merged.dtype == place.dtype
+        within = all(a.covers and a.start(0) >= 0 and a.end <= a.size for a in self.frame.axes)
+        if not alike or not within or merged.reduction.lasting(place[:0]) is None:
+            return None
+        image: NDArray[Any] = self.frame.canonical(place)
+        return image
+
     def strips(self, bounds: Rect, limits: Limits) -> list[Rect]:
         """A block in the parts that may be finished by themselves."""
         return [bounds] if self.job.finalize is not None else strips_of(bounds, limits)

@@ -43,6 +43,9 @@ __all__ = [
 ]
 
 
+Lasting = Callable[[int, Area], State | None]
+
+
 class Cancelled(Exception):
     """The run was stopped; the tile's work is not wanted any more."""
 
@@ -65,13 +68,15 @@ def run_tile(
     cancelled: threading.Event | None = None,
     learn: Callable[[list[Kind]], None] | None = None,
     spare: list[NDArray[Any]] | None = None,
+    lasting: Lasting | None = None,
 ) -> TileResult:
     """Every selected patch of a tile through ``func`` once, from a block of what they reach over.
 
     ``learn`` is called with the kinds of results as soon as the first are there; ``spare`` are
-    buffers of tiles that are done, and get this one's.
+    buffers of tiles that are done, and get this one's; ``lasting`` gives the state of what a result's
+    patches reach over, where it is the image's own.
     """
-    work = TileWork(job, tile, mask)
+    work = TileWork(job, tile, mask, lasting)
     for part, batch in _batches(job, tile, block, work.runs, [] if spare is None else spare):
         if cancelled is not None and cancelled.is_set():
             raise Cancelled
@@ -96,8 +101,14 @@ def run_tile(
 class TileWork:
     """A tile that is worked on: its patches as runs, and what their results have added up to."""
 
-    def __init__(self, job: Job, tile: Tile, mask: NDArray[np.bool_] | None) -> None:
-        self.job, self.tile = job, tile
+    def __init__(
+        self,
+        job: Job,
+        tile: Tile,
+        mask: NDArray[np.bool_] | None,
+        lasting: Lasting | None = None,
+    ) -> None:
+        self.job, self.tile, self._lasting = job, tile, lasting
         self.runs = _runs(job.frame, tile, mask)
         self.left = self.runs.n  # patches whose results are not taken yet
         self._taken: _Merged | _OnGrid | None = None
@@ -111,8 +122,8 @@ class TileWork:
         """Add what ``func`` gave for ``part`` of the patches; parts come in order."""
         kinds = [kind_of(result) for result in results]
         if self._taken is None:
-            made = _OnGrid if self.job.rule is None else _Merged
-            self._taken = made(self.job, self.tile, self.runs, kinds)
+            of = self.job, self.tile, self.runs, kinds
+            self._taken = _OnGrid(*of) if self.job.rule is None else _Merged(*of, self._lasting)
         elif kinds != self._taken.kinds:
             raise ValueError(
                 "func must return the same kind of result every time:"
@@ -234,8 +245,10 @@ def numbers_of(job: Job, tile: Tile, part: Runs) -> NDArray[np.int64]:
 class _Merged:
     """Results that merge into accumulators of the tile's span."""
 
-    def __init__(self, job: Job, tile: Tile, runs: Runs, kinds: list[Kind]) -> None:
-        self.kinds = kinds
+    def __init__(
+        self, job: Job, tile: Tile, runs: Runs, kinds: list[Kind], lasting: Lasting | None
+    ) -> None:
+        self.kinds, self.lasting = kinds, lasting
         self.single = runs.n == 1
         self.goals: list[tuple[Area, Any, Any]] = []
         self.states: list[State] = []
@@ -269,7 +282,8 @@ class _Merged:
         area, merged, follows = self.goals[k]
         reduction, frame = merged.reduction, merged.frame
         if k == len(self.states):
-            self.states.append(reduction.init(area.shape))
+            state = None if self.lasting is None else self.lasting(k, area)
+            self.states.append(reduction.init(area.shape) if state is None else state)
         source = place_in_list(reduction.memory(patches), frame.n_batch)
         mine = runs if follows is None else _on_axes(runs, follows, frame)
         feature = _by_feature(source, frame)

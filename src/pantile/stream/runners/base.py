@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ...geometry.rect import Index
+from ...geometry.rect import Index, slices
 from ...geometry.schedule import Ledger, Schedule
 from ...geometry.tiling import Tile
 from ...merge.assembly import Assembly
+from ...merge.batch import Area
 from ...merge.pieces import Piece
+from ...merge.reduction import State
 from ..block_task import Form, make_result
 from ..chunks import ChunkStore
 from ..job import Job, Kind
@@ -37,6 +39,7 @@ class Run(ABC):
     """Hands out the tiles of a plan and brings together what they give."""
 
     patience = PATIENCE
+    in_place = False  # whether every tile's `work` is done where the images are
 
     def __init__(self, plan: Plan, report: Report | None) -> None:
         self.plan, self.job, self.report = plan, plan.job, report
@@ -47,6 +50,7 @@ class Run(ABC):
         self.ledger: Ledger | None = None
         self.store: ChunkStore | None = None
         self.spare: list[np.ndarray[Any, Any]] = []  # batch buffers of tiles that are done
+        self.final: list[np.ndarray[Any, Any] | None] = []  # images that tiles put values into
         self.idle: list[Tile] = []  # tiles without patches, from before the first result
         self.at_work: dict[Any, Any] = {}  # task -> future
         self.finished: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
@@ -176,15 +180,35 @@ class Run(ABC):
         learn = self.prepare if self.job.finalize is None else None
         block, mask = self.job.read(tile, self.store), self.job.selection(tile)
         self.deliver(
-            run_tile(self.job, tile, block, mask, progress, self.cancelled, learn, self.spare)
+            run_tile(
+                self.job,
+                tile,
+                block,
+                mask,
+                progress,
+                self.cancelled,
+                learn,
+                self.spare,
+                self._lasting,
+            )
         )
+
+    def _lasting(self, k: int, area: Area) -> State | None:
+        """What the ``k``-th result's patches reach over, as a state of the image itself, if it may be one."""
+        image = self.final[k] if self.final else None
+        if image is None:
+            return None
+        return self.staging.results[k].merged.reduction.lasting(image[slices(area.reach)])
 
     def deliver(self, outcome: TileResult) -> None:
         """Take a tile's pieces, and make the blocks that lacked no other."""
         self.prepare(outcome.kinds, outcome)
         assert self.assembly is not None
         results, tile = self.staging.results, outcome.tile
-        pieces = [r.piece(tile, s) for r, s in zip(results, outcome.states, strict=True)]
+        pieces = [
+            r.piece(tile, s) if image is None else None
+            for r, s, image in zip(results, outcome.states, self.final, strict=True)
+        ]
         outcome.states = []
         ready = self.assembly.deliver(tile.index, pieces)
         del pieces
@@ -243,11 +267,16 @@ class Run(ABC):
         staging, limits = self.staging, self.plan.resources.limits
         results = staging.results
         schedules = self.schedules()
+        mine = self.in_place and self.plan.destination.out is None
+        places = [staging.places[staging.of(k)[0]] for k in range(len(results))]
+        final = [r.final(p) if mine else None for r, p in zip(results, places, strict=True)]
+        self.final = final
 
         # no method of this object: a cycle would keep the image until the next collection of garbage
         def make(k: int, block: Index, pieces: Sequence[Piece]) -> None:
             bounds, in_memory = schedules[k].bounds(block), staging.in_memory(k)
-            for part in results[k].strips(bounds, limits) if in_memory else [bounds]:
+            parts = results[k].strips(bounds, limits) if in_memory else [bounds]
+            for part in parts if final[k] is None else []:
                 staging.put(k, *results[k].block(part, pieces, limits, ours=True))
             staging.note(k, block)
 

@@ -57,6 +57,8 @@ class FilledRun(ThreadRun):
     next batch or adds the last one: what is cut ahead are as many batches as there are threads.
     """
 
+    in_place = False
+
     def __init__(self, plan: Plan, report: Report | None) -> None:
         super().__init__(plan, report)
         self.cutting, self.turn = Lock(), Condition()
