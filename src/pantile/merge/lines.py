@@ -80,24 +80,17 @@ class _Axis:
         Patches far apart are asked for what they own, which takes no number per element; at small steps, elements are
         asked for their owners.
         """
-        axis, n = self.profile.axis, self.channels
-        if _is_cut_up(axis) and self.patch_step == axis.patch * n * self.sample_step:
-            return Strips(
-                np.array([[begin, begin * self.sample_step, end - begin]]), max(1, self.sample_step)
-            )
+        axis, n, step = self.profile.axis, self.channels, self.sample_step
+        if _is_cut_up(axis) and self.patch_step == axis.patch * n * step:
+            return Strips(np.array([[begin, begin * step, end - begin]]), max(1, step))
         if axis.dilation > 1 or axis.count * limits.long_line_elements > axis.size:
-            return _even_strips(
-                self.owned(by, begin, end), begin, (self.sample_step, self.patch_step)
-            )
-        n, (low, high) = (
-            self.channels,
-            axis.reaching(begin // self.channels, -(-end // self.channels)),
-        )
+            return _even_strips(self.owned(by, begin, end), begin, (step, self.patch_step))
+        low, high = axis.reaching(begin // n, -(-end // n))
         first, last = axis.owned(by, low, high)
         starts = axis.starts(low, high)
         table = np.stack([(starts + first) * n, (starts + last) * n, first], axis=1)
-        table[:, 2] = np.arange(low, high) * self.patch_step + first * (self.sample_step * n)
-        return _tile_strips(table, begin, end, self.sample_step)
+        table[:, 2] = np.arange(low, high) * self.patch_step + first * (step * n)
+        return _tile_strips(table, begin, end, step)
 
 
 @dataclass(frozen=True)
