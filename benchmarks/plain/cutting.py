@@ -47,11 +47,9 @@ def _rows(case: Case, array: Array) -> Array:
 
 def _extract(case: Case) -> Sides:
     image, grid = case.image(), _grid(case)
-    plain: dict[str, Task] = {
-        "windows, copied": lambda: _rows(case, np.ascontiguousarray(case.view(image)))
-    }
+    plain: dict[str, Task] = {"windows, copied": lambda: _rows(case, case.view(image).copy())}
     if case.step == case.patch:
-        plain["reshape, copied"] = lambda: _rows(case, np.ascontiguousarray(_split(case, image)))
+        plain["reshape, copied"] = lambda: _rows(case, _split(case, image).copy())
     windows = windows_of(case, image)
     if windows is not None:
         plain["torch, unfold of a tensor"] = windows

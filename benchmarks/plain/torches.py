@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 from benchmarks.cases import Array, Case
 from benchmarks.timing import Task
 
 __all__ = ["correlated", "folded", "unfolded", "windows_of"]
+
+# torch's threads spin on for milliseconds after a call, on the core that the next one is timed on
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 MOST_PRODUCTS = 4e9
 """Multiplications of a convolution that is still worth waiting for."""
@@ -31,8 +35,8 @@ def windows_of(case: Case, image: Array) -> Task | None:
         view = tensor
         for axis, (patch, step) in enumerate(zip(case.patch, case.step, strict=True)):
             view = view.unfold(axis, patch, step)
-        found: Array = view.contiguous().numpy().reshape(-1, *case.patch)
-        return found
+        found: Array = view.clone(memory_format=torch.contiguous_format).numpy()
+        return found.reshape(-1, *case.patch)
 
     return cut
 

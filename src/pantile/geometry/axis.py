@@ -169,6 +169,12 @@ class AxisGrid:
         return low, max(low, self.first_reaching(end))
 
     @property
+    def within(self) -> tuple[int, int]:
+        """The range of patches that lie in the image whole."""
+        low = self.first_reaching(0)
+        return low, max(low, self.first_reaching(self.size - self.extent + 1))
+
+    @property
     def most(self) -> int:
         """How many patches meet at most in one position, padding included."""
         if self.dilation > 1:

@@ -75,7 +75,8 @@ def segments(begin: int, end: int, size: int, mode: str) -> list[Segment]:
     if begin >= 0 and end <= size:
         return inner
     if mode in MAPPED_MODES:
-        return _runs(begin, end, size, mode)
+        behind = max(begin, size)
+        return _runs(begin, min(end, 0), size, mode) + inner + _runs(behind, end, size, mode)
     before = (
         [Segment(begin, min(end, 0), _evidence(mode, 0, size), outside=-1)] if begin < 0 else []
     )
@@ -95,6 +96,8 @@ def _evidence(mode: str, edge: int, size: int) -> slice:
 
 def _runs(begin: int, end: int, size: int, mode: str) -> list[Segment]:
     """Stretches on which the mapped positions run steadily up, down, or stand still."""
+    if begin >= end:
+        return []
     source = mapped(np.arange(begin, end, dtype=np.int64), size, mode)
     slope = np.diff(source)
     turns = [*(np.flatnonzero(np.diff(slope)) + 1).tolist(), len(slope)]  # where it is another

@@ -90,6 +90,32 @@ class Runs:
         sequence = np.repeat(self.sequence, self.lengths) + steps
         return Runs(tuple(at), np.ones(len(steps), dtype=np.int64), sequence, self.along)
 
+    def parted(self, ranges: Rect) -> tuple[Runs, Runs]:
+        """The patches whose positions are within ``ranges`` along every axis, and the others."""
+        begin = self.at[self.along]
+        end = begin + self.lengths
+        among = np.ones(len(begin), dtype=bool)
+        for k, (at, (low, high)) in enumerate(zip(self.at, ranges, strict=True)):
+            if k != self.along:
+                among &= (at >= low) & (at < high)
+        low, high = ranges[self.along]
+        first = np.where(among, np.clip(low, begin, end), end)
+        last = np.where(among, np.clip(high, first, end), end)
+        return self._between([(first, last)]), self._between([(begin, first), (last, end)])
+
+    def _between(self, parts: Sequence[tuple[Vector, Vector]]) -> Runs:
+        """Parts of each run, ``first`` to ``last`` along the axis of runs, without those that are empty."""
+        taken, lengths, sequence = [], [], []
+        for first, last in parts:
+            some = last > first
+            at = [a[some] for a in self.at]
+            sequence.append(self.sequence[some] + first[some] - at[self.along])
+            at[self.along] = first[some]
+            taken.append(at)
+            lengths.append(last[some] - first[some])
+        places = tuple([np.concatenate(each) for each in zip(*taken, strict=True)])
+        return Runs(places, np.concatenate(lengths), np.concatenate(sequence), self.along)
+
     def split(self, most: int) -> list[Runs]:
         """Consecutive groups of at most ``most`` patches; long runs are cut into equal parts."""
         runs = self._shortened(most)

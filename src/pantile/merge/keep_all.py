@@ -79,7 +79,9 @@ class KeepAll(Reduction):
 
     def join(self, state: State, place: tuple[slice, ...], part: State) -> State:
         used = state[1]
-        state = _grown(state, int((used[place] + part[1]).max(initial=0)))
+        most = int((used[place] + part[1]).max(initial=0))
+        # a part of another state does not lie closely: what is appended to its flat copy would be lost
+        state = tuple([np.ascontiguousarray(a) for a in _grown(state, most)])
         steps = zip(used.shape, place, strides_of(used.shape), strict=True)
         rows = sum_outer([np.arange(n)[s] * step for n, s, step in steps])
         append(_flat(state), rows, _flat(part))

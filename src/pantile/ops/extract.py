@@ -245,6 +245,12 @@ def readable(frame: Frame, runs: Runs, walkable: bool = True) -> list[tuple[Runs
     """
     if frame.inside and walkable:
         return [(runs, None)]
+    found: list[tuple[Runs, Rect | None]] = []
+    if walkable:  # patches that lie in the image whole are in no block
+        within, runs = runs.parted(tuple([axis.within for axis in frame.axes]))
+        found += [(within, None)] if within.n else []
+        if not runs.n:
+            return found
     each, limits = runs.each(), current_limits()
     most = limits.padded_block_bytes / 8 if walkable else limits.turned_block_elements
 
@@ -257,7 +263,6 @@ def readable(frame: Frame, runs: Runs, walkable: bool = True) -> list[tuple[Runs
     tile = np.ravel_multi_index(at, tiling.shape)
     order = np.argsort(tile, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(tile[order])) + 1)
-    found: list[tuple[Runs, Rect | None]] = []
     for group in groups:
         part = each[group]
         # what these patches reach over, not all that their tile does

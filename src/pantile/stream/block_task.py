@@ -122,7 +122,7 @@ class Result:
         if not whole or len(merged.dtypes) > 1 or not isinstance(place, np.ndarray):
             return None
         alike = merged.reduction.dtype == merged.dtype == place.dtype
-        within = all(a.covers and a.start(0) >= 0 and a.end <= a.size for a in self.frame.axes)
+        within = self.frame.inside and self.frame.covers
         if not alike or not within or merged.reduction.lasting(place[:0]) is None:
             return None
         image: NDArray[Any] = self.frame.canonical(place)
