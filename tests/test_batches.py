@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -266,3 +267,18 @@ def test_a_trial_tells_how_long_it_will_take() -> None:
     assert "by a trial" in str(planned)
     assert pt.plan(slow, IMAGE, 9, 4, **options).seconds is None
     np.testing.assert_allclose(planned.run(), IMAGE)
+
+
+def test_a_tile_is_delivered_once_however_long_a_thread_takes_behind_its_turn(
+    monkeypatch: pytest.MonkeyPatch, tiles_of: Any
+) -> None:
+    class Slow(threading.Condition):
+        def __exit__(self, *error: Any) -> None:
+            super().__exit__(*error)
+            time.sleep(0.003)
+
+    monkeypatch.setattr("pantile.stream.runners.filled.Condition", Slow)
+    image = np.random.default_rng(0).random((20, 22))
+    with tiles_of(100):
+        found = pt.map_patches(np.copy, image, 4, 2, batch=3, workers=4)
+    np.testing.assert_allclose(found, image)

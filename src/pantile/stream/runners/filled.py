@@ -176,6 +176,8 @@ class FilledRun(ThreadRun):
             except Exception as error:
                 error.add_note(f"pantile: with what func returned {batch}")
                 raise
+            # while it is its turn: a tile that the next batch completes is the next one's
+            complete = [share.work for share in batch.shares if not share.work.left]
             self.added += 1
             self.turn.notify_all()
-        return [share.work for share in batch.shares if not share.work.left]
+        return complete
