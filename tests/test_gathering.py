@@ -168,3 +168,14 @@ def test_an_axis_says_of_a_part_what_it_says_of_the_whole(axis: AxisGrid, data: 
             assert axis.owners(by).tolist() == owners
             part = zip(*axis.owned(by, low, high), strict=True)
             assert list(part) == list(zip(*axis.owned(by), strict=True))[low:high]
+
+
+@pytest.mark.parametrize("merge", MERGES)
+@pytest.mark.parametrize(("patch", "step"), [(1, 1), (40, 40), (40, 50), (40, 20), (3, 1)])
+def test_patches_that_are_one_in_memory(merge: Any, patch: int, step: int) -> None:
+    """Stacks that broadcasting made: no stride, or none along the samples."""
+    grid = pt.PatchGrid((400,), patch, step, tail="drop")
+    for one in (np.full((1, 1), 3.0), np.arange(1.0, grid.n_patches + 1)[:, None]):
+        patches = np.broadcast_to(one, (grid.n_patches, patch))
+        found = pt.unpatchify(patches, grid, merge=merge, fill=0)
+        assert_same_bits(found, pt.unpatchify(patches.copy(), grid, merge=merge, fill=0))

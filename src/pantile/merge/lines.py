@@ -82,7 +82,7 @@ class _Axis:
         """
         axis, n, step = self.profile.axis, self.channels, self.sample_step
         if _is_cut_up(axis) and self.patch_step == axis.patch * n * step:
-            return Strips(np.array([[begin, begin * step, end - begin]]), max(1, step))
+            return Strips(np.array([[begin, begin * step, end - begin]]), step)
         if axis.dilation > 1 or axis.count * limits.long_line_elements > axis.size:
             return _even_strips(self.owned(by, begin, end), begin, (step, self.patch_step))
         low, high = axis.reaching(begin // n, -(-end // n))
@@ -324,7 +324,7 @@ def _tile_strips(owned: Vector, begin: int, end: int, step: int) -> Strips:
     rows = np.concatenate([rows, holes])
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     lengths = np.diff(np.append(rows[:, 0], end))
-    return Strips(np.column_stack([rows, lengths]), max(1, step))
+    return Strips(np.column_stack([rows, lengths]), step)
 
 
 def _even_strips(held: Vector, begin: int, steps: Sequence[int]) -> Strips:
@@ -337,4 +337,4 @@ def _even_strips(held: Vector, begin: int, steps: Sequence[int]) -> Strips:
     first = np.append(0, np.flatnonzero(breaks[best]) + 1)
     lengths = np.diff(np.append(first, len(held)))
     table = np.stack([first + begin, held[first], lengths], axis=1)
-    return Strips(np.ascontiguousarray(table, dtype=np.int64), max(1, steps[best]))
+    return Strips(np.ascontiguousarray(table, dtype=np.int64), max(0, steps[best]))
