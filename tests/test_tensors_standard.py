@@ -71,8 +71,9 @@ def test_unpatchify(library: str, case: Any, data: st.DataObject) -> None:
     merge = data.draw(st.sampled_from(merges))
     rng = np.random.default_rng(data.draw(st.integers(0, 9)))
     options: dict[str, Any] = {"channel_axis": channel, "merge": merge, "fill": 0.5}
-    if merge in ("mean", "sum"):
+    if merge in ("mean", "sum", "moments"):
         options["weights"] = data.draw(st.one_of(st.none(), some.tapers(grid.patch)))
+    if merge in ("mean", "sum"):
         options["patch_weights"] = data.draw(st.one_of(st.none(), some.patch_weights(len(grid))))
     patches = rng.normal(size=pt.extract(np.zeros(shape), grid, channel_axis=channel).shape)
     found = pt.unpatchify(make(patches), grid, **options)

@@ -220,17 +220,12 @@ class AxisGrid:
         elements belong to the ``first`` patch that covers them, the ``last``, or the one whose ``center`` is nearest
         (of two, the first). Without dilation."""
         end = self.count if end is None else end
-        gaps = np.full(
-            end - begin + 1, self.patch, dtype=np.int64
-        )  # before each, and behind the last
-        before, behind = int(begin > 0), int(end < self.count)
-        gaps[1 - before : len(gaps) - 1 + behind] = np.diff(
-            self.starts(begin - before, end + behind)
-        )
-        low, high = (
-            np.zeros(end - begin, dtype=np.int64),
-            np.full(end - begin, self.patch, dtype=np.int64),
-        )
+        low, high = np.zeros(end - begin, dtype=np.int64), np.full(end - begin, self.patch)
+        # between the starts, from the patch before to the one behind; at the ends of the axis all is a patch's own
+        near = self.starts(max(0, begin - 1), min(end + 1, self.count))
+        gaps = np.concatenate(
+            [[self.patch] * (begin == 0), np.diff(near), [self.patch] * (end == self.count)]
+        ).astype(np.int64)
         if by == "first":
             low = self.patch - gaps[:-1]
         elif by == "last":

@@ -337,4 +337,4 @@ def _even_strips(held: Vector, begin: int, steps: Sequence[int]) -> Strips:
     first = np.append(0, np.flatnonzero(breaks[best]) + 1)
     lengths = np.diff(np.append(first, len(held)))
     table = np.stack([first + begin, held[first], lengths], axis=1)
-    return Strips(np.ascontiguousarray(table, dtype=np.int64), max(0, steps[best]))
+    return Strips(np.ascontiguousarray(table, dtype=np.int64), steps[best])

@@ -118,12 +118,12 @@ class Result:
         They may where every element is one patch's, as it is, and no tile reaches out of the image.
         """
         merged = self.merged
-        whole = self.job.rule is not None and self.job.finalize is None and self.touched is None
-        if not whole or len(merged.dtypes) > 1 or not isinstance(place, np.ndarray):
+        if self.job.finalize is not None or self.touched is not None:
+            return None
+        if not isinstance(place, np.ndarray) or merged.reduction.lasting(place[:0]) is None:
             return None
         alike = merged.reduction.dtype == merged.dtype == place.dtype
-        within = self.frame.inside and self.frame.covers
-        if not alike or not within or merged.reduction.lasting(place[:0]) is None:
+        if not (alike and self.frame.inside and self.frame.covers):
             return None
         image: NDArray[Any] = self.frame.canonical(place)
         return image

@@ -108,7 +108,17 @@ def _moments(xp: Any, patches: Tensor, linear: Linear) -> Images:
     mean, variance = _mean_and_variance(xp, patches, linear)
     counts = replace(linear, weights=None, mean=True).divisor().astype(np.int64)
     many = np.broadcast_to(counts, np.broadcast_shapes(counts.shape, mean.shape))
-    return [mean, variance, constant(xp, many, mean)]
+    effective = np.broadcast_to(_effective(replace(linear, mean=False), counts), many.shape)
+    return [mean, variance, constant(xp, many, mean), constant(xp, effective, mean)]
+
+
+def _effective(linear: Linear, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The effective number of patches: the square of the sum of weights, over the sum of their squares."""
+    if linear.taper is None:
+        return counts.astype(np.float64)
+    sums = linear.divisor()
+    squares = replace(linear, weights=linear.taper.reshape(linear.grid.patch) ** 2).divisor()
+    return np.divide(sums**2, squares, out=np.zeros_like(sums), where=squares != 0)
 
 
 # each ``(xp, patches, linear) -> images``, in the dtype that work runs in

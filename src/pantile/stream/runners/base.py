@@ -39,7 +39,6 @@ class Run(ABC):
     """Hands out the tiles of a plan and brings together what they give."""
 
     patience = PATIENCE
-    in_place = False  # whether every tile's `work` is done where the images are
 
     def __init__(self, plan: Plan, report: Report | None) -> None:
         self.plan, self.job, self.report = plan, plan.job, report
@@ -189,11 +188,11 @@ class Run(ABC):
                 self.cancelled,
                 learn,
                 self.spare,
-                self._lasting,
+                self.lasting,
             )
         )
 
-    def _lasting(self, k: int, area: Area) -> State | None:
+    def lasting(self, k: int, area: Area) -> State | None:
         """What the ``k``-th result's patches reach over, as a state of the image itself, if it may be one."""
         image = self.final[k] if self.final else None
         if image is None:
@@ -267,17 +266,19 @@ class Run(ABC):
         staging, limits = self.staging, self.plan.resources.limits
         results = staging.results
         schedules = self.schedules()
-        mine = self.in_place and self.plan.destination.out is None
-        places = [staging.places[staging.of(k)[0]] for k in range(len(results))]
-        final = [r.final(p) if mine else None for r, p in zip(results, places, strict=True)]
-        self.final = final
+        # tiles that are worked on here may put values into images that are ours
+        ours = self.plan.resources.in_this_process and self.plan.destination.out is None
+        self.final = final = [
+            result.final(staging.places[staging.of(k)[0]]) if ours else None
+            for k, result in enumerate(results)
+        ]
 
         # no method of this object: a cycle would keep the image until the next collection of garbage
         def make(k: int, block: Index, pieces: Sequence[Piece]) -> None:
             bounds, in_memory = schedules[k].bounds(block), staging.in_memory(k)
-            parts = results[k].strips(bounds, limits) if in_memory else [bounds]
-            for part in parts if final[k] is None else []:
-                staging.put(k, *results[k].block(part, pieces, limits, ours=True))
+            if final[k] is None:
+                for part in results[k].strips(bounds, limits) if in_memory else [bounds]:
+                    staging.put(k, *results[k].block(part, pieces, limits, ours=True))
             staging.note(k, block)
 
         reductions = [result.merged.reduction for result in results]

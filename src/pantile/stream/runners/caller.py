@@ -13,7 +13,6 @@ __all__ = ["CallerRun"]
 class CallerRun(Run):
     """Tiles and blocks in the caller's thread: where one worker is enough, and to debug ``func``."""
 
-    in_place = True
     told = 0  # patches that progress has heard of
 
     @contextmanager

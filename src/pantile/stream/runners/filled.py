@@ -57,8 +57,6 @@ class FilledRun(ThreadRun):
     next batch or adds the last one: what is cut ahead are as many batches as there are threads.
     """
 
-    in_place = False
-
     def __init__(self, plan: Plan, report: Report | None) -> None:
         super().__init__(plan, report)
         self.cutting, self.turn = Lock(), Condition()
@@ -124,7 +122,7 @@ class FilledRun(ThreadRun):
         filled = 0
         for tile in self._tiles():
             block = self.job.read(tile, self.store)
-            work, cutter = TileWork(self.job, tile, self.job.selection(tile)), None
+            work = TileWork(self.job, tile, self.job.selection(tile), self.lasting)
             cutter = Cutter(self.job, tile, block)
             for part in work.runs.filled(most, most - filled):
                 if patches is None:

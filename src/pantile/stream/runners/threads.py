@@ -92,8 +92,6 @@ class Threads:
 class ThreadRun(Run):
     """Tiles in threads of this process: its own, or a pool of the caller's."""
 
-    in_place = True
-
     @property
     def at_once(self) -> int:
         """How many threads there is work for."""
