@@ -20,6 +20,7 @@ resource.setrlimit(resource.RLIMIT_AS, (used + {nbytes},) * 2)
 def finishes(script: str) -> None:
     """Assert that the script runs to its end, where it prints ``done``."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment["MALLOC_ARENA_MAX"] = "1"  # else a thread takes 128 MB of addresses, and uses few
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         capture_output=True,

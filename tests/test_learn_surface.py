@@ -112,7 +112,7 @@ def test_estimators_never_expand():
 def test_adapters_never_expand():
     kinds = [name for name in ("torch", "lightgbm", "xgboost") if _installed(name)]
     begin = BEGIN + ADAPTERS.format(kinds=kinds)
-    finishes(begin + LIMIT.format(nbytes=540_000_000) + READ)
+    finishes(begin + LIMIT.format(nbytes=250_000_000) + READ)
 
 
 def _installed(name: str) -> bool:
