@@ -66,6 +66,21 @@ def test_any_block_is_what_the_array_has_there(made: dict[str, Any], data: st.Da
 
 
 @pytest.mark.parametrize("name", MAKERS)
+def test_a_reader_is_indexed_as_an_array_is(name: str, made: dict[str, Any]) -> None:
+    path, _ = made[name]
+    reader, whole = open_image(path), np.asarray(open_image(path))
+    for key in (..., 3, -1, slice(2, 5), (2, 3), (..., 2), (slice(1, 4), -2), (..., slice(3))):
+        np.testing.assert_array_equal(reader[key], whole[key])
+        assert reader[key].shape == whole[key].shape
+    with pytest.raises(IndexError, match="element 1000 of axis 0"):
+        reader[1000]
+    with pytest.raises(IndexError, match="too many"):
+        reader[(0,) * (whole.ndim + 1)]
+    with pytest.raises(TypeError, match="slices and whole numbers"):
+        reader[[0, 1]]
+
+
+@pytest.mark.parametrize("name", MAKERS)
 def test_chunks_are_what_is_decoded_at_once(name: str, made: dict[str, Any]) -> None:
     path, x = made[name]
     chunks = {"zarr": (16, 16), "ome-zarr": (16, 16), "png": x.shape}.get(name.split()[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import threading
 from typing import Any, Protocol
@@ -41,6 +42,31 @@ class Place(Protocol):
         """What in the file is meant, as plain JSON values."""
 
 
+def _as_slices(key: Any, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[int, ...]]:
+    """A slice for each axis, and the axes on which one element was asked for by its number."""
+    items = list(key) if isinstance(key, tuple) else [key]
+    missing = len(shape) - sum(item is not Ellipsis for item in items)
+    if missing < 0 or sum(item is Ellipsis for item in items) > 1:
+        raise IndexError(f"too many indices for an image of shape {shape}: {key}")
+    at = next((k for k, item in enumerate(items) if item is Ellipsis), len(items))
+    items[at : at + 1] = [slice(None)] * missing
+    slices, numbers = [], []
+    for k, (item, size) in enumerate(zip(items, shape, strict=True)):
+        if not isinstance(item, slice):
+            try:
+                number = operator.index(item)
+            except TypeError:
+                raise TypeError(
+                    f"a file is read by slices and whole numbers, got {item!r}: read a block, and index that"
+                ) from None
+            if not -size <= number < size:
+                raise IndexError(f"element {number} of axis {k}, which has {size}")
+            numbers.append(k)
+            item = slice(number % size, number % size + 1)
+        slices.append(item)
+    return tuple(slices), tuple(numbers)
+
+
 class FileReader:
     """An image in a file, read by slices: a `pantile.files.Reader`.
 
@@ -54,10 +80,13 @@ class FileReader:
         self.shape, self.dtype = shape_and_dtype_of(place.path, handle)
         self.chunks = None if handle.chunks is None else tuple(int(n) for n in handle.chunks)
 
-    def __getitem__(self, key: tuple[slice, ...], /) -> NDArray[Any]:
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        """A block: slices, whole numbers and ``...``, as arrays have them."""
+        slices, numbers = _as_slices(key, self.shape)
         handle = self._open_once()
         with explain_read_errors(self.place.path):
-            return np.asarray(handle[key]).astype(self.dtype, copy=False)
+            block = np.asarray(handle[slices]).astype(self.dtype, copy=False)
+        return block.squeeze(numbers) if numbers else block
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All of it, in memory."""
