@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -250,7 +250,7 @@ class _Job:
     progress: bool
     keys: list[Any] | None = None  # of a dictionary
     single: bool = False
-    first: list[Tensor] = field(default_factory=list)  # results of the first call, not merged yet
+    first: tuple[Tensor, list[Tensor]] | None = None  # a call whose results are not merged yet
 
     @property
     def may_stay(self) -> bool:
@@ -311,7 +311,7 @@ def _merge_here(job: _Job) -> list[Tensor] | None:
             r.requires_grad or r.is_complex() or r.shape[2:] != images.roi or r.device.type != "cpu"
             for r in found
         ):
-            job.first = found
+            job.first = torch.from_numpy(batch.copy()), found
             raise _Elsewhere
         return tuple([_plain(r).to(tensor.dtype).numpy() for r in found])
 
@@ -358,8 +358,13 @@ def _calls(job: _Job) -> Iterator[tuple[list[Any], Tensor, list[Tensor]]]:
             if job.images.condition is not None:
                 parts = [job.images.condition[w] for w in some]
                 more["condition"] = torch.cat(parts).to(job.sw_device)
-            kept, job.first = job.first, []
-            yield some, data, kept or job.call(data, [list(w) for w in some], more)
+            kept, job.first = job.first, None
+            # `map_patches` goes tile by tile: its first patches need not be these
+            if kept is not None and torch.equal(kept[0], data):
+                found = kept[1]
+            else:
+                found = job.call(data, [list(w) for w in some], more)
+            yield some, data, found
             bar.update()
 
 
