@@ -202,8 +202,10 @@ def fill_stack(
         _fill_objects(stack, image, frame, runs)
         return
     goal = place_in_stack(flatten(stack, as_bits(stack.dtype)), per_image, frame.n_batch)
-    feature = abs(goal.along) < min(
-        (abs(s) for s, p in zip(goal.strides, frame.patch, strict=True) if p > 1), default=1
+    feature = (
+        0
+        < abs(goal.along)
+        < min((abs(s) for s, p in zip(goal.strides, frame.patch, strict=True) if p > 1), default=1)
     )
     walkable = has_item_strides(image) or 2 * runs.n * frame.features >= image.size
     for part, bounds in readable(frame, runs, walkable):

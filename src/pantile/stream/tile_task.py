@@ -316,7 +316,7 @@ def _on_axes(runs: Runs, follows: tuple[int | None, ...], frame: Frame) -> Runs:
 
 def _by_feature(source: Operand, frame: Frame) -> bool:
     steps = [s for s, p in zip(source.strides, frame.patch, strict=True) if p > 1]
-    return bool(steps) and source.along < min(steps)
+    return bool(steps) and 0 < source.along < min(steps)
 
 
 class _OnGrid:
