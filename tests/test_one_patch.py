@@ -29,10 +29,11 @@ def test_one_patch_is_cut_in_lines(layout):
 
 
 @pytest.mark.usefixtures("no_tables_of_samples")
+@pytest.mark.parametrize("layout", ["patch", "feature"])
 @pytest.mark.parametrize("weights", [None, "hann"])
 @pytest.mark.parametrize("merge", ["mean", "sum"])
-def test_batches_of_one_patch_are_merged_in_lines(merge, weights):
-    how = {"merge": merge, "weights": weights, "layout": "patch"}
+def test_batches_of_one_patch_are_cut_and_merged_in_lines(merge, weights, layout):
+    how = {"merge": merge, "weights": weights, "layout": layout}
     found = pt.map_patches(lambda b: b, IMAGE, SIDE, SIDE // 2, batch=1, **how)
     grid = pt.PatchGrid(IMAGE.shape, SIDE, SIDE // 2)
     expected = pt.unpatchify(pt.patchify(IMAGE, grid), grid, merge=merge, weights=weights)

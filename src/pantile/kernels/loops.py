@@ -22,6 +22,7 @@ from .offsets import (
     Operand,
     Runs,
     Weights,
+    lies_by_feature,
     tabulate_features,
     tabulate_lines,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "add_by_patch",
     "copy_by_feature",
     "copy_by_patch",
+    "copy_runs",
     "keep_largest",
     "keep_smallest",
     "line_steps",
@@ -42,6 +44,12 @@ __all__ = [
 ]
 
 Memory = NDArray[Any]
+
+
+def copy_runs(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> None:
+    """Copy patches in the order in which they lie where they go to."""
+    copy = copy_by_feature if lies_by_feature(dst, patch) else copy_by_patch
+    copy(dst, src, runs, patch)
 
 
 def copy_by_feature(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> None:

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "Weights",
     "find_all_runs",
     "find_runs",
+    "lies_by_feature",
     "lines_along",
     "place_in_list",
     "place_in_stack",
@@ -229,6 +231,15 @@ class Operand(NamedTuple):
     table: Callable[[Runs], Vector]
     strides: tuple[int, ...]
     along: int
+
+
+def lies_by_feature(operand: Operand, patch: tuple[int, ...]) -> bool:
+    """Whether neighbouring patches lie closer than neighbouring samples, so that loops in feature order read well.
+
+    A single patch has no neighbour (a stride of 0): it is walked line by line.
+    """
+    closest = min([s for s, p in zip(operand.strides, patch, strict=True) if p > 1], default=inf)
+    return 0 < operand.along < closest
 
 
 @lru_cache(maxsize=64)

@@ -15,13 +15,14 @@ from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, whole
 from ..geometry.tensors import tensor_verbs
 from ..geometry.tiling import Tiling, choose_lengths, span_size
-from ..kernels.loops import copy_by_feature, copy_by_patch
+from ..kernels.loops import copy_runs
 from ..kernels.memory import Flat, as_bits, ensure_item_strides, flatten, has_item_strides
 from ..kernels.offsets import (
     Operand,
     Runs,
     find_all_runs,
     find_runs,
+    lies_by_feature,
     place_in_stack,
     place_on_image,
 )
@@ -202,18 +203,13 @@ def fill_stack(
         _fill_objects(stack, image, frame, runs)
         return
     goal = place_in_stack(flatten(stack, as_bits(stack.dtype)), per_image, frame.n_batch)
-    feature = (
-        0
-        < abs(goal.along)
-        < min((abs(s) for s, p in zip(goal.strides, frame.patch, strict=True) if p > 1), default=1)
-    )
     walkable = has_item_strides(image) or 2 * runs.n * frame.features >= image.size
     for part, bounds in readable(frame, runs, walkable):
         block = image if bounds is None else read_block(
             image, bounds, frame.margins, frame.grid.pad_mode, frame.grid.pad_value
         )  # fmt: skip
         origin = (0,) * image.ndim if bounds is None else tuple(b for b, _ in bounds)
-        copy_patches(goal, block, origin, frame, part, feature)
+        copy_patches(goal, block, origin, frame, part)
 
 
 def copy_patches(
@@ -222,20 +218,19 @@ def copy_patches(
     origin: Sequence[int],
     frame: Frame,
     runs: Runs,
-    feature: bool,
 ) -> None:
     """Copy ``runs`` of patches from a block of the image, on several threads where there is much to do."""
     block = ensure_item_strides(block)
     memory: Flat = flatten(block, as_bits(block.dtype))
     ranges = whole(frame.counts)
     source = place_on_image(memory, frame.axes, origin, ranges, frame.gap, frame.along)
-    copy = copy_by_feature if feature else copy_by_patch
 
     def move(part: Runs) -> None:
-        copy(goal, source, part, frame.patch)
+        copy_runs(goal, source, part, frame.patch)
 
     limits = current_limits()
-    most = limits.copy_leaf(limits.cut_leaf_elements, 0 if feature else frame.patch[-1])
+    line = 0 if lies_by_feature(goal, frame.patch) else frame.patch[-1]
+    most = limits.copy_leaf(limits.cut_leaf_elements, line)
     each_in_parallel(move, runs.leaves(frame.features, most))
 
 

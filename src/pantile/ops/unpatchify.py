@@ -18,7 +18,7 @@ from ..geometry.schedule import Schedule
 from ..geometry.tensors import tensor_verbs
 from ..geometry.tiling import Tile, Tiling, choose_lengths, span_size
 from ..kernels.memory import ensure_item_strides
-from ..kernels.offsets import find_all_runs, place_on_grid
+from ..kernels.offsets import find_all_runs, lies_by_feature, place_on_grid
 from ..kernels.parallel import each_in_parallel
 from ..merge.assembly import Assembly
 from ..merge.batch import Area, PatchBatch
@@ -272,6 +272,5 @@ def _batch(
     if patch_weights is not None:
         counted = patch_weights.reshape(frame.counts)[slices(tile.ranges)]
         mine = np.ascontiguousarray(counted).ravel()
-    samples = [s for s, p in zip(source.strides, frame.patch, strict=True) if p > 1]
-    feature = bool(samples) and 0 < source.along < min(samples)
+    feature = lies_by_feature(source, frame.patch)
     return PatchBatch(area, source, runs, frame.patch, feature, mine)

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from ..geometry.frame import Frame
 from ..geometry.schedule import along
 from ..geometry.tiling import Tile
-from ..kernels.loops import copy_by_feature, copy_by_patch
+from ..kernels.loops import copy_runs
 from ..kernels.memory import as_bits, ensure_item_strides, flatten
 from ..kernels.offsets import (
     Operand,
     Runs,
     find_all_runs,
     find_runs,
+    lies_by_feature,
     place_in_list,
     place_on_image,
 )
@@ -166,14 +167,13 @@ def _batches(
     parts = _split(job, runs)
     buffer = _take_buffer(spare, max([p.n for p in parts]) * frame.features, block.dtype)
     feature = job.layout == "feature"
-    copy = _copy_of(job)
     made: dict[int, tuple[NDArray[Any], Operand]] = {}  # few sizes come again and again
     for part in parts:
         if part.n not in made:
             view = _batch_view(buffer, part.n, frame.patch_shape, feature)
             made[part.n] = view, place_in_list(flatten(view, as_bits(view.dtype)), frame.n_batch)
         batch, goal = made[part.n]
-        copy(goal, source, part, frame.patch)
+        copy_runs(goal, source, part, frame.patch)
         yield part, batch
     spare.append(buffer)
 
@@ -194,10 +194,6 @@ def _source(job: Job, tile: Tile, block: NDArray[Any]) -> Operand:
     return place_on_image(memory, frame.axes, origin, tile.ranges, frame.gap, frame.along)
 
 
-def _copy_of(job: Job) -> Callable[..., None]:
-    return copy_by_feature if job.layout == "feature" else copy_by_patch
-
-
 class Cutter:
     """Cuts patches of a tile into batches that others have a part in."""
 
@@ -210,7 +206,7 @@ class Cutter:
         """The patches of ``part`` into the entries of a batch that are theirs."""
         frame = self.job.frame
         goal = place_in_list(flatten(into, as_bits(into.dtype)), frame.n_batch)
-        _copy_of(self.job)(goal, self.source, part, frame.patch)
+        copy_runs(goal, self.source, part, frame.patch)
 
 
 def empty_batch(job: Job, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -286,7 +282,7 @@ class _Merged:
             self.states.append(reduction.init(area.shape) if state is None else state)
         source = place_in_list(reduction.memory(patches), frame.n_batch)
         mine = runs if follows is None else _on_axes(runs, follows, frame)
-        feature = _by_feature(source, frame)
+        feature = lies_by_feature(source, frame.patch)
         each: dict[str, Any] = {}
         if weights is not None and weights.ndim == 1:
             each = {"patch_weights": weights, "first": int(mine.sequence[0])}
@@ -312,11 +308,6 @@ def _on_axes(runs: Runs, follows: tuple[int | None, ...], frame: Frame) -> Runs:
     """Runs as positions on the axes of a result, whose channel axis may have come or gone."""
     zeros = np.zeros(len(runs.lengths), dtype=np.int64)
     return runs.on_axes(lambda at: along(follows, at, zeros), frame.along)
-
-
-def _by_feature(source: Operand, frame: Frame) -> bool:
-    steps = [s for s, p in zip(source.strides, frame.patch, strict=True) if p > 1]
-    return bool(steps) and 0 < source.along < min(steps)
 
 
 class _OnGrid:

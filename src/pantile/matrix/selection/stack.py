@@ -60,7 +60,7 @@ class GriddedImage:
             return
         goal = place_in_stack(flatten(stack, as_bits(out.dtype)), len(rows), frame.n_batch)
         origin = tuple(begin for begin, _ in bounds)
-        copy_patches(goal, self.read(bounds), origin, frame, runs, out.strides[1] <= out.strides[0])
+        copy_patches(goal, self.read(bounds), origin, frame, runs)
 
     def cut_row(self, number: int) -> Array:
         """One patch, flat: the same as `cut` of one row, but faster for that one."""
