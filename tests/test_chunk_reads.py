@@ -99,7 +99,8 @@ def test_the_plan_says_how_often_chunks_are_read(stored, tiles_of, options, shar
     grid = pt.PatchGrid(IMAGE.shape, 9, 4, **options)
     more = {} if where is None else {"where": mask, "fill": 0}
     with tiles_of(1500):
-        plan = replace(pt.plan(mean, image, grid, workers=1, **more), sharing=sharing)
+        plan = pt.plan(mean, image, grid, workers=1, **more)
+        plan = replace(plan, resources=replace(plan.resources, sharing=sharing))
         found = plan.run()
         told = plan.reads * chunks_of(image)
     assert sum(read_counts(image).values()) == pytest.approx(told)

@@ -93,9 +93,6 @@ class Plan:
     resources: Resources
     blocks_done: int = 0
     labels: Labels | None = None
-    sharing: int | None = (
-        None  # tiles alike in so many first axes share decoded chunks; None: none do
-    )
     seconds: float | None = None  # that it will take, where a batch was tried
 
     @property
