@@ -85,7 +85,7 @@ def test_pieces_do_not_pile_up_behind_a_slow_first_tile(
     assert len(held) == len(plan.tiling) > 100
     piece = span_size(plan.job.frame.axes, plan.tiling.lengths)
     most = plan.blocks.front + plan.window * piece
-    assert max(held) <= most * plan.state_bytes < plan.projected_bytes
+    assert max(held) <= most * plan.expected[0].state_bytes < plan.projected_bytes
     assert most < 0.7 * image.size
 
 

@@ -26,7 +26,16 @@ from ..ops.selection import touched
 from .argmax import finalize_slab
 from .job import FILLED, Job, Kind
 
-__all__ = ["Form", "Result", "finalized", "make_result", "turned_mask", "uncut_unit"]
+__all__ = [
+    "Form",
+    "Result",
+    "canonical_unit",
+    "finalized",
+    "grid_frame",
+    "make_result",
+    "turned_mask",
+    "uncut_unit",
+]
 
 
 class Form(NamedTuple):
@@ -66,19 +75,11 @@ class Result:
         """Where the images are cut; every unit of the places written to lies in one block."""
         found: tuple[int, ...] | None = None
         for unit in units:
-            mine = None if unit is None else self._canonical(unit)
+            mine = None if unit is None else canonical_unit(unit, self.frame)
             if mine is not None:
                 found = mine if found is None else tuple(map(math.lcm, found, mine))
         unit = uncut_unit(found, self.frame, self.job.finalize)
         return Schedule.of(tiling, self.frame.axes, self.follows, unit, limits.block_elements)
-
-    def _canonical(self, unit: Sequence[int]) -> tuple[int, ...]:
-        """The unit of a place per canonical axis."""
-        sizes = list(unit)
-        if len(sizes) < len(self.frame.order):  # finalize drops the channel axis
-            assert self.channel is not None
-            sizes.insert(self.channel, 1)
-        return tuple([sizes[a] for a in self.frame.order])
 
     def piece(self, tile: Tile, state: State | None) -> State | None:
         """What a tile made of its patches, as the state of a piece."""
@@ -159,6 +160,15 @@ def strips_of(bounds: Rect, limits: Limits) -> list[Rect]:
         (*bounds[:k], (begin, min(begin + rows, high)), *bounds[k + 1 :])
         for begin in range(low, high, rows)
     ]
+
+
+def canonical_unit(unit: Sequence[int], frame: Frame) -> tuple[int, ...]:
+    """The unit of a place, per axis of what lies there, per canonical axis of a result."""
+    sizes = list(unit)
+    if len(sizes) < len(frame.order):  # finalize drops the channel axis
+        assert frame.channel is not None
+        sizes.insert(frame.order[frame.channel], 1)
+    return tuple([sizes[a] for a in frame.order])
 
 
 def uncut_unit(
@@ -243,14 +253,19 @@ def _on_grid(job: Job, kind: Kind, form: Form | None, dtype: np.dtype[Any] | Non
         raise TypeError(f"dtype={dtype} cannot hold complex results: use complex64 or complex128")
     if job.mask is not None and job.fill is not None:
         check_fill(job.fill, dtype)
+    frame, follows = grid_frame(job, kind)
+    _check_shape(form, frame.shape)
+    merged = CompiledMerge(frame, _Placed(frame.axes, frame.patch, dtype, job.fill), (dtype,))
+    return Result(job, kind, merged, follows, (Form(frame.shape, dtype),))
+
+
+def grid_frame(job: Job, kind: Kind) -> tuple[Frame, tuple[int | None, ...]]:
+    """The frame of results that stand on the grid, and the axes of the job that its axes go along with."""
     kept = [k for k in range(len(job.frame.axes)) if k != job.frame.channel]
     counts = [job.frame.counts[k] for k in kept]
     axes = (*map(single_axis, counts), *map(whole_axis, kind.shape))
     frame = Frame(job.frame.grid, tuple(range(len(axes))), axes, len(counts), None)
-    _check_shape(form, frame.shape)
-    merged = CompiledMerge(frame, _Placed(frame.axes, frame.patch, dtype, job.fill), (dtype,))
-    follows = (*kept, *(None for _ in kind.shape))
-    return Result(job, kind, merged, follows, (Form(frame.shape, dtype),))
+    return frame, (*kept, *(None for _ in kind.shape))
 
 
 # finalize

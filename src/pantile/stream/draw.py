@@ -19,7 +19,7 @@ from ..ops.chunked import is_dask
 from ..ops.extract import check_layout, check_pad_value
 from ..ops.selection import selected
 from .chosen import Chooser
-from .job import Job, calls_at_once, for_frame, growth_of, threads_for
+from .job import Job, calls_at_once, for_frame, kinds_of_model, threads_for
 from .labels import Labels
 from .options import (
     Options,
@@ -41,6 +41,7 @@ from .runners.filled import FilledRun
 from .runners.threads import ThreadRun
 from .sizing import batch_size, faster_layout, fit_plan, with_allowed_workers
 from .source import as_source
+from .trial import timed, with_kinds
 
 __all__ = ["draw_plan"]
 
@@ -70,7 +71,10 @@ def draw_plan(func: Any, image: Any, patch: Any, step: Any, options: Options) ->
     destination = Destination(options.out, places, options.resume, labels)
     tiling = Tiling(frame.axes, frame.counts)
     drawn = Plan(job, tiling, destination, _draw_resources(options, func))
-    return _with_runner(_resumed(drawn) or fit_plan(drawn))
+    if not options.trial:
+        return _with_runner(_resumed(drawn) or fit_plan(drawn))
+    learned = with_kinds(drawn)
+    return timed(_with_runner(_resumed(learned) or fit_plan(learned)))
 
 
 def _choose(where: Any, image: Any, grid: tuple[Any, Any], options: Options) -> NDArray[np.bool_]:
@@ -114,7 +118,7 @@ def _draw_job(
     if where is not None:
         mask = selected(where, frame, empty=True)
     check_filling(frame, mask, rule, options.fill, known)
-    dtype = np.dtype(source.dtype)
+    dtype, scale = np.dtype(source.dtype), as_scales(options.scale, frame)
     return Job(
         func=func,
         source=source,
@@ -123,13 +127,13 @@ def _draw_job(
         dtype=dtype,
         layout=faster_layout(frame) if options.layout is None else check_layout(options.layout),
         batch=_batch_of(frame, dtype, options),
-        scale=as_scales(options.scale, frame),
+        scale=scale,
         mask=mask,
         whole=mask is None,
         finalize=options.finalize,
         fill=options.fill,
         result_dtype=wanted,
-        growth=growth_of(func, frame, dtype),
+        kinds=() if rule is None else kinds_of_model(func, frame, dtype, scale),
         exact=options.batch is not None or calls_at_once(func) is not None,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,8 +33,9 @@ __all__ = [
     "calls_at_once",
     "describe_kinds",
     "for_frame",
-    "growth_of",
     "kind_of",
+    "kinds_of_model",
+    "result_frame",
     "threads_for",
 ]
 
@@ -79,17 +79,23 @@ def calls_at_once(func: Any) -> int | None:
     return None if found is None else int(found)
 
 
-def growth_of(func: Any, frame: Frame, dtype: np.dtype[Any]) -> float:
-    """How many times more elements results have than patches: of a func that bounds its calls (a model), by one
-    call on a made-up patch; what is wrong with it is said by the first real one."""
+def kinds_of_model(
+    func: Any, frame: Frame, dtype: np.dtype[Any], scale: tuple[int, ...]
+) -> tuple[Kind, ...]:
+    """The kinds of results of a func that bounds its calls (a model), by one call on a made-up patch.
+
+    What is wrong with them is said by the first real ones; then, and of other functions, there are none.
+    """
     if calls_at_once(func) is None:
-        return 1.0
+        return ()
     try:
         results = as_results(func(np.ones((1, *frame.patch_shape), dtype)), 1)
+        kinds = tuple([kind_of(result) for result in results])
+        for kind in kinds:
+            result_frame(kind, frame, scale)
     except Exception:
-        return 1.0
-    sizes = [math.prod(kind_of(result).shape) for result in results]
-    return max(1.0, sum(sizes) / frame.features)
+        return ()
+    return kinds
 
 
 def threads_for(func: Any, workers: int) -> int:
@@ -128,7 +134,7 @@ class Job:
     finalize: Callable[[NDArray[Any]], Any] | None
     fill: Any
     result_dtype: np.dtype[Any] | None  # what the caller asked for
-    growth: float = 1.0  # elements of results for each of the patches, where func says so
+    kinds: tuple[Kind, ...] = ()  # of results, where they are known before func is called for good
     exact: bool = False  # batches hold exactly so many patches, but for the last
 
     @property

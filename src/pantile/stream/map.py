@@ -337,9 +337,13 @@ def plan(
 ) -> Plan:
     """What `map_patches` would do with these arguments, as a `Plan` to print, ask and run.
 
-    With ``trial=True`` one batch goes through ``func`` now, twice, and the plan also says how many
-    ``seconds`` the run will take: that of a batch times the batches that each worker has. It is an
-    estimate: patches may differ, and blocks are still to be written.
+    With ``trial=True`` two batches go through ``func`` now. The first tells what ``func`` returns:
+    without it a plan takes results to be as large as patches, and a ``func`` that gives less (the
+    middle of a patch, a few channels) gets smaller tiles than it could have, or a MemoryError where
+    the job would fit, and one that gives more (a hundred channels) tiles that take more than
+    ``memory``. The second tells how many ``seconds`` the run will take: that of a batch times the
+    batches that each worker has. It is an estimate: patches may differ, and blocks are still to be
+    written. Tiles of another size may round sums of floats otherwise, as another ``memory`` may.
 
     Examples
     --------
@@ -360,12 +364,8 @@ def plan(
     """
     options = Options(
         axes, channel_axis, merge, weights, where, finalize, out, dtype, fill, layout, batch_bytes,
-        memory, workers, executor, progress, resume, scale, batch,
+        memory, workers, executor, progress, resume, scale, batch, trial,
     )  # fmt: skip
     draw = draw_plan if (tensors := tensor_verbs(image)) is None else tensors.plan
     drawn: Plan = draw(func, image, patch, step, options)
-    if not trial:
-        return drawn
-    from .trial import timed
-
-    return timed(drawn)
+    return drawn

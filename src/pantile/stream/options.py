@@ -41,7 +41,8 @@ _DIGITS = 30  # of a number of bytes
 
 @dataclass(frozen=True)
 class Options:
-    """The options of `map_patches`, which documents them; the same for `plan`, the command line and dask graphs."""
+    """The options of `map_patches`, which documents them; the same for `plan` (which has one more), the command line
+    and dask graphs."""
 
     axes: int | Sequence[int] | None = None
     channel_axis: int | None = None
@@ -61,6 +62,7 @@ class Options:
     resume: bool = False
     scale: int | Sequence[int] = 1
     batch: int | None = None
+    trial: bool = False  # of `plan` alone
 
 
 def check_callers(func: Any, image: Any, executor: Any) -> None:

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 
 from ..geometry import PatchGrid
+from ..geometry.frame import Frame
 from ..geometry.limits import LIMITS, Limits
 from ..geometry.schedule import Schedule
 from ..geometry.tiling import Tile, Tiling, span_size
-from .block_task import uncut_unit
+from .block_task import canonical_unit
 from .chunks import Reading
+from .expected import Expected, expected_results
 from .job import Job
 from .labels import Labels
 from .progress import Report, reporting
-from .source import in_canonical, units_of
 from .tile_task import batch_sizes
 
 __all__ = ["Destination", "Plan", "Resources", "readable_size"]
@@ -83,7 +84,8 @@ class Plan:
 
     ``projected_bytes`` counts what is held at once beside the image: the result where it is in
     memory, accumulators of tiles that wait for their neighbours, blocks on their way in and out,
-    batches; not what ``func`` itself allocates, nor the interpreter and its libraries.
+    batches; not what ``func`` itself allocates, nor the interpreter and its libraries. Results are
+    taken to be as large as patches, unless a trial (or a model) told what they are.
     ``expanded_bytes`` is what the matrix of all patches would have taken.
     """
 
@@ -164,57 +166,48 @@ class Plan:
         )
 
     @cached_property
-    def unit(self) -> tuple[int, ...] | None:
-        """What of the first image is written at once, per canonical axis of the image, as far as is known."""
-        places, frame = self.destination.places, self.job.frame
-        out = places[0] if places else None
-        if out is None or isinstance(out, np.ndarray) or self.job.rule is None:
-            return None
-        found = units_of(out) if hasattr(out, "shape") else self._unit_of_sink(out)
-        if found is None or len(found) != len(frame.order):
-            return None
-        return in_canonical(found, frame)
+    def expected(self) -> tuple[Expected, ...]:
+        """What is known of the results, or taken for granted, one for each that ``func`` gives."""
+        return expected_results(self.job)
 
-    def _unit_of_sink(self, sink: Any) -> tuple[int, ...] | None:
-        if not hasattr(sink, "unit"):
+    @cached_property
+    def unit(self) -> tuple[int, ...] | None:
+        """What of the first result is written at once, per canonical axis of the image, as far as is known."""
+        found, result = self._units[0], self.expected[0]
+        if found is None:
             return None
-        try:
-            found: tuple[int, ...] | None = sink.unit(self._result_shape, self._result_dtype)
-        except ValueError:  # its chunks are for other axes, which func or finalize may well give
-            return None
+        mine, frame = canonical_unit(found, result.frame), self.job.frame
+        sizes = dict(zip(result.follows, mine, strict=True))
+        shape = dict(zip(result.follows, result.frame.shape, strict=True))
+        return tuple(
+            [-(-sizes.get(k, 1) * n // shape.get(k, n)) for k, n in enumerate(frame.shape)]
+        )
+
+    @cached_property
+    def _units(self) -> list[tuple[int, ...] | None]:
+        """What of each result is written at once, per axis of its images, where that is known."""
+        places = self.destination.places or ()
+        found = []
+        for k, result in enumerate(self.expected):
+            at = k * result.images
+            found.append(result.unit_of(places[at]) if at < len(places) else None)
         return found
 
-    @property
-    def _scaled(self) -> tuple[int, ...]:
-        """The shape of a result that has the image's axes, canonical."""
-        scales, frame = iter(self.job.scale), self.job.frame
+    @cached_property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """Where each result is cut, if it is what is expected."""
+        most = self.resources.limits.block_elements
         return tuple(
             [
-                n * (next(scales) if cut else 1)
-                for n, cut in zip(frame.shape, frame.patched, strict=True)
+                result.schedule(self.tiling, unit, most)
+                for result, unit in zip(self.expected, self._units, strict=True)
             ]
         )
 
     @property
-    def _result_shape(self) -> tuple[int, ...]:
-        return tuple([int(self._scaled[a]) for a in self.job.frame.back])
-
-    @property
-    def _result_dtype(self) -> np.dtype[Any]:
-        if self.job.result_dtype is not None:
-            return self.job.result_dtype
-        rule, held = self.job.rule, self.job.dtype
-        return held if rule is None else rule.result_dtype(held)
-
-    @cached_property
     def blocks(self) -> Schedule:
-        """Where the result is cut, if results have the image's shape and dtype."""
-        frame = self.job.frame
-        ratio = [b // a for a, b in zip(frame.shape, self._scaled, strict=True)]
-        unit = self.unit and tuple([-(-u // r) for u, r in zip(self.unit, ratio, strict=True)])
-        uncut = uncut_unit(unit, frame, self.job.finalize)
-        most = self.resources.limits.block_elements
-        return Schedule.of(self.tiling, frame.axes, None, uncut, most)
+        """Where the first result is cut, if it is what is expected."""
+        return self.schedules[0]
 
     @property
     def window(self) -> int:
@@ -232,39 +225,32 @@ class Plan:
         """How many pieces may be held at once: those that a block still waits for, and those at work."""
         return min(len(self.tiling), self.blocks.reach + self.window)
 
-    @cached_property
-    def state_bytes(self) -> float:
-        """Bytes of accumulators per element, as if results had the image's dtype."""
-        job = self.job
-        if job.rule is None:
-            return float(job.dtype.itemsize)
-        return job.rule.held_bytes(job.frame, job.dtype, job.whole) * job.growth
+    def state_bytes(self, lengths: tuple[int, ...]) -> float:
+        """Bytes of accumulators of a tile of ``lengths`` patches."""
+        return sum([result.span_size(lengths) * result.state_bytes for result in self.expected])
 
     @property
     def projected_bytes(self) -> int:
         """Bytes held at once beside the image, what ``func`` allocates aside."""
-        frame, item = self.job.frame, self.job.dtype.itemsize
-        ratio, result_item = math.prod(self.job.scale), self._result_dtype.itemsize
-        span = span_size(frame.axes, self.tiling.lengths)
-        piece = span * ratio * self.state_bytes
-        elements = max(math.prod(self.blocks.largest), span * self.job.growth) * ratio
-        strip = min(elements, 2 * self.resources.limits.strip_elements)
-        block = strip * (self.state_bytes + self._finishing + item)
-        block += elements * (result_item + (16 if self.job.finalize else 0))
-        if not self.destination.in_memory:
-            block += 3 * elements * result_item  # while it is encoded
-        held = min(len(self.tiling), self.window) * piece
-        held += self.blocks.front * self.state_bytes
+        held = min(len(self.tiling), self.window) * self.state_bytes(self.tiling.lengths)
+        block = 0.0
+        for result, schedule in zip(self.expected, self.schedules, strict=True):
+            held += schedule.front * result.state_bytes
+            block = max(block, self._block_bytes(result, schedule))
         held += self.workers * (block + self._read_size() + 2 * self.batch_bytes)
         held += self.reading.kept_bytes
         return int(held + self.result_bytes + getattr(self.job.source, "held", 0))
 
-    @property
-    def _finishing(self) -> float:
-        """Bytes per element while sums become values."""
-        if self.job.rule is None:
-            return 32.0
-        return self.job.rule.finishing_bytes(self.state_bytes, self.job.dtype, self._result_dtype)
+    def _block_bytes(self, result: Expected, schedule: Schedule) -> float:
+        """Bytes that the largest block of a result takes while it is made and written."""
+        item = result.dtype.itemsize
+        elements = max(math.prod(schedule.largest), result.span_size(self.tiling.lengths))
+        strip = min(elements, 2 * self.resources.limits.strip_elements)
+        found = strip * (result.state_bytes + result.finishing_bytes + self.job.dtype.itemsize)
+        found += elements * (item + (16 if self.job.finalize else 0))
+        if not self.destination.in_memory:
+            found += 3 * elements * item  # while it is encoded
+        return found
 
     def _read_size(self) -> int:
         """Bytes of a tile's elements on their way in, padding and whole chunks included."""
@@ -284,11 +270,13 @@ class Plan:
 
     @property
     def result_bytes(self) -> int:
-        """Bytes of the result, as if it had the image's shape and dtype; 0 where it is not held."""
+        """Bytes of the result; 0 where it is not held."""
         places = self.destination.places
-        if places is not None:
-            return sum([p.held(self._result_shape) for p in places if hasattr(p, "held")])
-        return self.written_bytes
+        if places is None:
+            return self.written_bytes
+        shapes = [r.frame.image_shape for r in self.expected for _ in range(r.images)]
+        shapes += shapes[-1:] * (len(places) - len(shapes))
+        return sum([p.held(s) for p, s in zip(places, shapes, strict=False) if hasattr(p, "held")])
 
     @cached_property
     def reading(self) -> Reading:
@@ -312,16 +300,14 @@ class Plan:
 
     @property
     def written_bytes(self) -> int:
-        """Bytes of the result, as if it had the image's shape and dtype."""
-        if self.job.rule is None:
+        """Bytes of the result; of one number per patch where nothing is known of what stands on the grid."""
+        if self.job.rule is None and not self.job.kinds:
             return math.prod(self.job.frame.counts) * 8
-        growth = 1.0 if self.job.finalize else self.job.growth
-        return int(
-            self.job.rule.images * math.prod(self._scaled) * growth * self._result_dtype.itemsize
-        )
+        return sum([result.written_bytes for result in self.expected])
 
-    def _shown(self, per_axis: tuple[int, ...]) -> str:
-        return "x".join(str(n) for k, n in enumerate(per_axis) if k != self.job.frame.channel)
+    def _shown(self, per_axis: tuple[int, ...], frame: Frame | None = None) -> str:
+        channel = (frame or self.job.frame).channel
+        return "x".join(str(n) for k, n in enumerate(per_axis) if k != channel)
 
     def __repr__(self) -> str:
         merge = None if self.job.rule is None else self.job.rule.merge
@@ -352,7 +338,7 @@ class Plan:
             + (f", of {readable_size(self.memory)} allowed" if self.memory else ""),
             "read": f"{readable_size(self.read_bytes)}, each {self._input} {self.reads:.2f} times",
             "written": f"{readable_size(self.written_bytes)} in {len(self.blocks):,} blocks"
-            f" of up to {self._shown(self.blocks.largest)}" + self._done(),
+            f" of up to {self._shown(self.blocks.largest, self.expected[0].frame)}" + self._done(),
             "tiles": f"{len(self.tiling):,} of {self._shown(self.tiling.lengths)} patches",
             "batches": self._calls,
             "workers": f"{self.workers} {self.resources.described}",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry.frame import Frame
-from ..geometry.tiling import choose_lengths, span_size
+from ..geometry.tiling import choose_lengths
 from ..kernels.memory import as_bits
 from .plan import Plan, readable_size
 
@@ -172,6 +172,6 @@ def _lengths(drawn: Plan, state: float, units: tuple[int, ...] | None) -> tuple[
     return choose_lengths(
         frame.axes,
         lambda n: math.prod(n) * frame.features / share,
-        lambda n: span_size(frame.axes, n) * drawn.state_bytes / state,
+        lambda n: drawn.state_bytes(n) / state,
         units,
     )

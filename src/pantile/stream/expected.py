@@ -1,0 +1,126 @@
+"""What a plan takes results to be: as ``func`` gave them once, or as large as the patches they stand for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..geometry.frame import Frame
+from ..geometry.schedule import Schedule, along
+from ..geometry.tiling import Tiling, span_size
+from .block_task import canonical_unit, grid_frame, uncut_unit
+from .job import Job, Kind, result_frame
+from .source import units_of
+
+__all__ = ["Expected", "expected_results"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Results of one kind, as far as a plan needs to know them.
+
+    ``follows`` are the axes of the job that axes of ``frame`` go along with; ``state_bytes`` and
+    ``finishing_bytes`` what an element takes while patches are merged and while it becomes a value.
+    """
+
+    job: Job
+    frame: Frame
+    follows: tuple[int | None, ...]
+    dtype: np.dtype[Any]  # of the images
+    state_bytes: float
+    finishing_bytes: float
+
+    def schedule(self, tiling: Tiling, unit: Sequence[int] | None, most: int) -> Schedule:
+        """Where the images are cut, of which ``unit`` is written at once."""
+        mine = None if unit is None else canonical_unit(unit, self.frame)
+        uncut = uncut_unit(mine, self.frame, self.job.finalize)
+        return Schedule.of(tiling, self.frame.axes, self.follows, uncut, most)
+
+    def unit_of(self, place: Any) -> tuple[int, ...] | None:
+        """What of an image is written at once, per axis of what lies there, as far as is known."""
+        if isinstance(place, np.ndarray) or (self.job.rule is None and not self.job.kinds):
+            return None
+        if hasattr(place, "shape"):
+            found = units_of(place)
+        else:
+            found = self._unit_of_sink(place) if hasattr(place, "unit") else None
+        return found if found is not None and len(found) in map(len, self._shapes) else None
+
+    def _unit_of_sink(self, sink: Any) -> tuple[int, ...] | None:
+        for shape in self._shapes:
+            with suppress(ValueError):  # its chunks are for other axes
+                unit: tuple[int, ...] | None = sink.unit(shape, self.dtype)
+                return unit
+        return None
+
+    @property
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """Shapes that images may have: as they are merged, or without the channels that ``finalize`` reduces."""
+        shape, channel = self.frame.image_shape, self.frame.channel
+        if self.job.finalize is None or channel is None:
+            return [shape]
+        at = self.frame.order[channel]
+        return [shape, (*shape[:at], *shape[at + 1 :])]
+
+    def span_size(self, lengths: Sequence[int]) -> int:
+        """Elements that a tile of ``lengths`` patches gives, at most."""
+        return span_size(self.frame.axes, along(self.follows, lengths, 1))
+
+    @property
+    def images(self) -> int:
+        return 1 if self.job.rule is None else self.job.rule.images
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of the images, as if ``finalize`` made one number of all channels."""
+        shape, frame = self.frame.shape, self.frame
+        reduced = self.job.finalize is not None and bool(self.job.kinds)
+        size = math.prod([n for k, n in enumerate(shape) if not (reduced and k == frame.channel)])
+        return self.images * size * self.dtype.itemsize
+
+
+def expected_results(job: Job) -> tuple[Expected, ...]:
+    """What is expected of a job, for each result of its func."""
+    if not job.kinds:
+        return (_assumed(job),)
+    return tuple([_known(job, kind) for kind in job.kinds])
+
+
+def _known(job: Job, kind: Kind) -> Expected:
+    if job.rule is None:
+        frame, follows = grid_frame(job, kind)
+        return _on_grid(job, frame, follows, kind.dtype)
+    frame = result_frame(kind, job.frame, job.scale)
+    return _merged(job, frame, kind.dtype, kind.weights)
+
+
+def _assumed(job: Job) -> Expected:
+    if job.rule is None:
+        # a tile's results may well be as large as what its patches reach over
+        return _on_grid(job, job.frame, tuple(range(len(job.frame.axes))), job.dtype)
+    patch = [p for p, cut in zip(job.frame.patch, job.frame.patched, strict=True) if cut]
+    larger = [p * s for p, s in zip(patch, job.scale, strict=True)]
+    channels = None if job.frame.channel is None else job.frame.shape[job.frame.channel]
+    frame = job.frame.resized(larger, job.scale, channels)
+    return _merged(job, frame, job.dtype, "")
+
+
+def _merged(job: Job, frame: Frame, dtype: np.dtype[Any], weights: str) -> Expected:
+    assert job.rule is not None
+    rule = job.rule.with_patch_weights(weights) if weights else job.rule
+    wanted = job.result_dtype or rule.result_dtype(dtype)
+    held = rule.held_bytes(frame, dtype, job.whole)
+    finishing = rule.finishing_bytes(held, dtype, wanted)
+    return Expected(job, frame, frame.follows(job.frame), wanted, held, finishing)
+
+
+def _on_grid(
+    job: Job, frame: Frame, follows: tuple[int | None, ...], dtype: np.dtype[Any]
+) -> Expected:
+    wanted = job.result_dtype or dtype
+    return Expected(job, frame, follows, wanted, float(dtype.itemsize), 32.0)
