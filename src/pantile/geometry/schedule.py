@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+from .advance import Advance, most_pending
 from .axis import AxisGrid
 from .rect import Index, Rect
 from .tiling import Tiling
@@ -37,13 +38,15 @@ class Schedule:
 
     ``spans`` are what tiles reach over and ``cuts`` where blocks begin (and the size), per axis of
     the result; ``follows`` is the axis of the tiling that an axis of the result goes along with,
-    None for one that no tile is cut along.
+    None for one that no tile is cut along. Tiles come in the order of `Tiling`, which takes the last
+    two along ``paired`` axes together.
     """
 
     spans: tuple[Rect, ...]
     cuts: tuple[tuple[int, ...], ...]
     follows: tuple[int | None, ...]
     ndim: int  # axes of the tiling
+    paired: tuple[bool, ...]
 
     @classmethod
     def of(
@@ -72,7 +75,8 @@ class Schedule:
         if most is not None:
             limits = _limits([_longest(c) for c in cuts], units, most)
             cuts = [_cut_again(c, limit) for c, limit in zip(cuts, limits, strict=True)]
-        return cls(spans, tuple(cuts), follows, len(tiling.lengths))
+        paired = along(follows, tiling.paired, False)
+        return cls(spans, tuple(cuts), follows, len(tiling.lengths), paired)
 
     @cached_property
     def needs(self) -> tuple[Rect, ...]:
@@ -125,23 +129,17 @@ class Schedule:
 
     @cached_property
     def reach(self) -> int:
-        """How many tiles later (C order), at most, the last tile comes that shares a block with a tile."""
+        """How many tiles later, at most, the last tile comes that shares a block with a tile."""
         total = 0
-        for spans, needs in zip(self.spans, self.needs, strict=True):
-            total = total * len(spans) + max(high - 1 - low for low, high in needs)
+        for spans, needs, paired in zip(self.spans, self.needs, self.paired, strict=True):
+            total = total * len(spans) + max(high - 1 - low for low, high in needs) + paired
         return total
 
     @cached_property
     def front(self) -> int:
-        """Elements, at most, that tiles which come in C order have reached of blocks that lack a tile still."""
-        total, before = 0, 1
-        for k, (spans, needs, cuts) in enumerate(
-            zip(self.spans, self.needs, self.cuts, strict=True)
-        ):
-            later = math.prod([c[-1] for c in self.cuts[k + 1 :]])
-            total += before * _pending(spans, needs, cuts) * later
-            before *= max([min(end, cuts[-1]) - max(begin, 0) for begin, end in spans])
-        return min(total, math.prod([cuts[-1] for cuts in self.cuts]))
+        """Elements, at most, that tiles which come in order have reached of blocks that lack a tile still."""
+        rows = zip(self.spans, self.needs, self.cuts, self.paired, strict=True)
+        return most_pending([Advance.of(*row) for row in rows])
 
     @cached_property
     def largest(self) -> Index:
@@ -225,17 +223,6 @@ def _needs(spans: Rect, cuts: Sequence[int]) -> Rect:
         low = min(bisect_right(spans, begin, key=lambda s: s[1]), len(spans) - 1)
         found.append((low, max(bisect_left(spans, end, key=lambda s: s[0]), low + 1)))
     return tuple(found)
-
-
-def _pending(spans: Rect, needs: Rect, cuts: Sequence[int]) -> int:
-    """Elements along one axis, at most, from the first block that lacks a tile still to where the tiles so far end."""
-    most, first, reached = 0, 0, 0
-    for t, (_, end) in enumerate(spans):
-        while first < len(needs) and needs[first][1] <= t + 1:
-            first += 1
-        reached = max(reached, min(end, cuts[-1]))
-        most = max(most, reached - cuts[first])
-    return most
 
 
 def _longest(cuts: Sequence[int]) -> int:

@@ -37,7 +37,12 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiling:
-    """A grid cut into tiles of ``lengths`` patches (the last ones may be smaller)."""
+    """A grid cut into tiles of ``lengths`` patches (the last ones may be smaller).
+
+    Tiles come in C order of *groups*, and in C order within one. Along each axis a group is a tile,
+    but for the last two where they overlap deeper than others do, as those of a grid do whose last
+    patch is shifted: what they share would have to be held as long as a whole layer of tiles takes.
+    """
 
     axes: tuple[AxisGrid, ...]
     lengths: tuple[int, ...]
@@ -50,10 +55,42 @@ class Tiling:
     def __len__(self) -> int:
         return math.prod(self.shape)
 
+    @cached_property
+    def paired(self) -> tuple[bool, ...]:
+        """Along which axes the last two tiles are one group."""
+        found = []
+        for k, (n, axis) in enumerate(zip(self.shape, self.axes, strict=True)):
+            spans = self.spans(k, axis) if n > _PAIR else ()
+            shared = [end - begin for (_, end), (begin, _) in itertools.pairwise(spans)]
+            found.append(bool(shared) and shared[-1] > max(shared[:-1]))
+        return tuple(found)
+
+    @cached_property
+    def groups(self) -> tuple[tuple[range, ...], ...]:
+        """The groups of tiles along each axis."""
+        found = []
+        for n, paired in zip(self.shape, self.paired, strict=True):
+            single = n - _PAIR if paired else n
+            rest = (range(single, n),) if paired else ()
+            found.append((*(range(i, i + 1) for i in range(single)), *rest))
+        return tuple(found)
+
     def __iter__(self) -> Iterator[Tile]:
-        """Tiles in C order."""
-        for index in itertools.product(*map(range, self.shape)):
-            yield self.tile(index)
+        """Tiles, group by group."""
+        for group in itertools.product(*self.groups):
+            for index in itertools.product(*group):
+                yield self.tile(index)
+
+    def number(self, index: Index) -> int:
+        """How many tiles come before a tile."""
+        before, size, inside = 0, 1, 0
+        for k, (i, n, paired) in enumerate(zip(index, self.shape, self.paired, strict=True)):
+            begin = min(i, n - _PAIR) if paired else i
+            length = _PAIR if paired and begin == n - _PAIR else 1
+            before += size * begin * math.prod(self.shape[k + 1 :])
+            size *= length
+            inside = inside * length + i - begin
+        return before + inside
 
     def tile(self, index: Index) -> Tile:
         rows = zip(index, self.lengths, self.axes, strict=True)
@@ -71,6 +108,7 @@ def span_size(axes: Sequence[AxisGrid], lengths: Sequence[int]) -> int:
     return math.prod(sizes)
 
 
+_PAIR = 2
 _ENOUGH = 8  # tiles, to share out among a few workers
 _ROW = 32  # halves of a halo that a row of patches is long, at least
 Cost = Callable[[tuple[int, ...]], float]

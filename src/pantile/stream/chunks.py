@@ -40,6 +40,7 @@ class Touches:
     sizes: tuple[int, ...]
     counts: tuple[int, ...]
     per_tile: tuple[tuple[Sequence[int], ...], ...]
+    paired: tuple[bool, ...]  # axes along which the last two tiles come together
 
     @classmethod
     def of(cls, frame: Frame, tiling: Tiling, sizes: Sequence[int]) -> Touches:
@@ -48,7 +49,7 @@ class Touches:
             spans = tiling.spans(k, axis)
             found.append(tuple([_touched(b, e, axis.size, size, mode) for b, e in spans]))
         counts = tuple(-(-a.size // s) for a, s in zip(frame.axes, sizes, strict=True))
-        return cls(tuple(sizes), counts, tuple(found))
+        return cls(tuple(sizes), counts, tuple(found), tiling.paired)
 
     @cached_property
     def needed(self) -> tuple[dict[int, tuple[int, int, int]], ...]:
@@ -75,7 +76,8 @@ class Touches:
     def reads_of(self, level: int, tiles: Iterable[Tile]) -> int:
         """`reads` where only some tiles are worked on."""
         total = 0
-        for _, alike in itertools.groupby(tiles, lambda tile: tile.index[:level]):
+        in_order = sorted(tiles, key=lambda tile: tile.index)
+        for _, alike in itertools.groupby(in_order, lambda tile: tile.index[:level]):
             seen = np.zeros(self.counts, bool)
             for tile in alike:
                 rows = zip(self.per_tile, tile.index, strict=True)
@@ -84,17 +86,19 @@ class Touches:
         return total
 
     def kept(self, level: int, workers: int) -> int:
-        """The most chunks that are waiting for a later tile at once, tiles in C order and few of them at a time."""
+        """The most chunks that are waiting for a later tile at once, tiles in order and few of them at a time."""
         most = [max(map(len, tiles)) for tiles in self.per_tile]
         if level >= len(most):
             return 0
         # one that wraps around is read by the first tile and the last one, and waits for all between
-        waits = [0] * (len(self.per_tile[level]) + 1)
+        end = len(self.per_tile[level]) - self.paired[level]
+        waits = [0] * (end + 1)
         for _, first, last in self.needed[level].values():
-            waits[first] += 1
-            waits[last + 1] -= 1
+            waits[min(first, end - 1)] += 1
+            waits[min(last + 1, end)] -= 1
         along = max(itertools.accumulate(waits))
-        row = math.prod(most[:level]) * along * math.prod(map(len, self.needed[level + 1 :]))
+        layers = math.prod(most[:level]) << sum(self.paired[:level])  # paired ones share none
+        row = layers * along * math.prod(map(len, self.needed[level + 1 :]))
         ahead = 0 if workers == 1 else (workers + 1) * math.prod(most)
         return min(row + ahead, math.prod(map(len, self.needed)))
 
@@ -240,7 +244,7 @@ class ChunkStore:
     @contextmanager
     def reading(self, tile: Tile) -> Iterator[_TileSource]:
         """The image as a tile reads it, each chunk at most once."""
-        number = int(np.ravel_multi_index(tile.index, self.tiling.shape))
+        number = self.tiling.number(tile.index)
         with self._lock:
             self._reading.add(number)
         try:
@@ -313,7 +317,7 @@ class ChunkStore:
             values = values.copy(order="K")  # of its own, so that the rest of the box can go
         with self._lock:
             if room and self._room():
-                number = int(np.ravel_multi_index((*prefix, *last), self.tiling.shape))
+                number = self.tiling.number((*prefix, *last))
                 self._kept[prefix, chunk] = _Kept(values, users, number)
             coming = self._coming.pop((prefix, chunk))
             coming.values = values

@@ -226,7 +226,8 @@ class _Finish:
             else:
                 spans.append(tuple([axis.span(*tile) for tile in layout.tiles[k]]))
                 cuts.append(tuple([c * axis.scale for c in layout.cuts[k]]))
-        schedule = Schedule(tuple(spans), tuple(cuts), follows, len(job.frame.axes))
+        alone = (False,) * len(spans)  # dask has an order of its own
+        schedule = Schedule(tuple(spans), tuple(cuts), follows, len(job.frame.axes), alone)
         return cls(merged, schedule, job.finalize, job.result_dtype)
 
     def present(self, values: tuple[Array, ...], bounds: Rect) -> tuple[Array, ...]:
