@@ -31,7 +31,7 @@ from .moments import MeanVarianceCount
 from .owned import Owned, are_boxes
 from .pick import PickOne
 from .reduction import Reduction
-from .sums import Mean, Sum
+from .sums import Mean, Sum, keeps_one
 from .variance import Variance
 from .weights import Profile, Taper, as_weights, check_weight_values, normalise, resolve_weights
 
@@ -310,6 +310,12 @@ class MergeRule:
         named = not self.trims and isinstance(self.weights, str)
         spec = _TRIMMED if self.trims else self.spec
         return spec.held(Case(dtype, named, frame, whole))
+
+    def held_alone(self, frame: Frame, dtype: Dtype, whole: bool) -> float:
+        """The same of a tile of one patch."""
+        held = self.held_bytes(frame, dtype, whole)
+        one_sum = self.merge in ("mean", "sum") and held == _sums(1, Case(dtype, False))
+        return float(dtype.itemsize) if one_sum and keeps_one(dtype, self.weighted) else held
 
     def finishing_bytes(self, held: float, dtype: Dtype, result: Dtype) -> float:
         """Bytes per element while accumulators of ``held`` bytes become values."""

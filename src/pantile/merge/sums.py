@@ -19,7 +19,13 @@ from .finishing import finish_of, finish_sums
 from .reduction import Meeting, Reduction, State
 from .weights import Profile
 
-__all__ = ["Mean", "Sum", "block_product"]
+__all__ = ["Mean", "Sum", "block_product", "keeps_one"]
+
+
+def keeps_one(dtype: np.dtype[Any], weighted: bool, exact: bool = False) -> bool:
+    """Whether a patch that meets no other is its own sum, in fewer bytes than sums have."""
+    exact_sums = exact and dtype.kind not in "iu"
+    return not weighted and not exact_sums and dtype.kind in "iuf" and dtype.itemsize < 8
 
 
 @dataclass(frozen=True)
@@ -52,10 +58,9 @@ class Sum(Reduction):
         self._add(state[: 1 + self.compensated], batch)
 
     def of_one(self, patch: NDArray[Any]) -> State | None:
-        weighted = self.taper is not None or self.patch_weights
-        if self.dtype != np.float32 or weighted or self.compensated:
+        if not keeps_one(self.dtype, self.taper is not None or self.patch_weights, self.exact):
             return None
-        return (patch + np.float32(0),)  # as added to 0, which makes 0.0 of -0.0
+        return (patch + self.dtype.type(0),)  # as added to 0, which makes 0.0 of -0.0
 
     def _add(self, arrays: State, batch: PatchBatch, source: Operand | None = None) -> None:
         target, *rest = [batch.area.operand(a) for a in arrays]

@@ -28,6 +28,8 @@ __all__ = ["ChunkStore", "Reading", "Touches"]
 
 Array = NDArray[Any]
 
+_READ_BYTES = 2 << 20  # of chunks that one call reads: what decodes them holds them twice
+
 
 @dataclass(frozen=True)
 class Touches:
@@ -235,6 +237,8 @@ class ChunkStore:
     ) -> None:
         self.source, self.frame, self.tiling, self.touches = source, frame, tiling, touches
         self.level, self.most = level, most
+        item = np.dtype(source.dtype).itemsize
+        self._at_once = max(1, _READ_BYTES // (math.prod(touches.sizes) * item))  # chunks
         self._lock = threading.Lock()
         self._kept: dict[tuple[Index, Index], _Kept] = {}
         self._coming: dict[tuple[Index, Index], _Coming] = {}
@@ -260,7 +264,7 @@ class ChunkStore:
         while wanted:
             mine, theirs = self._claim(prefix, wanted, found)
             try:
-                for box in _boxes(mine):
+                for box in _boxes(mine, self._at_once):
                     for chunk, values in self._decoded(box):
                         found[chunk] = self._put(prefix, chunk, values)
             finally:
@@ -372,8 +376,8 @@ class _TileSource:
         return out
 
 
-def _boxes(chunks: Iterable[Index]) -> Iterator[tuple[range, ...]]:
-    """Chunks as few boxes of neighbours, so that few calls read them."""
+def _boxes(chunks: Iterable[Index], most: int) -> Iterator[tuple[range, ...]]:
+    """Chunks as few boxes of at most so many neighbours, so that few calls read them."""
     left = dict.fromkeys(sorted(chunks))
     while left:
         first = next(iter(left))
@@ -382,6 +386,8 @@ def _boxes(chunks: Iterable[Index]) -> Iterator[tuple[range, ...]]:
             while True:
                 end = box[axis].stop
                 more = [*box[:axis], range(end, end + 1), *box[axis + 1 :]]
+                if math.prod(map(len, more)) > most:
+                    break
                 if not all(chunk in left for chunk in itertools.product(*more)):
                     break
                 box[axis] = range(box[axis].start, end + 1)

@@ -24,8 +24,9 @@ __all__ = ["Expected", "expected_results"]
 class Expected:
     """Results of one kind, as far as a plan needs to know them.
 
-    ``follows`` are the axes of the job that axes of ``frame`` go along with; ``state_bytes`` and
-    ``finishing_bytes`` what an element takes while patches are merged and while it becomes a value.
+    ``follows`` are the axes of the job that axes of ``frame`` go along with; ``state_bytes`` (and
+    ``alone_bytes``, in a tile of one patch) and ``finishing_bytes`` what an element takes while
+    patches are merged and while it becomes a value.
     """
 
     job: Job
@@ -33,6 +34,7 @@ class Expected:
     follows: tuple[int | None, ...]
     dtype: np.dtype[Any]  # of the images
     state_bytes: float
+    alone_bytes: float
     finishing_bytes: float
 
     def schedule(self, tiling: Tiling, unit: Sequence[int] | None, most: int) -> Schedule:
@@ -70,6 +72,11 @@ class Expected:
     def span_size(self, lengths: Sequence[int]) -> int:
         """Elements that a tile of ``lengths`` patches gives, at most."""
         return span_size(self.frame.axes, along(self.follows, lengths, 1))
+
+    def tile_bytes(self, lengths: Sequence[int]) -> float:
+        """Bytes of what a tile of ``lengths`` patches is merged in."""
+        each = self.alone_bytes if math.prod(lengths) == 1 else self.state_bytes
+        return self.span_size(lengths) * each
 
     @property
     def images(self) -> int:
@@ -115,12 +122,14 @@ def _merged(job: Job, frame: Frame, dtype: np.dtype[Any], weights: str) -> Expec
     rule = job.rule.with_patch_weights(weights) if weights else job.rule
     wanted = job.result_dtype or rule.result_dtype(dtype)
     held = rule.held_bytes(frame, dtype, job.whole)
+    alone = rule.held_alone(frame, dtype, job.whole)
     finishing = rule.finishing_bytes(held, dtype, wanted)
-    return Expected(job, frame, frame.follows(job.frame), wanted, held, finishing)
+    return Expected(job, frame, frame.follows(job.frame), wanted, held, alone, finishing)
 
 
 def _on_grid(
     job: Job, frame: Frame, follows: tuple[int | None, ...], dtype: np.dtype[Any]
 ) -> Expected:
     wanted = job.result_dtype or dtype
-    return Expected(job, frame, follows, wanted, float(dtype.itemsize), 32.0)
+    item = float(dtype.itemsize)
+    return Expected(job, frame, follows, wanted, item, item, 32.0)

@@ -227,7 +227,7 @@ class Plan:
 
     def state_bytes(self, lengths: tuple[int, ...]) -> float:
         """Bytes of accumulators of a tile of ``lengths`` patches."""
-        return sum([result.span_size(lengths) * result.state_bytes for result in self.expected])
+        return sum([result.tile_bytes(lengths) for result in self.expected])
 
     @property
     def projected_bytes(self) -> int:
@@ -245,7 +245,9 @@ class Plan:
         """Bytes that the largest block of a result takes while it is made and written."""
         item = result.dtype.itemsize
         elements = max(math.prod(schedule.largest), result.span_size(self.tiling.lengths))
-        strip = min(elements, 2 * self.resources.limits.strip_elements)
+        longest = max(schedule.largest)
+        strip = max(1, self.resources.limits.strip_elements * longest // max(1, elements))
+        strip = min(elements, strip * -(-elements // max(1, longest)))
         found = strip * (result.state_bytes + result.finishing_bytes + self.job.dtype.itemsize)
         found += elements * (item + (16 if self.job.finalize else 0))
         if not self.destination.in_memory:

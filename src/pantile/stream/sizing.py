@@ -23,7 +23,9 @@ _ABOUT = 1.05  # times that share is as good: halves of odd counts are rounded u
 # tiles at work that a budget should allow, if they need not be tiny for it
 _TOGETHER = (4, 2, 1)
 _SMALL = 8  # times smaller than usual is tiny
-_STRIP = 1 << 14  # elements of a block that become values at a time, at least: each part takes 0.2 ms
+_STRIP = (
+    1 << 14
+)  # elements of a block that become values at a time, at least: each part takes 0.2 ms
 _MORE = 3  # times tiles are made smaller than they must be, to keep chunks in what is left
 _BETTER = 1.5  # times fewer reads of chunks are worth tiles of another shape
 

@@ -45,14 +45,14 @@ def _at_once(plan: Plan) -> int:
 
 
 def _first_batch(job: Job) -> Tile | None:
-    """The first patch that takes part, with those behind it that a batch has room for; None where there is none."""
+    """The first patch that takes part, with as many as the caller wants in a batch; None where there is none."""
     along, counts = job.frame.along, job.frame.counts
     first = 0 if job.mask is None else int(job.mask.argmax())
     if not math.prod(counts) or not (job.mask is None or job.mask.any()):
         return None
     at = [int(i) for i in np.unravel_index(first, counts)]
     ends = [i + 1 for i in at]
-    ends[along] = min(at[along] + job.batch, counts[along])
+    ends[along] = min(at[along] + (job.batch if job.exact else 1), counts[along])
     return Tile((0,) * len(counts), tuple(zip(at, ends, strict=True)))
 
 
