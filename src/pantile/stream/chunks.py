@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..geometry.arrays import unmasked
 from ..geometry.boundary import segments
 from ..geometry.frame import Frame
-from ..geometry.rect import Index, intersect, slices
+from ..geometry.rect import Index, Rect, contains, intersect, slices, whole
 from ..geometry.tiling import Tile, Tiling
 from .source import in_canonical, units_of
 
@@ -238,7 +238,7 @@ class ChunkStore:
         self.source, self.frame, self.tiling, self.touches = source, frame, tiling, touches
         self.level, self.most = level, most
         item = np.dtype(source.dtype).itemsize
-        self._at_once = max(1, _READ_BYTES // (math.prod(touches.sizes) * item))  # chunks
+        self.at_once = max(1, _READ_BYTES // (math.prod(touches.sizes) * item))  # chunks
         self._lock = threading.Lock()
         self._kept: dict[tuple[Index, Index], _Kept] = {}
         self._coming: dict[tuple[Index, Index], _Coming] = {}
@@ -251,8 +251,9 @@ class ChunkStore:
         number = self.tiling.number(tile.index)
         with self._lock:
             self._reading.add(number)
+        inside = contains(whole(self.frame.shape), tile.span(self.frame.axes))
         try:
-            yield _TileSource(self, tile.index[: self.level])
+            yield _TileSource(self, tile.index[: self.level], again=not inside)
         finally:
             with self._lock:
                 self._reading.discard(number)
@@ -264,7 +265,7 @@ class ChunkStore:
         while wanted:
             mine, theirs = self._claim(prefix, wanted, found)
             try:
-                for box in _boxes(mine, self._at_once):
+                for box in _boxes(mine, self.at_once):
                     for chunk, values in self._decoded(box):
                         found[chunk] = self._put(prefix, chunk, values)
             finally:
@@ -351,10 +352,13 @@ class ChunkStore:
 
 
 class _TileSource:
-    """An image seen by one tile, its axes in canonical order; the chunks it has read stay until it is gone."""
+    """An image seen by one tile, its axes in canonical order.
 
-    def __init__(self, store: ChunkStore, prefix: Index) -> None:
-        self.store, self.prefix = store, prefix
+    The chunks it has read stay until it is gone if it reads ``again``, as padding is made of what is inside.
+    """
+
+    def __init__(self, store: ChunkStore, prefix: Index, again: bool) -> None:
+        self.store, self.prefix, self.again = store, prefix, again
         self.shape, self.dtype = store.frame.shape, np.dtype(store.source.dtype)
         self._mine: dict[Index, Array] = {}
 
@@ -363,17 +367,29 @@ class _TileSource:
         out = np.empty([e - b for b, e in bounds], self.dtype)
         if not out.size:
             return out
-        sizes = self.store.touches.sizes
-        rows = zip(bounds, sizes, strict=True)
-        wanted = list(itertools.product(*(range(b // s, -(-e // s)) for (b, e), s in rows)))
-        missing = [chunk for chunk in wanted if chunk not in self._mine]
-        self._mine |= self.store.chunks(self.prefix, missing)
-        for chunk in wanted:
-            whole = tuple([(c * s, (c + 1) * s) for c, s in zip(chunk, sizes, strict=True)])
-            part = intersect(bounds, whole)
-            assert part is not None, "only chunks that are touched are wanted"
-            out[slices(part, bounds)] = self._mine[chunk][slices(part, whole)]
+        rows = zip(bounds, self.store.touches.sizes, strict=True)
+        wanted = itertools.product(*(range(b // s, -(-e // s)) for (b, e), s in rows))
+        for box in _boxes(wanted, self.store.at_once):
+            found = self._read([*itertools.product(*box)])
+            for chunk, values in found.items():
+                self._copy(chunk, values, out, bounds)
         return out
+
+    def _read(self, wanted: list[Index]) -> dict[Index, Array]:
+        missing = [chunk for chunk in wanted if chunk not in self._mine]
+        found = self.store.chunks(self.prefix, missing)
+        if not self.again:
+            return found
+        self._mine |= found
+        return {chunk: self._mine[chunk] for chunk in wanted}
+
+    def _copy(self, chunk: Index, values: Array, out: Array, bounds: Rect) -> None:
+        """Copy what of a chunk lies in ``bounds``."""
+        rows = zip(chunk, self.store.touches.sizes, strict=True)
+        place = tuple([(c * s, (c + 1) * s) for c, s in rows])
+        part = intersect(bounds, place)
+        assert part is not None, "only chunks that are touched are wanted"
+        out[slices(part, bounds)] = values[slices(part, place)]
 
 
 def _boxes(chunks: Iterable[Index], most: int) -> Iterator[tuple[range, ...]]:
