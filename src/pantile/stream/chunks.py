@@ -28,7 +28,7 @@ __all__ = ["ChunkStore", "Reading", "Touches"]
 
 Array = NDArray[Any]
 
-_READ_BYTES = 2 << 20  # of chunks that one call reads: what decodes them holds them twice
+_READ_BYTES = 1 << 20  # of chunks that one call reads: what decodes them holds them twice
 
 
 @dataclass(frozen=True)
