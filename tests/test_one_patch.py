@@ -7,6 +7,7 @@ import pytest
 import pantile as pt
 from pantile.kernels import loops
 from pantile.merge import batch as merge_batch
+from pantile.testing.compare import assert_same_bits
 
 SIDE = 64
 IMAGE = np.random.default_rng(0).random((3 * SIDE, 3 * SIDE)).astype(np.float32)
@@ -38,3 +39,19 @@ def test_batches_of_one_patch_are_cut_and_merged_in_lines(merge, weights, layout
     grid = pt.PatchGrid(IMAGE.shape, SIDE, SIDE // 2)
     expected = pt.unpatchify(pt.patchify(IMAGE, grid), grid, merge=merge, weights=weights)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("merge", ["mean", "sum"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "i2", "u4", "f2", "f4", "i8", "?"])
+def test_a_patch_that_is_a_tile_of_its_own_is_its_own_sum(tiles_of, kind, merge):
+    dtype = np.dtype(kind)
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (41, 38)).astype(dtype)
+    if dtype.kind in "iu" and dtype.itemsize < 8:
+        image[:5], image[20:25] = np.iinfo(dtype).max, np.iinfo(dtype).min
+    for step in (8, 5):  # side by side, but for the last ones, and overlapping
+        grid = pt.PatchGrid(image.shape, 8, step)
+        expected = pt.unpatchify(pt.extract(image, grid), grid, merge=merge)
+        with tiles_of(1):
+            found = pt.map_patches(lambda b: b, image, grid, merge=merge)
+        assert_same_bits(found, expected)

@@ -83,12 +83,20 @@ class Expected:
         return 1 if self.job.rule is None else self.job.rule.images
 
     @property
+    def reduced(self) -> int:
+        """How many channels ``finalize`` is taken to make one number of."""
+        channel = self.frame.channel
+        if channel is None or self.job.finalize is None or not self.job.kinds:
+            return 1
+        return self.frame.shape[channel]
+
+    @property
     def written_bytes(self) -> int:
-        """Bytes of the images, as if ``finalize`` made one number of all channels."""
-        shape, frame = self.frame.shape, self.frame
-        reduced = self.job.finalize is not None and bool(self.job.kinds)
-        size = math.prod([n for k, n in enumerate(shape) if not (reduced and k == frame.channel)])
-        return self.images * size * self.dtype.itemsize
+        """Bytes of the images."""
+        rule = self.job.rule
+        kinds = [None] if rule is None else [image.dtype for image in rule.spec.images]
+        item = sum([(dtype or self.dtype).itemsize for dtype in kinds])
+        return math.prod(self.frame.shape) // self.reduced * item
 
 
 def expected_results(job: Job) -> tuple[Expected, ...]:

@@ -251,7 +251,7 @@ class Plan:
         found = strip * (result.state_bytes + result.finishing_bytes + self.job.dtype.itemsize)
         found += elements * (item + (16 if self.job.finalize else 0))
         if not self.destination.in_memory:
-            found += 3 * elements * item  # while it is encoded
+            found += 3 * elements // result.reduced * item  # while it is encoded
         return found
 
     def _read_size(self) -> int:

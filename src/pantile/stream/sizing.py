@@ -86,12 +86,17 @@ def with_allowed_workers(plan: Plan) -> Plan:
         if _held(plan, workers) <= plan.memory:
             return _share_chunks(plan.with_workers(workers))
     elsewhere = ""
+    smaller = (
+        ""
+        if plan.job.kinds
+        else "; where func returns less than it gets, plan(..., trial=True).run() sees that"
+    )
     if plan.destination.places is None:
         elsewhere = ", or give out= a path or an array on disk"
     raise MemoryError(
         f"this needs at least {readable_size(_held(plan, 1))} beside the image"
         f" ({readable_size(plan.result_bytes)} of it the result), but memory={readable_size(plan.memory)}:"
-        f" allow more{elsewhere}"
+        f" allow more{elsewhere}{smaller}"
     )
 
 

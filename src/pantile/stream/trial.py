@@ -60,7 +60,7 @@ def _try(job: Job, tile: Tile) -> tuple[float, int, list[Kind]]:
     """The first batch of a tile, cut, worked on and merged: its seconds, patches, and kinds of results."""
     block = job.read(tile)
     work = TileWork(job, tile, job.selection(tile))
-    part = work.runs.filled(job.batch)[0]
+    part = (work.runs.filled if job.exact else work.runs.split)(job.batch)[0]
     batch, begin = empty_batch(job, part.n, block.dtype), time.perf_counter()
     Cutter(job, tile, block).cut(part, batch)
     results = as_results(call_on(job, batch, tile, part), part.n)
