@@ -26,6 +26,7 @@ _SMALL = 8  # times smaller than usual is tiny
 _STRIP = (
     1 << 14
 )  # elements of a block that become values at a time, at least: each part takes 0.2 ms
+_BLOCK = 1 << 18  # elements of a block that is more than one chunk, at least
 _MORE = 3  # times tiles are made smaller than they must be, to keep chunks in what is left
 _BETTER = 1.5  # times fewer reads of chunks are worth tiles of another shape
 
@@ -142,7 +143,8 @@ def _shrink(drawn: Plan, usual: float, together: int) -> Iterator[Plan]:
     if together == 1:
         limits = tried.resources.limits
         while (strip := limits.strip_elements // 2) >= _STRIP:
-            limits = replace(limits, strip_elements=strip)
+            few_elements = max(_BLOCK, limits.block_elements // 2)
+            limits = replace(limits, strip_elements=strip, block_elements=few_elements)
             yield replace(tried, resources=replace(tried.resources, limits=limits))
 
 

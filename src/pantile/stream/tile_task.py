@@ -78,7 +78,9 @@ def run_tile(
     patches reach over, where it is the image's own.
     """
     work = TileWork(job, tile, mask, lasting)
-    for part, batch in _batches(job, tile, block, work.runs, [] if spare is None else spare):
+    batches = _batches(job, tile, block, work.runs, [] if spare is None else spare)
+    del block  # it goes once the last batch is cut
+    for part, batch in batches:
         if cancelled is not None and cancelled.is_set():
             raise Cancelled
         try:
@@ -169,11 +171,14 @@ def _batches(
     feature = job.layout == "feature"
     made: dict[int, tuple[NDArray[Any], Operand]] = {}  # few sizes come again and again
     for part in parts:
+        last = part is parts[-1]
         if part.n not in made:
             view = _batch_view(buffer, part.n, frame.patch_shape, feature)
             made[part.n] = view, place_in_list(flatten(view, as_bits(view.dtype)), frame.n_batch)
         batch, goal = made[part.n]
         copy_runs(goal, source, part, frame.patch)
+        if last:
+            del block, source
         yield part, batch
     spare.append(buffer)
 

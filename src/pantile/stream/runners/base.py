@@ -177,13 +177,12 @@ class Run(ABC):
     def work(self, tile: Tile, progress: Callable[[int], None]) -> None:
         """A tile, from its elements to the blocks that lacked no other."""
         learn = self.prepare if self.job.finalize is None else None
-        block, mask = self.job.read(tile, self.store), self.job.selection(tile)
         self.deliver(
             run_tile(
                 self.job,
                 tile,
-                block,
-                mask,
+                self.job.read(tile, self.store),
+                self.job.selection(tile),
                 progress,
                 self.cancelled,
                 learn,
