@@ -220,7 +220,7 @@ def map_patches(
     same path goes on from them with ``resume=True``, and replaces them without it.
 
     Where ``where`` selects nothing, ``func`` is not called, and the result is ``fill`` in the shape
-    it has if ``func`` returns what it gets.
+    it has if ``func`` returns what it gets; of a dask array, in the shape that the made-up patches told.
 
     Examples
     --------

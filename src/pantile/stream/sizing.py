@@ -27,6 +27,7 @@ _STRIP = (
     1 << 14
 )  # elements of a block that become values at a time, at least: each part takes 0.2 ms
 _BLOCK = 1 << 18  # elements of a block that is more than one chunk, at least
+_CLASSES = 4  # times as many channels are expected of func as it gets, where finalize reduces them
 _MORE = 3  # times tiles are made smaller than they must be, to keep chunks in what is left
 _BETTER = 1.5  # times fewer reads of chunks are worth tiles of another shape
 
@@ -47,6 +48,8 @@ def faster_layout(frame: Frame) -> str:
 def fit_plan(drawn: Plan) -> Plan:
     """The plan with tiles and, where there is a budget, batches and workers that keep within it."""
     usual = drawn.resources.limits.tile_state_bytes
+    if drawn.job.finalize is not None and not drawn.job.kinds:
+        usual //= _CLASSES
     if drawn.memory is None:
         return _share_chunks(_tile(drawn, usual))
     tried = []
