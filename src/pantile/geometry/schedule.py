@@ -20,7 +20,7 @@ from typing import TypeVar
 from .advance import Advance, most_pending
 from .axis import AxisGrid
 from .rect import Index, Rect
-from .tiling import Tiling
+from .tiling import Tiling, grouped, in_groups
 
 __all__ = ["Ledger", "Schedule", "along"]
 
@@ -111,12 +111,13 @@ class Schedule:
         return tuple([spans[t] for spans, t in zip(self.spans, at, strict=True)])
 
     def owners(self, block: Index) -> list[Index]:
-        """The tiles that reach into a block, in C order."""
-        found = [range(1)] * self.ndim
-        for k, needs, b in zip(self.follows, self.needs, block, strict=True):
+        """The tiles that reach into a block, in their order."""
+        found = [grouped(range(1), 1, False)] * self.ndim
+        rows = zip(self.follows, self.needs, self.spans, self.paired, block, strict=True)
+        for k, needs, spans, paired, b in rows:
             if k is not None:
-                found[k] = range(*needs[b])
-        return list(itertools.product(*found))
+                found[k] = grouped(range(*needs[b]), len(spans), paired)
+        return list(in_groups(found))
 
     def served(self, tile: Index) -> list[Index]:
         """The blocks a tile reaches into, in C order."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from .axis import AxisGrid
 from .rect import Index, Rect, shape_of
 
-__all__ = ["Tile", "Tiling", "choose_lengths", "span_size"]
+__all__ = ["Tile", "Tiling", "choose_lengths", "grouped", "in_groups", "span_size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +65,12 @@ class Tiling:
             found.append(bool(shared) and shared[-1] > max(shared[:-1]))
         return tuple(found)
 
-    @cached_property
-    def groups(self) -> tuple[tuple[range, ...], ...]:
-        """The groups of tiles along each axis."""
-        found = []
-        for n, paired in zip(self.shape, self.paired, strict=True):
-            single = n - _PAIR if paired else n
-            rest = (range(single, n),) if paired else ()
-            found.append((*(range(i, i + 1) for i in range(single)), *rest))
-        return tuple(found)
-
     def __iter__(self) -> Iterator[Tile]:
         """Tiles, group by group."""
-        for group in itertools.product(*self.groups):
-            for index in itertools.product(*group):
-                yield self.tile(index)
+        groups = [
+            grouped(range(n), n, pair) for n, pair in zip(self.shape, self.paired, strict=True)
+        ]
+        return map(self.tile, in_groups(groups))
 
     def number(self, index: Index) -> int:
         """How many tiles come before a tile."""
@@ -100,6 +91,21 @@ class Tiling:
         """What each tile along axis ``k`` reaches over, in elements of ``axis``."""
         n, count = self.lengths[k], axis.count
         return tuple([axis.span(i, min(i + n, count)) for i in range(0, count, n)])
+
+
+def grouped(tiles: range, count: int, paired: bool) -> Sequence[range]:
+    """Some of ``count`` tiles along an axis in groups: each is one, but for the last two where these are ``paired``."""
+    single = len(tiles)
+    if paired and tiles.stop == count:
+        single = max(0, single - _PAIR)
+    rest = tiles[single:]
+    return [range(i, i + 1) for i in tiles[:single]] + ([rest] if rest else [])
+
+
+def in_groups(groups: Sequence[Sequence[range]]) -> Iterator[Index]:
+    """Tiles of groups along each axis: in C order of groups, and in C order within one."""
+    for group in itertools.product(*groups):
+        yield from itertools.product(*group)
 
 
 def span_size(axes: Sequence[AxisGrid], lengths: Sequence[int]) -> int:

@@ -98,7 +98,7 @@ class _Part(NamedTuple):
 class _Gathered:
     """What has come for a block: pieces that are joined, disjoint, and those that wait for ``missing`` ones."""
 
-    missing: list[Index]  # tiles whose pieces are not joined yet, in C order
+    missing: list[Index]  # tiles whose pieces are not joined yet, in their order
     joined: list[Piece] = field(default_factory=list)
     waiting: dict[Index, _Part] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -41,7 +41,7 @@ class CompiledMerge:
         touched: NDArray[np.bool_] | None = None,
         ours: bool = False,
     ) -> State:
-        """The merged values within ``bounds``, an array for each image; pieces come in C order of their tiles.
+        """The merged values within ``bounds``, an array for each image; pieces come in the order of their tiles.
 
         ``touched`` says which elements of the block a patch touches, where not all patches take part;
         ``ours`` that nobody reads the pieces after.

@@ -39,7 +39,7 @@ from .resume.staging import check_same
 from .runners.caller import CallerRun
 from .runners.filled import FilledRun
 from .runners.threads import ThreadRun
-from .sizing import batch_size, faster_layout, fit_plan, with_allowed_workers
+from .sizing import batch_size, faster_layout, fit_plan, with_fitting_strips
 from .source import as_source
 from .trial import timed, with_kinds
 
@@ -221,4 +221,4 @@ def _resumed(drawn: Plan) -> Plan | None:
     limits = replace(drawn.resources.limits, block_elements=record.header["blocks"])
     resources = replace(drawn.resources, limits=limits)
     found = replace(drawn, resources=resources).with_tiles(tiles, record.header["batch"])
-    return with_allowed_workers(replace(found, blocks_done=sum(map(len, record.done))))
+    return with_fitting_strips(replace(found, blocks_done=sum(map(len, record.done))))

@@ -17,7 +17,7 @@ from ..geometry.tiling import choose_lengths
 from ..kernels.memory import as_bits
 from .plan import Plan, readable_size
 
-__all__ = ["batch_size", "faster_layout", "fit_plan", "with_allowed_workers"]
+__all__ = ["batch_size", "faster_layout", "fit_plan", "with_fitting_strips"]
 
 _ABOUT = 1.05  # times that share is as good: halves of odd counts are rounded up
 # tiles at work that a budget should allow, if they need not be tiny for it
@@ -104,6 +104,16 @@ def with_allowed_workers(plan: Plan) -> Plan:
     )
 
 
+def with_fitting_strips(plan: Plan) -> Plan:
+    """The plan, whose tiles and blocks are given, as its budget allows."""
+    if plan.memory is None:
+        return with_allowed_workers(plan)
+    for tried in _strips(plan):
+        if _held(tried, 1) <= plan.memory:
+            break
+    return with_allowed_workers(tried)
+
+
 def _share_chunks(plan: Plan) -> Plan:
     """The plan with chunks kept for as many later tiles as there is room for, where threads share them."""
     if not plan.resources.in_this_process or len(plan.tiling) == 1 or plan.reading.touches is None:
@@ -144,11 +154,21 @@ def _shrink(drawn: Plan, usual: float, together: int) -> Iterator[Plan]:
         else:
             break
     if together == 1:
-        limits = tried.resources.limits
-        while (strip := limits.strip_elements // 2) >= _STRIP:
-            few_elements = max(_BLOCK, limits.block_elements // 2)
-            limits = replace(limits, strip_elements=strip, block_elements=few_elements)
-            yield replace(tried, resources=replace(tried.resources, limits=limits))
+        few_elements = min(_BLOCK, tried.resources.limits.block_elements)
+        yield from _strips(_with_limits(tried, block_elements=few_elements))
+
+
+def _strips(plan: Plan) -> Iterator[Plan]:
+    """The plan, and with ever smaller strips of blocks."""
+    yield plan
+    while (strip := plan.resources.limits.strip_elements // 2) >= _STRIP:
+        plan = _with_limits(plan, strip_elements=strip)
+        yield plan
+
+
+def _with_limits(plan: Plan, **limits: Any) -> Plan:
+    resources = plan.resources
+    return replace(plan, resources=replace(resources, limits=replace(resources.limits, **limits)))
 
 
 def _tile(drawn: Plan, state: float) -> Plan:
