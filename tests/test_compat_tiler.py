@@ -49,11 +49,8 @@ def test_tiles_places_and_merged_arrays_are_tilers(
     channel = options["channel_dimension"]
     if isinstance(options["overlap"], tuple) and channel is not None:
         return  # there an overlap of channels is taken at its word, and shifts what is not cut
-    if (
-        isinstance(options["overlap"], float)
-        and options["overlap"] > 0
-        and min(options["tile_shape"]) < 2
-    ):
+    overlap, tile = options["overlap"], np.array(options["tile_shape"])
+    if isinstance(overlap, float) and (np.ceil(overlap * tile) >= tile).any():
         return  # rounded up to all of a tile, which gives no tile there, without a word, and an error here
     ours, other = outcome(Tiler, **options), outcome(theirs.Tiler, **options)
     if isinstance(other, Exception):

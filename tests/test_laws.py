@@ -282,7 +282,7 @@ def test_the_order_of_add_does_not_reach_the_bits(merge, data):
     together = pt.unpatchify(
         patches, grid, merge=merge, fill=0, patch_weights=factors, **roles, **options
     )
-    assert_agrees(results[0], together, scale=scale_of(placed.image, merge))
+    assert_agrees(results[0], together, scale=scale_of(patches, merge))
 
 
 # 6: every selected patch exactly once
