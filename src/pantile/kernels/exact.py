@@ -52,7 +52,8 @@ def add_exactly_at(
     ``limits``.
     """
     loop = _add_complex_at if sums[0].dtype.kind == "c" else _add_real_at
-    return bool(loop(counts, *sums, src, rows, *tables, *limits, patch_weights))
+    seen = np.zeros(1)  # what was read ahead, or the compiler would leave that out
+    return bool(loop(counts, *sums, src, rows, *tables, *limits, patch_weights, seen))
 
 
 # Bodies: a sum, its rest, and what comes in; the new sum and its rest.
@@ -66,6 +67,7 @@ _UNIT, _UNITS, _MOST = (
     2.0**83,
     2.0**30,
 )  # a rest counts 2^-31 of the last place, up to half of it
+_CACHED, _LINE = 1 << 18, 8  # sums that a cache holds, and in a line of it
 _TO_WHOLE = 1.5 * 2.0**52  # added and taken away again, it leaves a whole number
 
 
@@ -132,7 +134,7 @@ def _pairs_at(body, weight_body):
 
     def loop(
         counts, sums, rests, weight, weight_rests, src, rows, axes, lines, length, taper, least, most,
-        patch_weights,
+        patch_weights, seen,
     ):  # fmt: skip
         n = 1
         for a in range(axes.shape[0]):
@@ -150,6 +152,21 @@ def _pairs_at(body, weight_body):
                 many, first, gap, last = axes[axes.shape[0] - 1 - q]
                 at += min(first + row % many * gap, last)
                 row //= many
+            if sums.size > _CACHED:
+                # all lines of memory at once: one after the other, each would wait for the main memory
+                for m in range(lines.size):
+                    c = counts[at + lines[m] :][:length]
+                    h = sums[at + lines[m] :][:length]
+                    e = rests[at + lines[m] :][:length]
+                    for j in range(0, length, _LINE):
+                        seen[0] += c[j] + h[j].real + e[j]
+                    seen[0] += c[length - 1] + h[length - 1].real + e[length - 1]
+                    if weight.size:
+                        g = weight[at + lines[m] :][:length]
+                        f = weight_rests[at + lines[m] :][:length]
+                        for j in range(0, length, _LINE):
+                            seen[0] += g[j] + f[j]
+                        seen[0] += g[length - 1] + f[length - 1]
             u = patch_weights[k] if patch_weights.size else 1.0
             for m in range(lines.size):
                 c = counts[at + lines[m] :][:length]

@@ -27,6 +27,7 @@ from ..merge.compiled import CompiledMerge
 from ..merge.custom import Merge
 from ..merge.quick import QuickAdds, quick_adds
 from ..merge.spec import MergeName, resolve_rule
+from ..merge.sums import Sum
 from ..merge.weights import check_patch_weights
 from .arrays import as_array
 from .extract import selected_runs
@@ -34,6 +35,7 @@ from .forms import recognise_some
 
 __all__ = ["Merger"]
 
+_HELD_AT_ONCE = 1 << 30  # bytes
 _COUNTED_IN = np.uint16, np.uint32, np.uint64  # the next when an element may have more patches
 
 
@@ -54,7 +56,8 @@ class Merger:
     2^31 times the smallest of them. A patch added twice counts twice. `add` may be called from
     several threads. Fed with tensors of another library it gives such a tensor.
 
-    Beside its patches it holds 26 bytes per element for a weighted mean, 14 without weights.
+    Beside its patches it holds 26 bytes per element for a weighted mean, 14 without weights: from the
+    first patches on, or, above 1 GiB, as elements are touched.
 
     Examples
     --------
@@ -214,7 +217,10 @@ class Merger:
         alike = frame.axes == self._counting.axes
         area = self._count_area if alike else _whole_area(frame)
         quick = quick_adds(merged.reduction, frame, area, dtype, weighted) if alike else None
-        return _Target(merged, area, dtype, weighted, quick)
+        target = _Target(merged, area, dtype, weighted, quick)
+        if isinstance(merged.reduction, Sum):
+            _hold([self._counts, *target.state])
+        return target
 
     def _count(self, runs: Runs, change: int) -> int:
         """Count patches in, or out again; returns the largest number of patches in one of their elements."""
@@ -346,6 +352,13 @@ def _bands(shape: tuple[int, ...]) -> Iterator[Rect]:
     for begin in range(0, shape[axis], many):
         rows = begin, min(begin + many, shape[axis])
         yield tuple([rows if k == axis else (0, n) for k, n in enumerate(shape)])
+
+
+def _hold(zeros: Sequence[NDArray[Any]]) -> None:
+    """Have the memory of new arrays now, if it is not too much: adds would get it page by page, at twice the time."""
+    if sum([array.nbytes for array in zeros]) <= _HELD_AT_ONCE:
+        for array in zeros:
+            array.fill(0)
 
 
 def _whole_area(frame: Frame) -> Area:
