@@ -23,9 +23,8 @@ _ABOUT = 1.05  # times that share is as good: halves of odd counts are rounded u
 # tiles at work that a budget should allow, if they need not be tiny for it
 _TOGETHER = (4, 2, 1)
 _SMALL = 8  # times smaller than usual is tiny
-_STRIP = (
-    1 << 14
-)  # elements of a block that become values at a time, at least: each part takes 0.2 ms
+# elements of a block that become values at a time, at least: each part takes 0.2 ms
+_STRIP = 1 << 14
 _BLOCK = 1 << 18  # elements of a block that is more than one chunk, at least
 _CLASSES = 4  # times as many channels are expected of func as it gets, where finalize reduces them
 _MORE = 3  # times tiles are made smaller than they must be, to keep chunks in what is left
