@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = ["ChunkStore", "Reading", "Touches"]
 
 Array = NDArray[Any]
 
+_MAPPED_BYTES = 1 << 18
 _READ_BYTES = 1 << 20  # of chunks that one call reads: what decodes them holds them twice
 
 
@@ -210,6 +212,18 @@ class Reading:
         return ChunkStore(self.job.source, frame, self.tiling, self.touches, level, self._kept)
 
 
+def _copied(values: Array) -> Array:
+    """A copy that is kept: if it is large, in memory that goes back to the system with it.
+
+    On the heap, chunks that stay among arrays of ``func`` that go would leave holes as large as themselves.
+    """
+    if values.nbytes < _MAPPED_BYTES:
+        return values.copy(order="K")
+    found = np.frombuffer(mmap(-1, values.nbytes), values.dtype).reshape(values.shape)
+    found[...] = values
+    return found
+
+
 class _Kept:
     """A decoded chunk that waits for other tiles."""
 
@@ -319,7 +333,7 @@ class ChunkStore:
         with self._lock:
             room = users > 1 and self._room()
         if room:
-            values = values.copy(order="K")  # of its own, so that the rest of the box can go
+            values = _copied(values)  # so that the rest of the box can go
         with self._lock:
             if room and self._room():
                 number = self.tiling.number((*prefix, *last))
