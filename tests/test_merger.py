@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 import pantile as pt
 from pantile.geometry.limits import Limits, using_limits
+from pantile.kernels.exact import _CACHED
 from pantile.merge import extrema, keep_all, pick, quick, sums, variance
 from pantile.merge.quick import quick_adds
 from pantile.merge.spec import MERGES
 from pantile.ops import merger as merger_module
 from pantile.testing import strategies
+from pantile.testing.compare import assert_agrees
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(4)
@@ -402,3 +404,22 @@ def test_sums_past_the_finite_numbers_are_those_of_numpy(there: float) -> None:
                 merger.add(np.full((1, 3), value), np.zeros(1, int))
                 total += value
             np.testing.assert_array_equal(merger.result(), total)
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "c16"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_adds_to_a_large_image_read_ahead_and_give_what_a_small_one_gives(
+    kind: str, weighted: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    grid = pt.PatchGrid((530, 610), (9, 21), (7, 13))  # more sums than a cache holds
+    assert _CACHED < 530 * 610
+    patches = rng.normal(size=(len(grid), 9, 21)).astype(kind)
+    each = rng.random(len(grid)) if weighted else None
+    merger = pt.Merger(grid, weights="hann" if weighted else None, fill=0)
+    order = rng.permutation(len(grid))
+    for rows in np.array_split(order, 60):
+        merger.add(patches[rows], rows, each if each is None else each[rows])
+    how: dict[str, Any] = {"weights": "hann" if weighted else None, "fill": 0}
+    expected = pt.unpatchify(patches, grid, patch_weights=each, **how)
+    assert_agrees(merger.result(), expected)
