@@ -16,6 +16,7 @@ h5py = pytest.importorskip("h5py")
 tifffile = pytest.importorskip("tifffile")
 
 from pantile.files import open_image  # noqa: E402
+from pantile.stream import chunks as reading  # noqa: E402
 from pantile.testing.stores import Recorded, RecordingStore, accesses  # noqa: E402
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (200, 260)).astype("f4")
@@ -205,3 +206,21 @@ def test_chunks_that_are_kept_go_with_the_run(tiles_of):
             assert not any(ref() is not None for ref in kept)
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_large_chunks_are_kept_apart_and_read_once(stored, tiles_of, monkeypatch, workers):
+    mapped = []
+    monkeypatch.setattr(
+        reading, "_mapped", lambda v, make=reading._mapped: mapped.append(1) or make(v)
+    )
+    large = np.random.default_rng(2).random((900, 800)).astype(">f4")
+    image = stored(large, (300, 256))
+    with tiles_of(20_000):
+        plan = pt.plan(mean, image, 40, 25, memory="100MB", workers=workers)
+        assert plan.reads == 1
+        found = plan.run()
+        expected = pt.map_patches(mean, large, 40, 25)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert mapped
+    assert sum(read_counts(image).values()) == chunks_of(image)

@@ -29,7 +29,7 @@ __all__ = ["ChunkStore", "Reading", "Touches"]
 
 Array = NDArray[Any]
 
-_MAPPED_BYTES = 1 << 18
+_MAPPED_BYTES, _MAPPINGS = 1 << 18, 1 << 12  # at least, and at most: a process may have 2^16
 _READ_BYTES = 1 << 20  # of chunks that one call reads: what decodes them holds them twice
 
 
@@ -212,13 +212,11 @@ class Reading:
         return ChunkStore(self.job.source, frame, self.tiling, self.touches, level, self._kept)
 
 
-def _copied(values: Array) -> Array:
-    """A copy that is kept: if it is large, in memory that goes back to the system with it.
+def _mapped(values: Array) -> Array:
+    """A copy in memory that goes back to the system with it.
 
-    On the heap, chunks that stay among arrays of ``func`` that go would leave holes as large as themselves.
+    On the heap, large chunks that stay among arrays of ``func`` that go leave holes as large as themselves.
     """
-    if values.nbytes < _MAPPED_BYTES:
-        return values.copy(order="K")
     found = np.frombuffer(mmap(-1, values.nbytes), values.dtype).reshape(values.shape)
     found[...] = values
     return found
@@ -251,8 +249,9 @@ class ChunkStore:
     ) -> None:
         self.source, self.frame, self.tiling, self.touches = source, frame, tiling, touches
         self.level, self.most = level, most
-        item = np.dtype(source.dtype).itemsize
-        self.at_once = max(1, _READ_BYTES // (math.prod(touches.sizes) * item))  # chunks
+        nbytes = math.prod(touches.sizes) * np.dtype(source.dtype).itemsize
+        self.at_once = max(1, _READ_BYTES // nbytes)  # chunks
+        self._apart = nbytes >= _MAPPED_BYTES and most <= _MAPPINGS
         self._lock = threading.Lock()
         self._kept: dict[tuple[Index, Index], _Kept] = {}
         self._coming: dict[tuple[Index, Index], _Coming] = {}
@@ -333,7 +332,8 @@ class ChunkStore:
         with self._lock:
             room = users > 1 and self._room()
         if room:
-            values = _copied(values)  # so that the rest of the box can go
+            # so that the rest of the box can go
+            values = _mapped(values) if self._apart else values.copy(order="K")
         with self._lock:
             if room and self._room():
                 number = self.tiling.number((*prefix, *last))
