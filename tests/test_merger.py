@@ -421,5 +421,6 @@ def test_adds_to_a_large_image_read_ahead_and_give_what_a_small_one_gives(
     for rows in np.array_split(order, 60):
         merger.add(patches[rows], rows, each if each is None else each[rows])
     how: dict[str, Any] = {"weights": "hann" if weighted else None, "fill": 0}
+    assert merger._target.quick is not None  # the way that reads ahead
     expected = pt.unpatchify(patches, grid, patch_weights=each, **how)
     assert_agrees(merger.result(), expected)

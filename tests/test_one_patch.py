@@ -7,6 +7,7 @@ import pytest
 import pantile as pt
 from pantile.kernels import loops
 from pantile.merge import batch as merge_batch
+from pantile.merge.sums import Sum
 from pantile.testing.compare import assert_same_bits
 
 SIDE = 64
@@ -49,6 +50,9 @@ def test_a_patch_that_is_a_tile_of_its_own_is_its_own_sum(tiles_of, kind, merge)
     image = rng.integers(0, 256, (41, 38)).astype(dtype)
     if dtype.kind in "iu" and dtype.itemsize < 8:
         image[:5], image[20:25] = np.iinfo(dtype).max, np.iinfo(dtype).min
+    one = Sum((), (), dtype).of_one(image[:8, :8])
+    assert (one is None) == (dtype.kind == "b" or dtype.itemsize == 8)
+    assert one is None or one[0].dtype == dtype
     for step in (8, 5):  # side by side, but for the last ones, and overlapping
         grid = pt.PatchGrid(image.shape, 8, step)
         expected = pt.unpatchify(pt.extract(image, grid), grid, merge=merge)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .rect import Rect
+from .tiling import grouped
 
 __all__ = ["Advance", "most_pending"]
 
@@ -43,18 +44,18 @@ class Advance(NamedTuple):
         complete = np.array(cuts)[np.searchsorted(ends, np.arange(n + 1), side="right")]
         far = np.minimum([0, *(end for _, end in spans)], size)
         reached = np.maximum(np.maximum.accumulate(far), complete)
-        single = n - 2 if paired else n
         found: dict[Steps, list[int]] = {}
-        for t in range(single):
-            step = int(reached[t + 1] - reached[t]), int(complete[t + 1] - complete[t])
-            found.setdefault(((0, 0), step), []).append(t)
-        if len(found) > _KINDS:
-            worst = max(r for _, (r, _) in found), min(c for _, (_, c) in found)
-            found = {((0, 0), worst): list(range(single))}
-        if paired:
-            rows = zip(reached[single:], complete[single:], strict=True)
-            steps = tuple([(int(r - reached[single]), int(c - complete[single])) for r, c in rows])
-            found[steps] = [single]
+        for group in grouped(range(n), n, paired):
+            first, upto = group.start, range(group.start, group.stop + 1)
+            steps = [
+                (int(reached[t] - reached[first]), int(complete[t] - complete[first])) for t in upto
+            ]
+            found.setdefault(tuple(steps), []).append(first)
+        single = [steps for steps in found if len(steps) == 2]
+        if len(single) > _KINDS:
+            worst = max(r for _, (r, _) in single), min(c for _, (_, c) in single)
+            alike = [t for steps in single for t in found.pop(steps)]
+            found[(0, 0), worst] = alike
         return cls(size, {steps: (reached[at], complete[at]) for steps, at in found.items()})
 
 

@@ -1,9 +1,9 @@
 """From pieces to blocks: what tiles have added up becomes the state of a block.
 
 A block of the output is the sum of the pieces of the few tiles that reach into it. Every element
-takes them from the first tile to the last (in the order of `Tiling`), whoever delivered them first, wherever blocks
-are cut, and whether they are joined one by one (`fold_piece`) or together (`join_pieces`); so the
-bits depend neither on the number of workers nor on the chunks written to.
+takes them from the first tile to the last (in the order of `Tiling`), whoever delivered them first,
+wherever blocks are cut, and whether they are joined one by one (`fold_piece`) or together
+(`join_pieces`); so the bits depend neither on the number of workers nor on the chunks written to.
 """
 
 from __future__ import annotations

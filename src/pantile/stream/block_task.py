@@ -30,11 +30,11 @@ __all__ = [
     "Form",
     "Result",
     "canonical_unit",
+    "cut_result",
     "finalized",
     "grid_frame",
     "make_result",
     "turned_mask",
-    "uncut_unit",
 ]
 
 
@@ -73,13 +73,7 @@ class Result:
         self, tiling: Tiling, units: Sequence[Sequence[int] | None], limits: Limits
     ) -> Schedule:
         """Where the images are cut; every unit of the places written to lies in one block."""
-        found: tuple[int, ...] | None = None
-        for unit in units:
-            mine = None if unit is None else canonical_unit(unit, self.frame)
-            if mine is not None:
-                found = mine if found is None else tuple(map(math.lcm, found, mine))
-        unit = uncut_unit(found, self.frame, self.job.finalize)
-        return Schedule.of(tiling, self.frame.axes, self.follows, unit, limits.block_elements)
+        return cut_result(self.job, self.frame, self.follows, tiling, units, limits)
 
     def piece(self, tile: Tile, state: State | None) -> State | None:
         """What a tile made of its patches, as the state of a piece."""
@@ -162,6 +156,21 @@ def strips_of(bounds: Rect, limits: Limits) -> list[Rect]:
     ]
 
 
+def cut_result(
+    job: Job,
+    frame: Frame,
+    follows: tuple[int | None, ...],
+    tiling: Tiling,
+    units: Sequence[Sequence[int] | None],
+    limits: Limits,
+) -> Schedule:
+    """Where the images of a result are cut: no unit of the places written to, nor what ``finalize`` reduces."""
+    known = [canonical_unit(unit, frame) for unit in units if unit is not None]
+    found = tuple([math.lcm(*sizes) for sizes in zip(*known, strict=True)]) if known else None
+    unit = _uncut_unit(found, frame, job.finalize)
+    return Schedule.of(tiling, frame.axes, follows, unit, limits.block_elements)
+
+
 def canonical_unit(unit: Sequence[int], frame: Frame) -> tuple[int, ...]:
     """The unit of a place, per axis of what lies there, per canonical axis of a result."""
     sizes = list(unit)
@@ -171,7 +180,7 @@ def canonical_unit(unit: Sequence[int], frame: Frame) -> tuple[int, ...]:
     return tuple([sizes[a] for a in frame.order])
 
 
-def uncut_unit(
+def _uncut_unit(
     unit: Sequence[int] | None, frame: Frame, finalize: Callable[[NDArray[Any]], Any] | None
 ) -> tuple[int, ...] | None:
     """What blocks must not cut, per canonical axis: what is written at once, and channels that ``finalize`` reduces."""

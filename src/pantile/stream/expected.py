@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..geometry.frame import Frame
+from ..geometry.limits import Limits
 from ..geometry.schedule import Schedule, along
 from ..geometry.tiling import Tiling, span_size
-from .block_task import canonical_unit, grid_frame, uncut_unit
+from .block_task import cut_result, grid_frame
 from .job import Job, Kind, result_frame
 from .source import units_of
 
@@ -37,11 +38,11 @@ class Expected:
     alone_bytes: float
     finishing_bytes: float
 
-    def schedule(self, tiling: Tiling, unit: Sequence[int] | None, most: int) -> Schedule:
-        """Where the images are cut, of which ``unit`` is written at once."""
-        mine = None if unit is None else canonical_unit(unit, self.frame)
-        uncut = uncut_unit(mine, self.frame, self.job.finalize)
-        return Schedule.of(tiling, self.frame.axes, self.follows, uncut, most)
+    def schedule(
+        self, tiling: Tiling, units: Sequence[tuple[int, ...] | None], limits: Limits
+    ) -> Schedule:
+        """Where the images are cut, of which ``units`` are written at once."""
+        return cut_result(self.job, self.frame, self.follows, tiling, units, limits)
 
     def unit_of(self, place: Any) -> tuple[int, ...] | None:
         """What of an image is written at once, per axis of what lies there, as far as is known."""

@@ -337,14 +337,14 @@ def plan(
 ) -> Plan:
     """What `map_patches` would do with these arguments, as a `Plan` to print, ask and run.
 
-    With ``trial=True`` a patch (``batch`` of them, where that is given) and then a batch go through
-    ``func`` now. The first tells what ``func`` returns:
-    without it a plan takes results to be as large as patches, and a ``func`` that gives less (the
-    middle of a patch, a few channels) gets smaller tiles than it could have, or a MemoryError where
-    the job would fit, and one that gives more (a hundred channels) tiles that take more than
-    ``memory``. The batch tells how many ``seconds`` the run will take: that of a batch times the
-    batches that each worker has. It is an estimate: patches may differ, and blocks are still to be
-    written. Tiles of another size may round sums of floats otherwise, as another ``memory`` may.
+    With ``trial=True`` a patch (``batch`` of them, where that is given) goes through ``func`` now, and
+    then a batch. The first tells what ``func`` returns. Without it a plan takes results to be as large
+    as patches: a ``func`` that gives less (the middle of a patch, a few channels) gets smaller tiles
+    than it could have, or a MemoryError where the job would fit, and one that gives more (a hundred
+    channels) gets tiles that take more than ``memory``. The second tells how many ``seconds`` the run
+    will take: that of a batch times the batches that each worker has. It is an estimate: patches may
+    differ, and blocks are still to be written. Tiles of another size may round sums of floats
+    otherwise, as another ``memory`` may.
 
     Examples
     --------

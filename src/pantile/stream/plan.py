@@ -173,7 +173,7 @@ class Plan:
     @cached_property
     def unit(self) -> tuple[int, ...] | None:
         """What of the first result is written at once, per canonical axis of the image, as far as is known."""
-        found, result = self._units[0], self.expected[0]
+        found, result = next(iter(self._units[0]), None), self.expected[0]
         if found is None:
             return None
         mine, frame = canonical_unit(found, result.frame), self.job.frame
@@ -184,23 +184,22 @@ class Plan:
         )
 
     @cached_property
-    def _units(self) -> list[tuple[int, ...] | None]:
-        """What of each result is written at once, per axis of its images, where that is known."""
-        places = self.destination.places or ()
-        found = []
+    def _units(self) -> list[list[tuple[int, ...] | None]]:
+        """What of each image of each result is written at once, per axis, where that is known."""
+        places, found = self.destination.places or (), []
         for k, result in enumerate(self.expected):
-            at = k * result.images
-            found.append(result.unit_of(places[at]) if at < len(places) else None)
+            mine = places[k * result.images : (k + 1) * result.images]
+            found.append([result.unit_of(place) for place in mine])
         return found
 
     @cached_property
     def schedules(self) -> tuple[Schedule, ...]:
         """Where each result is cut, if it is what is expected."""
-        most = self.resources.limits.block_elements
+        limits = self.resources.limits
         return tuple(
             [
-                result.schedule(self.tiling, unit, most)
-                for result, unit in zip(self.expected, self._units, strict=True)
+                result.schedule(self.tiling, units, limits)
+                for result, units in zip(self.expected, self._units, strict=True)
             ]
         )
 
