@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import pantile as pt
+from pantile.geometry.limits import LIMITS
 from pantile.geometry.schedule import Schedule
 from pantile.geometry.tiling import Tiling
 from pantile.testing.compare import assert_same_bits
@@ -174,3 +176,38 @@ def test_a_shifted_last_patch_does_not_hold_a_layer() -> None:
     axes = pt.PatchGrid((192,) * 3, 64, 48).axis_grids
     front = Schedule.of(Tiling(axes, (1, 1, 1)), axes).front
     assert front < 32 * 192**2 < 2 * front  # what the last two layers share: for them alone
+
+
+# resumed
+
+
+def without_halo(batch: Array) -> Array:
+    return batch[:, 32:-32, 32:-32]
+
+
+def test_a_run_in_a_tight_budget_is_resumed_in_the_same_budget(tmp_path: Any) -> None:
+    image = np.random.default_rng(1).integers(0, 999, (1300, 1300)).astype(np.uint16)
+    grid = pt.PatchGrid(image.shape, 576, 512, pad=32, pad_mode="reflect")
+    sink = pt.files.ZarrSink(tmp_path / "o.zarr", chunks=(512, 512))
+
+    def stop(done: int, _: int) -> None:
+        if done == 5:
+            raise RuntimeError("stopped")
+
+    def run(memory: int, **more: Any) -> Any:
+        how: dict[str, Any] = {"memory": memory, "workers": 1, "trial": True, "dtype": np.uint16}
+        return pt.plan(without_halo, image, grid, out=sink, **how, **more)
+
+    with pytest.raises(MemoryError, match="at least") as error:
+        run(1000)
+    least = re.search(r"at least ([\d.]+) MB", str(error.value))
+    assert least is not None
+    memory = int(float(least[1]) * 1.02e6)
+    plan = run(memory, progress=stop)
+    assert plan.resources.limits.strip_elements < LIMITS.strip_elements
+    with pytest.raises(RuntimeError, match="stopped"):
+        plan.run()
+    again = run(memory, resume=True)
+    assert again.blocks_done > 0
+    again.run()
+    np.testing.assert_array_equal(np.asarray(pt.files.open_image(tmp_path / "o.zarr")), image)
