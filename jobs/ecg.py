@@ -13,8 +13,8 @@ RATE = 360
 WINDOW = 10 * RATE
 
 
-def with_pantile(ecg):  # two windows a call: no more memory than a loop takes
-    return pt.map_patches(features, ecg, (WINDOW,), RATE, channel_axis=0, merge=None, batch=2)
+def with_pantile(ecg):  # three windows a call: no more memory than a loop takes
+    return pt.map_patches(features, ecg, (WINDOW,), RATE, channel_axis=0, merge=None, batch=3)
 
 
 def at_once(ecg):

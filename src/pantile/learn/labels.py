@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -49,11 +49,55 @@ def encode(labels: Array, classes: Array) -> Array:
     dtype = np.min_scalar_type(-len(classes))
     flat = np.ascontiguousarray(labels).reshape(-1)
     codes = np.empty(flat.shape, dtype)
+    look_up = _make_table(classes, dtype) if labels.dtype == classes.dtype else None
     for at in range(0, len(flat), _SLAB):
-        part = slice(at, at + _SLAB)
-        place = np.searchsorted(classes, flat[part]).clip(max=len(classes) - 1)
-        codes[part] = np.where(classes[place] == flat[part], place, UNLABELLED)
+        part = flat[at : at + _SLAB]
+        if look_up is not None:
+            codes[at : at + _SLAB] = look_up(part)
+            continue
+        place = np.searchsorted(classes, part).clip(max=len(classes) - 1)
+        codes[at : at + _SLAB] = np.where(classes[place] == part, place, UNLABELLED)
     return codes.reshape(labels.shape)
+
+
+def _make_table(classes: Array, dtype: np.dtype[Any]) -> Callable[[Array], Array] | None:
+    """A table of places, where classes are whole numbers near each other: faster than a search for each."""
+    span = _span_of(classes)
+    if span is None:
+        return None
+    table = np.full(span + 2, UNLABELLED, dtype)  # with room for what lies below and above
+    table[1 + _beyond(classes, classes[0])] = np.arange(len(classes))
+
+    def look_up(part: Array) -> Array:
+        places: Array = table[_beyond(part, classes[0]).clip(-1, span) + 1]
+        return places
+
+    return look_up
+
+
+def _span_of(values: Array) -> int | None:
+    """How many whole numbers there are from the least to the largest; None where they are other or too far apart."""
+    if values.dtype.kind not in "iu" or not len(values):
+        return None
+    span = int(values.max()) - int(values.min()) + 1
+    return span if span <= LIMITS.label_span else None
+
+
+def _beyond(values: Array, least: Any) -> Array:
+    """``values - least`` in 64 bits, where it may wrap around to what no near value has."""
+    beyond: Array = np.subtract(values, least, dtype=np.int64, casting="unsafe")
+    return beyond
+
+
+def _unique(values: Array) -> Array:
+    """`numpy.unique`, by a table where values are whole numbers near each other."""
+    span = _span_of(values)
+    if span is None:
+        return np.unique(values)
+    least, seen = values.min(), np.zeros(span, bool)
+    seen[_beyond(values, least)] = True
+    found = np.flatnonzero(seen).astype(np.uint64) + np.array(least).astype(np.uint64)
+    return found.astype(values.dtype)
 
 
 def _check_kind(labels: Array) -> None:
@@ -75,7 +119,7 @@ def _iterate_classes(labels: Array, unlabelled: Any) -> Iterator[Array]:
     """The different labels of each slab, without those that mean unlabelled."""
     flat = np.ascontiguousarray(labels).reshape(-1)
     for at in range(0, len(flat), _SLAB):
-        values = np.unique(flat[at : at + _SLAB])
+        values = _unique(flat[at : at + _SLAB])
         if unlabelled is not None:
             values = values[(values != unlabelled) & (values == values)]
         elif labels.dtype.kind in "if":
