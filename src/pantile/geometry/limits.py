@@ -101,7 +101,7 @@ class Limits:
     """Neighbouring rows that enter the pool together: cutting them is copying lines."""
     pool_numbered_rows: int = 1 << 16
     """Rows whose numbers are drawn at a time to fill the pool."""
-    label_span: int = 1 << 16
+    label_span_elements: int = 1 << 16
     """Whole-number labels that lie within so many are looked up in a table."""
     label_rows: int = 1 << 20
     """Labels that are looked at together."""

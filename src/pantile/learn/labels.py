@@ -80,7 +80,7 @@ def _span_of(values: Array) -> int | None:
     if values.dtype.kind not in "iu" or not len(values):
         return None
     span = int(values.max()) - int(values.min()) + 1
-    return span if span <= LIMITS.label_span else None
+    return span if span <= LIMITS.label_span_elements else None
 
 
 def _beyond(values: Array, least: Any) -> Array:
