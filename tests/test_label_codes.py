@@ -50,9 +50,9 @@ def test_labels_far_beyond_the_classes_are_none_of_them(dtype):
         np.testing.assert_array_equal(encode(labels, classes), expected)
 
 
-def test_classes_too_far_apart_for_a_table_are_searched():
-    span = LIMITS.label_span_elements
-    labels = np.array([0, span, 5, span - 1])
-    classes, (codes,) = encode_classes([labels])
-    np.testing.assert_array_equal(classes, [0, 5, span - 1, span])
-    np.testing.assert_array_equal(codes, [0, 3, 1, 2])
+def test_classes_on_both_sides_of_the_largest_table_have_their_places():
+    for last in (LIMITS.label_span_elements - 1, LIMITS.label_span_elements):
+        labels = np.array([0, last, 5, last - 1])
+        classes, (codes,) = encode_classes([labels])
+        np.testing.assert_array_equal(classes, [0, 5, last - 1, last])
+        np.testing.assert_array_equal(codes, [0, 3, 1, 2])

@@ -49,27 +49,27 @@ def encode(labels: Array, classes: Array) -> Array:
     dtype = np.min_scalar_type(-len(classes))
     flat = np.ascontiguousarray(labels).reshape(-1)
     codes = np.empty(flat.shape, dtype)
-    look_up = _make_table(classes, dtype) if labels.dtype == classes.dtype else None
+    find = _make_finder(classes, labels.dtype)
     for at in range(0, len(flat), _SLAB):
-        part = flat[at : at + _SLAB]
-        if look_up is not None:
-            codes[at : at + _SLAB] = look_up(part)
-            continue
-        place = np.searchsorted(classes, part).clip(max=len(classes) - 1)
-        codes[at : at + _SLAB] = np.where(classes[place] == part, place, UNLABELLED)
+        codes[at : at + _SLAB] = find(flat[at : at + _SLAB])
     return codes.reshape(labels.shape)
 
 
-def _make_table(classes: Array, dtype: np.dtype[Any]) -> Callable[[Array], Array] | None:
-    """A table of places, where classes are whole numbers near each other: faster than a search for each."""
-    span = _span_of(classes)
+def _make_finder(classes: Array, dtype: np.dtype[Any]) -> Callable[[Array], Array]:
+    """How labels find their place: in a table, where classes are whole numbers near each other, or by search."""
+    span = _span_of(classes) if dtype == classes.dtype else None
+
+    def search(labels: Array) -> Array:
+        place = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+        return np.where(classes[place] == labels, place, UNLABELLED)
+
     if span is None:
-        return None
-    table = np.full(span + 2, UNLABELLED, dtype)  # with room for what lies below and above
+        return search
+    table = np.full(span + 2, UNLABELLED)  # with room for what lies below and above
     table[1 + _beyond(classes, classes[0])] = np.arange(len(classes))
 
-    def look_up(part: Array) -> Array:
-        places: Array = table[_beyond(part, classes[0]).clip(-1, span) + 1]
+    def look_up(labels: Array) -> Array:
+        places: Array = table[_beyond(labels, classes[0]).clip(-1, span) + 1]
         return places
 
     return look_up
