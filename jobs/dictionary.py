@@ -24,7 +24,7 @@ def with_pantile(clean, noisy, atoms):
         code = model.transform((patches - mean).reshape(len(patches), 49))
         return (code @ model.components_).reshape(patches.shape) + mean
 
-    # each patch is a loop of Python in transform: a second thread would wait for the first, and slow it
+    # each patch is a loop of Python in transform, which threads take turns at: one saves finding that out
     return pt.map_patches(sparse, noisy, 7, workers=1)
 
 

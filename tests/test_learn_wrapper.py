@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
 from sklearn.cluster import DBSCAN, KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA, IncrementalPCA
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.kernel_approximation import Nystroem
@@ -22,6 +27,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import get_tags
 
 import pantile as pt
@@ -226,6 +232,39 @@ def test_forest_equals_forest_on_the_explicit_matrix(step, channel_axis):
     assert np.array_equal(model.classes_, [3, 5, 8])
     assert model.score(image, labels) == twin.score(rows[y >= 0], y[y >= 0])
     assert model.n_samples_ == (y >= 0).sum()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4", "f8"])
+@pytest.mark.parametrize(
+    ("kind", "by_feature"),
+    [
+        (DecisionTreeClassifier, True),
+        (RandomForestClassifier, True),
+        (ExtraTreesClassifier, True),
+        (HistGradientBoostingClassifier, True),
+        (IsolationForest, True),
+        (GaussianNB, False),
+        (SGDClassifier, False),
+        (KNeighborsClassifier, False),
+    ],
+)
+def test_trees_get_rows_by_feature_and_others_one_after_the_other(kind, by_feature, dtype):
+    class Looking(kind):
+        def predict(self, X):
+            layouts.append((X.flags.f_contiguous, X.flags.c_contiguous))
+            return super().predict(X)
+
+    layouts = []
+    image, labels = scene()
+    image = image.astype(dtype)
+    model = PatchEstimator(Looking(), 3, channel_axis=None).fit(image, labels)
+    layouts.clear()
+    found = model.predict(image)
+    assert set(layouts) == {(by_feature, not by_feature)}
+    padded = np.pad(image, 1, mode="reflect")
+    rows = pt.extract(padded, 3).reshape(-1, 9)
+    want = model.estimator_.predict(rows.astype(np.result_type(dtype, "f4")))
+    assert np.array_equal(found.ravel(), want)
 
 
 def test_streamed_bayes_equals_bayes_on_the_explicit_matrix_of_several_images():

@@ -27,6 +27,7 @@ def apply_rows(
     rows: Array | None = None,
     nbytes: int = LIMITS.row_block_bytes,
     dtype: Any = None,
+    by_feature: bool = False,
     workers: int = 1,
 ) -> Array:
     """``func`` of all rows, called on blocks of them: ``(n_rows, ...)``.
@@ -34,7 +35,8 @@ def apply_rows(
     Parameters
     ----------
     func : callable
-        Takes ``(n, features)``, C contiguous and its own, and gives one result per row.
+        Takes ``(n, features)``, C contiguous (``by_feature``: in Fortran order) and its own, and gives
+        one result per row.
     rows : array of int, optional
         Only these rows, in this order.
     nbytes : int
@@ -52,7 +54,8 @@ def apply_rows(
     def cut(begin: int) -> Array:
         end = min(begin + size, n_rows)
         chosen = np.arange(begin, end) if rows is None else rows[begin:end]
-        return np.asarray(matrix[chosen], dtype)
+        taken = matrix.selection.take(chosen, by_feature=True) if by_feature else matrix[chosen]
+        return np.asarray(taken, dtype)
 
     def compute(block: Array) -> Array:
         n = len(block)

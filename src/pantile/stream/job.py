@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -168,6 +168,14 @@ class Job:
             taken = np.flatnonzero(mask.any(tuple(j for j in range(mask.ndim) if j != k)))
             found.append(axis.span(begin + int(taken[0]), begin + int(taken[-1]) + 1))
         return tuple(found)
+
+    def calling(self, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Job:
+        """The same with ``wrap`` of ``func`` in its place, and its merges, compiled or yet to be, in common."""
+        func = self.func
+        wrapped = Indexed(wrap(func.func)) if isinstance(func, Indexed) else wrap(func)
+        found = replace(self, func=wrapped)
+        found.__dict__["_compiled"] = self._compiled
+        return found
 
     def merged(self, kind: Kind) -> CompiledMerge:
         """The merge of results of ``kind``, compiled once; raises what is wrong with them."""

@@ -174,7 +174,8 @@ def map_patches(
         cores / workers threads each, so that theirs do not multiply with these; then they have back
         what they had. ``workers=1`` leaves all cores to the library that ``func`` calls.
         A ``func`` that is a loop of Python holds the interpreter's lock, and its threads slow each
-        other: use ``workers=1``, or ``executor="processes"`` for what takes longer than a few seconds.
+        other: its calls are made one at a time once that has proved faster. ``executor="processes"``
+        puts all cores to work on it, for what takes longer than a few seconds.
     executor : "threads", "processes", or an object with ``submit``, optional
         Threads by default. A process pool gets tasks that carry places, not elements (an array in
         memory goes to a temporary file once; what a killed run leaves of it goes with the next one),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,11 +94,12 @@ class Selection:
         column = self.stack.cut_row(int(self.rows[at]))[:, None]
         return np.ascontiguousarray(self._standardise(column)[:, 0])
 
-    def take(self, at: NDArray[np.int64]) -> Array:
-        """Chosen rows, a new array ``(len(at), features)``."""
+    def take(self, at: NDArray[np.int64], *, by_feature: bool = False) -> Array:
+        """Chosen rows, a new array ``(len(at), features)``, C contiguous or ``by_feature`` in Fortran order."""
         rows = self.rows
         numbers = rows.start + at * rows.step if isinstance(rows, range) else np.asarray(rows[at])
-        columns = np.empty((len(at), self.features), self.stack.dtype).T
+        order: Literal["C", "F"] = "C" if by_feature else "F"
+        columns = np.empty((self.features, len(at)), self.stack.dtype, order)
         self.stack.cut(numbers.astype(np.int64, copy=False), columns)
         return self._standardise(columns).T
 

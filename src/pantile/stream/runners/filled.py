@@ -16,7 +16,7 @@ from ...kernels.offsets import Runs
 from ..job import Indexed, as_results, kind_of
 from ..plan import Plan
 from ..progress import Report
-from ..tile_task import Cancelled, Cutter, TileWork, empty_batch, numbers_of, where_of
+from ..tile_task import Cutter, TileWork, empty_batch, numbers_of, where_of
 from .base import POLL
 from .threads import ThreadRun
 
@@ -98,7 +98,7 @@ class FilledRun(ThreadRun):
     def _loop(self, count: Callable[[int], None]) -> None:
         while True:
             with self.cutting:
-                self._check()
+                self.check()
                 batch = next(self.batches, None)
             if batch is None:
                 return
@@ -107,10 +107,6 @@ class FilledRun(ThreadRun):
             while complete:
                 self.deliver(complete.pop(0).result())
             count(n)
-
-    def _check(self) -> None:
-        if self.failed.is_set() or self.cancelled.is_set():
-            raise Cancelled
 
     # cutting
 
@@ -163,7 +159,7 @@ class FilledRun(ThreadRun):
         """Add what ``func`` gave when its turn has come; returns the tiles that are complete."""
         with self.turn:
             while self.added < batch.number:
-                self._check()
+                self.check()
                 self.turn.wait(POLL)
             try:
                 results = as_results(value, len(batch.patches))

@@ -16,7 +16,10 @@ from typing import Any, Protocol
 from ...geometry.tiling import Tile
 from ...kernels.libraries import limit_libraries, limit_thread, share_of
 from ..job import calls_at_once
+from ..plan import Plan
+from ..progress import Report
 from ..tile_task import Cancelled
+from ..turns import InTurns, Turns
 from .base import PATIENCE, Run
 
 __all__ = ["SupportsSubmit", "ThreadRun", "Threads"]
@@ -92,6 +95,12 @@ class Threads:
 class ThreadRun(Run):
     """Tiles in threads of this process: its own, or a pool of the caller's."""
 
+    def __init__(self, plan: Plan, report: Report | None) -> None:
+        super().__init__(plan, report)
+        if self.at_once > 1 and calls_at_once(self.job.func) is None:
+            turns = Turns(self.check)
+            self.job = self.job.calling(lambda func: InTurns(func, turns))
+
     @property
     def at_once(self) -> int:
         """How many threads there is work for."""
@@ -124,9 +133,13 @@ class ThreadRun(Run):
         if not isinstance(future.exception(), Cancelled):  # else another's error is on its way
             future.result()
 
-    def _work(self, tile: Tile) -> None:
+    def check(self) -> None:
+        """Raise where the run has failed or was stopped."""
         if self.failed.is_set() or self.cancelled.is_set():
             raise Cancelled
+
+    def _work(self, tile: Tile) -> None:
+        self.check()
         try:
             self.work(tile, self.count)
         except BaseException:
