@@ -21,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 import pantile as pt
+from pantile.kernels import daemons
 from pantile.stream.runners import base, threads
 
 Array = NDArray[Any]
@@ -133,7 +134,7 @@ def test_a_func_that_never_returns_does_not_hold_up_the_error(
         assert busy()
     finally:
         release.set()
-    threads._wait_for_left()
+    daemons._wait_for_left()
     assert not busy()
 
 

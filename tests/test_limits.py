@@ -88,7 +88,7 @@ def test_slices_keep_limits_and_pickles_do_not():
 def test_every_size_says_its_unit():
     units = (
         *("bytes", "rows", "windows", "elements", "points", "boxes", "sums"),
-        *("tiles", "batches", "seconds", "share"),
+        *("tiles", "patches", "batches", "seconds", "share"),
     )
     names = [field.name for field in fields(Limits) if field.name != "costs"]
     assert [name for name in names if not name.endswith(units)] == []

@@ -123,6 +123,8 @@ class Limits:
     # patches cut and merged in memory
     cut_leaf_elements: int = 1 << 20
     """Elements cut (or put side by side) by one thread: with fewer, a second thread costs more than it brings."""
+    cut_band_patches: int = 1 << 17
+    """Patches of which one feature after the other is copied: what they reach over stays in cache."""
     long_line_elements: int = 32
     """Lines of so many samples are copied at the speed of memory, where they lie side by side."""
     long_line_share: int = 4

@@ -52,11 +52,13 @@ def copy_runs(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) ->
     copy(dst, src, runs, patch)
 
 
-def copy_by_feature(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> None:
-    """Copy samples, one line over the patches of each run at a time."""
+def copy_by_feature(
+    dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...], some: slice = slice(None)
+) -> None:
+    """Copy samples (``some`` of them, the last first), one line over the patches of each run at a time."""
     tables = tabulate_features(dst, src, runs, patch)
-    steps = _feature_steps(tables)
-    _copy_by_feature(dst.memory, src.memory, *tables[:5], *steps, *UNWEIGHTED)
+    steps, (goals, sources, *rest) = _feature_steps(tables), tables[:5]
+    _copy_by_feature(dst.memory, src.memory, goals[some], sources[some], *rest, *steps, *UNWEIGHTED)
 
 
 def copy_by_patch(dst: Operand, src: Operand, runs: Runs, patch: tuple[int, ...]) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
+from .daemons import Threads
+
 __all__ = ["cores", "each_in_parallel"]
 
-_pools: dict[int, ThreadPoolExecutor] = {}
+_pools: dict[int, Threads] = {}
 _lock = threading.Lock()
+_POLL = 0.1  # seconds: a Ctrl-C that comes in just before a wait begins is heard when it ends
 
 
 def cores() -> int:
@@ -22,15 +25,16 @@ def cores() -> int:
 
 def each_in_parallel(task: Callable[[Any], None], items: Sequence[Any]) -> None:
     """Call ``task`` on every item, on all cores; the first exception is raised once all have ended."""
-    if len(items) < 2 or cores() < 2:
+    threads = min(cores(), len(items))
+    if threads < 2:
         for item in items:
             task(item)
         return
-    gate = _Gate(task, len(items))
+    gate = _Gate(task, items)
     try:
-        for number, item in enumerate(items):
+        for _ in range(threads):
             # each in a copy of the caller's context, so that numpy.errstate holds in every thread
-            _pool().submit(copy_context().run, gate.run, number, item)
+            _pool().submit(copy_context().run, gate.run)
         gate.wait()
     except BaseException:  # one of a task, or Ctrl-C, wherever it came in
         gate.close()
@@ -38,37 +42,43 @@ def each_in_parallel(task: Callable[[Any], None], items: Sequence[Any]) -> None:
 
 
 class _Gate:
-    """Lets a task run until it is closed; then what has not begun does nothing, and what has is waited for.
+    """Hands out items until it is closed; then nothing begins, and what has begun is waited for.
 
     (`concurrent.futures.wait` may leave futures locked where Ctrl-C interrupts it.)
     """
 
-    def __init__(self, task: Callable[[Any], None], n: int) -> None:
-        self.task, self.left = task, n
-        self.at_work, self.closed = 0, False
+    def __init__(self, task: Callable[[Any], None], items: Sequence[Any]) -> None:
+        self.task, self.items, self.left = task, items, len(items)
+        self.begun, self.at_work, self.closed = 0, 0, False
         self.errors: list[tuple[int, BaseException]] = []
         self.changed = threading.Condition()
 
-    def run(self, number: int, item: Any) -> None:
+    def run(self) -> None:
+        """Work on one item after the other until none is left."""
+        while (number := self._take()) is not None:
+            try:
+                self.task(self.items[number])
+            except BaseException as error:
+                self.errors.append((number, error))
+            finally:
+                with self.changed:
+                    self.at_work -= 1
+                    self.left -= 1
+                    if self.closed or not self.left:
+                        self.changed.notify_all()
+
+    def _take(self) -> int | None:
         with self.changed:
-            if self.closed:
-                return
-            self.at_work += 1
-        try:
-            self.task(item)
-        except BaseException as error:
-            self.errors.append((number, error))
-        finally:
-            with self.changed:
-                self.at_work -= 1
-                self.left -= 1
-                self.changed.notify_all()
+            if self.closed or self.begun == len(self.items):
+                return None
+            self.begun, self.at_work = self.begun + 1, self.at_work + 1
+            return self.begun - 1
 
     def wait(self) -> None:
         """Until all have ended; raises the first exception."""
         with self.changed:
             while self.left:
-                self.changed.wait()
+                self.changed.wait(_POLL)
         errors, self.errors = self.errors, []  # else they would keep each other alive
         if errors:
             raise min(errors, key=lambda found: found[0])[1]
@@ -80,11 +90,19 @@ class _Gate:
                 self.changed.wait()
 
 
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> Threads:
     # threads do not survive a fork, so each process has a pool of its own
     pid = os.getpid()
     with _lock:
         if pid not in _pools:
             _pools.clear()
-            _pools[pid] = ThreadPoolExecutor(cores(), thread_name_prefix="pantile")
+            _pools[pid] = Threads(cores())
         return _pools[pid]
+
+
+@atexit.register
+def _close() -> None:
+    """Let loops end before Python does: a thread that it ends inside them takes the program with it."""
+    pool = _pools.pop(os.getpid(), None)
+    if pool is not None:
+        pool.close()

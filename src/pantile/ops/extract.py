@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..geometry.limits import current_limits
 from ..geometry.rect import Rect, whole
 from ..geometry.tensors import tensor_verbs
 from ..geometry.tiling import Tiling, choose_lengths, span_size
-from ..kernels.loops import copy_runs
+from ..kernels.loops import copy_by_feature, copy_runs
 from ..kernels.memory import Flat, as_bits, ensure_item_strides, flatten, has_item_strides
 from ..kernels.offsets import (
     Operand,
@@ -26,7 +27,7 @@ from ..kernels.offsets import (
     place_in_stack,
     place_on_image,
 )
-from ..kernels.parallel import each_in_parallel
+from ..kernels.parallel import cores, each_in_parallel
 from ..kernels.read import read_block
 from .arrays import as_array, check_apart
 
@@ -225,13 +226,23 @@ def copy_patches(
     ranges = whole(frame.counts)
     source = place_on_image(memory, frame.axes, origin, ranges, frame.gap, frame.along)
 
-    def move(part: Runs) -> None:
-        copy_runs(goal, source, part, frame.patch)
-
     limits = current_limits()
-    line = 0 if lies_by_feature(goal, frame.patch) else frame.patch[-1]
-    most = limits.copy_leaf(limits.cut_leaf_elements, line)
-    each_in_parallel(move, runs.leaves(frame.features, most))
+    if not lies_by_feature(goal, frame.patch):
+        most = limits.copy_leaf(limits.cut_leaf_elements, frame.patch[-1])
+        leaves = runs.leaves(frame.features, most)
+        each_in_parallel(lambda part: copy_runs(goal, source, part, frame.patch), leaves)
+        return
+
+    def move(item: tuple[Runs, slice]) -> None:
+        copy_by_feature(goal, source, item[0], frame.patch, item[1])
+
+    # each thread fills features of its own, far from the others': the system hands new memory out by the
+    # page, of up to 2 MB, and threads that fill the same one wait for each other
+    whole_job = runs.n * frame.features <= limits.cut_leaf_elements
+    slabs = 1 if whole_job else min(cores(), frame.features)
+    cuts = [frame.features * k // slabs for k in range(slabs + 1)]
+    bands = runs.leaves(1, limits.cut_band_patches)
+    each_in_parallel(move, [(band, slice(*cut)) for band in bands for cut in pairwise(cuts)])
 
 
 def readable(frame: Frame, runs: Runs, walkable: bool = True) -> list[tuple[Runs, Rect | None]]:

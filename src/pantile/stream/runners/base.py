@@ -15,6 +15,7 @@ import numpy as np
 from ...geometry.rect import Index, slices
 from ...geometry.schedule import Ledger, Schedule
 from ...geometry.tiling import Tile
+from ...kernels.daemons import PATIENCE
 from ...merge.assembly import Assembly
 from ...merge.batch import Area
 from ...merge.pieces import Piece
@@ -29,10 +30,9 @@ from ..resume.staging import Staging
 from ..source import units_of
 from ..tile_task import TileResult, run_tile
 
-__all__ = ["PATIENCE", "POLL", "Run", "check_kinds"]
+__all__ = ["POLL", "Run", "check_kinds"]
 
 POLL = 0.1  # seconds between looks at the progress
-PATIENCE = 10.0  # seconds that an error, or the end of the program, waits for func to return
 
 
 class Run(ABC):

@@ -2,94 +2,29 @@
 
 from __future__ import annotations
 
-import atexit
-import queue
-import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
 
 from ...geometry.tiling import Tile
+from ...kernels.daemons import PATIENCE, Threads
 from ...kernels.libraries import limit_libraries, limit_thread, share_of
 from ..job import calls_at_once
 from ..plan import Plan
 from ..progress import Report
 from ..tile_task import Cancelled
 from ..turns import InTurns, Turns
-from .base import PATIENCE, Run
+from .base import Run
 
-__all__ = ["SupportsSubmit", "ThreadRun", "Threads"]
+__all__ = ["SupportsSubmit", "ThreadRun"]
 
 
 class SupportsSubmit(Protocol):
     """A pool of `concurrent.futures`, a ``dask.distributed`` client, or anything alike."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any: ...
-
-
-_left: list[threading.Thread] = []  # still in a func that did not return in time
-
-
-@atexit.register
-def _wait_for_left() -> None:
-    """Let calls of func return before Python ends: a thread that it ends inside C++ takes the program with it."""
-    _join(_left, PATIENCE)
-
-
-def _join(threads: list[threading.Thread], patience: float) -> list[threading.Thread]:
-    """Wait for threads to end; returns those that have not."""
-    end = time.monotonic() + patience
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    return [thread for thread in threads if thread.is_alive()]
-
-
-class Threads:
-    """A few daemon threads: unlike a `ThreadPoolExecutor`'s, they never keep an interrupted program alive.
-
-    Each calls ``prepare`` before its first task.
-    """
-
-    def __init__(self, workers: int, prepare: Callable[[], None]) -> None:
-        self._prepare = prepare
-        self._tasks: queue.SimpleQueue[
-            tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None
-        ]
-        self._tasks = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"pantile-{k}", daemon=True)
-            for k in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self._tasks.put((future, function, args))
-        return future
-
-    def close(self, patience: float = PATIENCE) -> None:
-        """Have the threads end; those that are still in ``func`` after ``patience`` seconds are left to it."""
-        for _ in self._threads:
-            self._tasks.put(None)
-        left = _join(self._threads, patience)
-        _left[:] = [thread for thread in _left if thread.is_alive()] + left
-
-    def _work(self) -> None:
-        self._prepare()
-        while (task := self._tasks.get()) is not None:
-            future, function, args = task
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(function(*args))
-            except BaseException as error:
-                future.set_exception(error)
-            del task, future, function, args  # an idle thread keeps nothing alive
 
 
 class ThreadRun(Run):
