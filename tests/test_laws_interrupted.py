@@ -81,7 +81,7 @@ def at_rest() -> bool:
     for _ in range(100):
         ours = {t.ident for t in threading.enumerate() if t.name.startswith("pantile")}
         frames = [f for i, f in sys._current_frames().items() if i in ours]
-        if all(f.f_code.co_name in ("_worker", "wait", "get") for f in frames):
+        if all(f.f_code.co_name in ("_work", "_worker", "wait", "get") for f in frames):
             return True
         time.sleep(0.01)
     return False

@@ -37,14 +37,14 @@ class Threads:
     Each calls ``prepare`` before its first task.
     """
 
-    def __init__(self, workers: int, prepare: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, workers: int, name: str, prepare: Callable[[], None] = lambda: None) -> None:
         self._prepare = prepare
         self._tasks: queue.SimpleQueue[
             tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None
         ]
         self._tasks = queue.SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._work, name=f"pantile-{k}", daemon=True)
+            threading.Thread(target=self._work, name=f"{name}-{k}", daemon=True)
             for k in range(workers)
         ]
         for thread in self._threads:

@@ -96,7 +96,7 @@ def _pool() -> Threads:
     with _lock:
         if pid not in _pools:
             _pools.clear()
-            _pools[pid] = Threads(cores())
+            _pools[pid] = Threads(cores(), "pantile loops")
         return _pools[pid]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -32,6 +33,8 @@ class ThreadRun(Run):
 
     def __init__(self, plan: Plan, report: Report | None) -> None:
         super().__init__(plan, report)
+        # no method of this object: a cycle would keep the image until the next collection of garbage
+        self.check = partial(_check, self.failed, self.cancelled)
         if self.at_once > 1 and calls_at_once(self.job.func) is None:
             turns = Turns(self.check)
             self.job = self.job.calling(lambda func: InTurns(func, turns))
@@ -54,7 +57,7 @@ class ThreadRun(Run):
                 yield
                 return
             prepare = partial(limit_thread, share_of(busy))
-            self.executor = own = Threads(at_once, prepare)
+            self.executor = own = Threads(at_once, "pantile", prepare)
             try:
                 yield
             finally:
@@ -68,11 +71,6 @@ class ThreadRun(Run):
         if not isinstance(future.exception(), Cancelled):  # else another's error is on its way
             future.result()
 
-    def check(self) -> None:
-        """Raise where the run has failed or was stopped."""
-        if self.failed.is_set() or self.cancelled.is_set():
-            raise Cancelled
-
     def _work(self, tile: Tile) -> None:
         self.check()
         try:
@@ -80,3 +78,9 @@ class ThreadRun(Run):
         except BaseException:
             self.failed.set()
             raise
+
+
+def _check(failed: threading.Event, cancelled: threading.Event) -> None:
+    """Raise where a run has failed or was stopped."""
+    if failed.is_set() or cancelled.is_set():
+        raise Cancelled
