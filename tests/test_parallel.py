@@ -1,5 +1,6 @@
 """Work that is shared by all cores: every item once, the first error, and copies by feature in slabs and bands."""
 
+import sys
 import threading
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ SMALL = replace(LIMITS, cut_leaf_elements=8, cut_band_patches=4)
 def _three_cores(monkeypatch):
     monkeypatch.setattr(parallel, "_pools", {})
     monkeypatch.setattr(parallel, "cores", lambda: 3)
+    monkeypatch.setattr(sys.modules["pantile.ops.extract"], "cores", lambda: 3)
     yield
     parallel._close()
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-__all__ = ["PATIENCE", "Threads"]
+__all__ = ["PATIENCE", "POLL", "Threads"]
 
+POLL = 0.1  # seconds between looks of whoever waits: at the progress, for a Ctrl-C, whether a run has ended
 PATIENCE = 10.0  # seconds that an error, or the end of the program, waits for what is at work
 
 _left: list[threading.Thread] = []  # still in a func that did not return in time

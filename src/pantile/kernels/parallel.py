@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Any
 
-from .daemons import Threads
+from .daemons import POLL, Threads
 
 __all__ = ["cores", "each_in_parallel"]
 
 _pools: dict[int, Threads] = {}
 _lock = threading.Lock()
-_POLL = 0.1  # seconds: a Ctrl-C that comes in just before a wait begins is heard when it ends
 
 
 def cores() -> int:
@@ -78,7 +77,7 @@ class _Gate:
         """Until all have ended; raises the first exception."""
         with self.changed:
             while self.left:
-                self.changed.wait(_POLL)
+                self.changed.wait(POLL)  # a Ctrl-C just before a wait begins is heard when it ends
         errors, self.errors = self.errors, []  # else they would keep each other alive
         if errors:
             raise min(errors, key=lambda found: found[0])[1]

@@ -233,13 +233,16 @@ def copy_patches(
         each_in_parallel(lambda part: copy_runs(goal, source, part, frame.patch), leaves)
         return
 
+    if runs.n * frame.features <= limits.cut_leaf_elements:
+        copy_by_feature(goal, source, runs, frame.patch)
+        return
+
     def move(item: tuple[Runs, slice]) -> None:
         copy_by_feature(goal, source, item[0], frame.patch, item[1])
 
     # each thread fills features of its own, far from the others': the system hands new memory out by the
     # page, of up to 2 MB, and threads that fill the same one wait for each other
-    whole_job = runs.n * frame.features <= limits.cut_leaf_elements
-    slabs = 1 if whole_job else min(cores(), frame.features)
+    slabs = min(cores(), frame.features)
     cuts = [frame.features * k // slabs for k in range(slabs + 1)]
     bands = runs.leaves(1, limits.cut_band_patches)
     each_in_parallel(move, [(band, slice(*cut)) for band in bands for cut in pairwise(cuts)])

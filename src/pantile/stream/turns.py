@@ -15,13 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..kernels.daemons import POLL
+
 __all__ = ["InTurns", "Turns", "Window"]
 
 _LEAST_SECONDS, _LEAST_CALLS = 0.1, 2  # of calls that are compared
 _CROWD = 1.5  # threads in func on average, below which none waits for another
 _ALONE = 0.6, 1.4  # processors that threads get between them when they wait for each other's lock
 _GAIN = 1.1  # times the patches a second that one at a time must bring
-_POLL = 0.1  # seconds between looks at whether the run has ended
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Turns:
         """Wait for the turn; returns what `leave` wants to know."""
         with self._changed:
             while self.one_at_a_time and self._inside:
-                self._changed.wait(_POLL)
+                self._changed.wait(POLL)
                 self._check()
             now = self._change(1)
             return now, self._stayed

@@ -15,7 +15,7 @@ import numpy as np
 from ...geometry.rect import Index, slices
 from ...geometry.schedule import Ledger, Schedule
 from ...geometry.tiling import Tile
-from ...kernels.daemons import PATIENCE
+from ...kernels.daemons import PATIENCE, POLL
 from ...merge.assembly import Assembly
 from ...merge.batch import Area
 from ...merge.pieces import Piece
@@ -30,9 +30,7 @@ from ..resume.staging import Staging
 from ..source import units_of
 from ..tile_task import TileResult, run_tile
 
-__all__ = ["POLL", "Run", "check_kinds"]
-
-POLL = 0.1  # seconds between looks at the progress
+__all__ = ["Run", "check_kinds"]
 
 
 class Run(ABC):

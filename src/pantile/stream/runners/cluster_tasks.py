@@ -14,10 +14,11 @@ import numpy as np
 
 from ...geometry.rect import Index
 from ...geometry.schedule import Schedule
+from ...kernels.daemons import POLL
 from ..block_task import Form, Result, make_result
 from ..job import Kind
 from ..tile_task import Cancelled, TileResult
-from .base import POLL, check_kinds
+from .base import check_kinds
 from .processes import Kit, do_tile, with_source
 
 __all__ = ["Goal", "end_run", "learn_forms", "make_block", "make_piece", "unpack", "unpack_goals"]

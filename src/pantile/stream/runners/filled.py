@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry.tiling import Tile
+from ...kernels.daemons import POLL
 from ...kernels.offsets import Runs
 from ..job import Indexed, as_results, kind_of
 from ..plan import Plan
 from ..progress import Report
 from ..tile_task import Cutter, TileWork, empty_batch, numbers_of, where_of
-from .base import POLL
 from .threads import ThreadRun
 
 __all__ = ["FilledRun"]
