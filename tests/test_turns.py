@@ -23,6 +23,10 @@ def never():
     """The run goes on."""
 
 
+def held_up():
+    raise AssertionError("there is nobody to wait for")
+
+
 def call_together(turns, clock, seconds, computing, threads=2, n=10):
     """Calls that begin and end together."""
     entered = [turns.enter() for _ in range(threads)]
@@ -45,7 +49,7 @@ def waiting_for_each_other(turns, clock):
 
 def test_calls_that_wait_for_each_other_are_made_one_at_a_time_if_that_is_faster():
     clock = Clock()
-    turns = Turns(never, clock)
+    turns = Turns(held_up, clock)
     waiting_for_each_other(turns, clock)
     assert turns.one_at_a_time
     for _ in range(2):
@@ -57,7 +61,7 @@ def test_calls_that_wait_for_each_other_are_made_one_at_a_time_if_that_is_faster
 
 def test_and_all_at_once_again_if_it_is_not():
     clock = Clock()
-    turns = Turns(never, clock)
+    turns = Turns(held_up, clock)
     waiting_for_each_other(turns, clock)
     for _ in range(2):
         assert turns.one_at_a_time
@@ -74,7 +78,7 @@ def test_and_all_at_once_again_if_it_is_not():
 )
 def test_others_are_never_held_up(computing, threads):
     clock = Clock()
-    turns = Turns(never, clock)
+    turns = Turns(held_up, clock)
     for _ in range(20):
         call_together(turns, clock, 1.0, computing, threads)
         assert not turns.one_at_a_time
@@ -82,7 +86,7 @@ def test_others_are_never_held_up(computing, threads):
 
 def test_what_the_first_calls_did_is_not_taken_for_the_rule():
     clock = Clock()
-    turns = Turns(never, clock)
+    turns = Turns(held_up, clock)
     call_together(turns, clock, 9.0, 4.5)  # a compiler with a lock of its own
     for _ in range(5):
         call_together(turns, clock, 1.0, 1.0)
@@ -91,7 +95,7 @@ def test_what_the_first_calls_did_is_not_taken_for_the_rule():
 
 def test_short_calls_are_watched_for_a_while():
     clock = Clock()
-    turns = Turns(never, clock)
+    turns = Turns(held_up, clock)
     call_together(turns, clock, 0.001, 0.0005)
     calls = 0
     while not turns.one_at_a_time:
