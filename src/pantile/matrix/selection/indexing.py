@@ -124,7 +124,13 @@ def _take_features(selection: Selection, features: NDArray[np.int64]) -> Array:
     nbytes = selection.n_rows * flat.size * selection.dtype.itemsize
     check_fits(nbytes, f"{flat.size} features of {selection.n_rows} rows", INSTEAD)
     out = np.empty((flat.size, selection.n_rows), selection.dtype)
-    if selection.plain:
+    if selection.plain and _are_views(selection.rectangles):
+        for rectangle in selection.rectangles:
+            places = _place_patches(rectangle)
+            for line, feature in zip(out, flat.tolist(), strict=True):
+                part = line[rectangle.rows].reshape(rectangle.counts)
+                part[...] = _view_feature(rectangle, places, feature)
+    elif selection.plain:
         for line, feature in zip(out, flat.tolist(), strict=True):
             _fill_feature(selection, feature, line)
     else:
@@ -133,13 +139,13 @@ def _take_features(selection: Selection, features: NDArray[np.int64]) -> Array:
     return out.T.reshape(selection.n_rows, *features.shape)
 
 
+def _are_views(rectangles: list[Rectangle]) -> bool:
+    """Whether features can be seen in the images: there are rectangles, and no patch reaches outside."""
+    return bool(rectangles) and all(each.image.frame.inside for each in rectangles)
+
+
 def _fill_feature(selection: Selection, feature: int, line: Array) -> None:
-    """Write one feature of all rows into ``line``."""
-    rectangles = selection.rectangles
-    if rectangles and all(each.image.frame.inside for each in rectangles):
-        for each in rectangles:
-            line[each.rows].reshape(each.counts)[...] = _view_feature(each, feature)
-        return
+    """Write one feature of all rows into ``line``, some rows at a time."""
     column = selection.stack.pick_feature(operator.index(feature))
     size = selection.limits.numbered_rows
     for begin in range(0, selection.n_rows, size):
@@ -147,14 +153,28 @@ def _fill_feature(selection: Selection, feature: int, line: Array) -> None:
         column.cut(selection.row_numbers(begin, end), line[None, begin:end])
 
 
-def _view_feature(rectangle: Rectangle, feature: int) -> Array:
+def _place_patches(rectangle: Rectangle) -> list[tuple[Array, int | None]]:
+    """Where the patches of a rectangle start along each axis, and how far apart they are where that is even."""
+    places: list[tuple[Array, int | None]] = []
+    for axis, ends in zip(rectangle.image.frame.axes, rectangle.ranges, strict=True):
+        starts = axis.starts(*ends)
+        gaps = np.diff(starts)
+        even = bool((gaps == gaps[:1]).all())
+        places.append((starts, (int(gaps[0]) if len(gaps) else 1) if even else None))
+    return places
+
+
+def _view_feature(
+    rectangle: Rectangle, places: list[tuple[Array, int | None]], feature: int
+) -> Array:
     """One sample of every patch of a rectangle, a view where patches are evenly apart."""
     values, frame = rectangle.image.values, rectangle.image.frame
     samples = np.unravel_index(feature, frame.patch)
-    for k, (axis, ends) in enumerate(zip(frame.axes, rectangle.ranges, strict=True)):
-        at = axis.starts(*ends) + int(samples[k]) * axis.dilation
-        gaps = np.diff(at)
-        even = bool((gaps == gaps[:1]).all())
-        place: Any = slice(int(at[0]), int(at[-1]) + 1, int(gaps[0]) if len(gaps) else 1)
-        values = values[(slice(None),) * k + (place if even else at,)]
+    for k, (axis, (starts, gap)) in enumerate(zip(frame.axes, places, strict=True)):
+        moved = int(samples[k]) * axis.dilation
+        if gap is None:
+            at: Any = starts + moved
+        else:
+            at = slice(int(starts[0]) + moved, int(starts[-1]) + moved + 1, gap)
+        values = values[(slice(None),) * k + (at,)]
     return values
