@@ -358,3 +358,17 @@ def test_images_without_a_chosen_row_give_none():
     np.testing.assert_array_equal(matrix.sum(0), pt.PatchMatrix(images[1], 2)[18:].sum(0))
     with pytest.raises(ValueError, match="selects no patch"):
         pt.PatchMatrix(images[0], 2, where=masks[0])
+
+
+@pytest.mark.parametrize("tail", ["drop", "shift", "respace", "center"])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_features_where_patches_are_not_evenly_apart(tail, dilation):
+    """The columns that are seen in the image: backwards, too, and in several images."""
+    image = np.random.default_rng(0).random((16, 12))[::-1]
+    grid = pt.PatchGrid(image.shape, 3, 4, dilation=dilation, tail=tail)
+    X = pt.PatchMatrix([image, 2 * image], [grid, grid])
+    rows = [pt.extract(each, grid).reshape(len(grid), -1) for each in (image, 2 * image)]
+    explicit = np.concatenate(rows)
+    chosen = [7, 0, 5, -1, 5]
+    assert np.array_equal(X[:, chosen], explicit[:, chosen])
+    assert np.array_equal(X[1:-1, chosen], explicit[1:-1, chosen])
